@@ -1,0 +1,108 @@
+"""What a data set is once it is loaded: three parts in memory, ready to index."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.data.preprocessing import Preprocessing
+from convscope.errors import DataError
+
+UNLABELED = -1  # the label of a sample whose class is not known
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images of one part of a data set, decoded and at network size.
+
+    Attributes:
+        pixels: (N, C, H, W) uint8, or uint16 for 16-bit images; may be a memory map.
+        labels: (N,) int64, an index into ``Dataset.classes``.
+        names: Where each sample came from: a path, or ``"mnist/test/17"``.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    names: Sequence[str]
+
+    def __post_init__(self) -> None:
+        counts = (len(self.pixels), len(self.labels), len(self.names))
+        if len(set(counts)) != 1:
+            raise DataError(
+                f"Samples: pixels, labels and names differ in number: {counts}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Sequence[int] | np.ndarray | Tensor) -> "Samples":
+        """The samples at ``indices``, in that order."""
+        chosen = torch.as_tensor(np.asarray(indices, dtype=np.int64))
+        return Samples(
+            self.pixels[chosen],
+            self.labels[chosen],
+            [self.names[i] for i in chosen.tolist()],
+        )
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A file that was left out, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training, validation and test samples with their classes and preprocessing.
+
+    Attributes:
+        name: Short name for tables and run folders: ``"mnist"``, or the folder's name.
+        source: What to pass to ``load`` to get it again: a name or an absolute path.
+        classes: Class names; the position is the label.
+        train: What the weights are fitted to.
+        val: What choices are made on (early stopping, which epoch). May be empty.
+        test: What the result is reported on. May be empty.
+        preprocessing: How a file becomes one row of ``pixels`` and then an input.
+        set_aside: Files that could not be used.
+        notes: Sentences a person should read, such as how the parts were made.
+    """
+
+    name: str
+    source: str
+    classes: tuple[str, ...]
+    train: Samples
+    val: Samples
+    test: Samples
+    preprocessing: Preprocessing
+    set_aside: tuple[SetAside, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one input."""
+        channels, height, width = self.train.pixels.shape[1:]
+        return int(channels), int(height), int(width)
+
+    @property
+    def parts(self) -> dict[str, Samples]:
+        """The three parts by name: ``train``, ``val``, ``test``."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    def fingerprint(self) -> str:
+        """sha256 over classes, pixels and labels of all parts: same data, same text."""
+        digest = hashlib.sha256(repr(self.classes).encode())
+        for name, part in self.parts.items():
+            digest.update(f"{name}{tuple(part.pixels.shape)}{part.pixels.dtype}".encode())
+            digest.update(np.ascontiguousarray(part.pixels.numpy()).data)
+            digest.update(part.labels.numpy().tobytes())
+        return digest.hexdigest()
+
+    def replace(self, **changes: object) -> "Dataset":
+        """A copy with some attributes changed."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,98 @@
+"""Everything this package raises on purpose.
+
+ConvscopeError
+├── ArgumentError (also ValueError)   a value the caller passed is not allowed
+│   ├── ShapeError                    sizes that cannot fit together
+│   └── UnknownNameError              no model, data set or setting of that name
+├── DataError                         files or samples that cannot be used
+│   ├── BadImageError                 one image that cannot be read; the rest can
+│   └── MissingDataError              a data set that is neither here nor to be had
+├── RunError                          a run folder that cannot be read or written
+│   ├── RunExistsError                it holds another run already
+│   ├── RunBusyError                  another process is training in it
+│   └── CheckpointError               its checkpoint cannot be used
+├── TrainingError                     training cannot start or cannot go on
+│   └── NotFiniteError                the loss became NaN or infinite
+└── MissingExtraError (also ImportError)   an optional library is not installed
+
+Messages read ``where: argument=value what is wrong, with the derived number. What to
+do.`` The command line prints them as one line and exits with code 2.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConvscopeError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class ArgumentError(ConvscopeError, ValueError):
+    """A value the caller passed is not allowed."""
+
+
+class ShapeError(ArgumentError):
+    """Sizes that cannot fit together."""
+
+
+class UnknownNameError(ArgumentError):
+    """A name outside a closed set; the message suggests the nearest one.
+
+    >>> str(UnknownNameError("model", "lenet-5", ["lenet5", "mlp"]))
+    "unknown model 'lenet-5'. Did you mean 'lenet5'?"
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
+        super().__init__(f"unknown {kind} {name!r}. {hint}")
+
+
+class DataError(ConvscopeError):
+    """Files or samples that cannot be used."""
+
+
+class BadImageError(DataError):
+    """One image that cannot be read; the others still can."""
+
+
+class MissingDataError(DataError):
+    """A data set that is neither on this machine nor to be had."""
+
+
+class RunError(ConvscopeError):
+    """A run folder that cannot be read or written."""
+
+
+class RunExistsError(RunError):
+    """The folder holds another run already."""
+
+
+class RunBusyError(RunError):
+    """Another process is training in this run folder."""
+
+
+class CheckpointError(RunError):
+    """The checkpoint in this run folder cannot be used."""
+
+
+class TrainingError(ConvscopeError):
+    """Training cannot start, or cannot go on."""
+
+
+class NotFiniteError(TrainingError):
+    """The loss became NaN or infinite."""
+
+
+class MissingExtraError(ConvscopeError, ImportError):
+    """An optional library is not installed; the message says which extra brings it.
+
+    >>> str(MissingExtraError("tensorboard", "tracking"))
+    "tensorboard is not installed. Run: pip install 'convscope[tracking]'"
+    """
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(
+            f"{library} is not installed. Run: pip install 'convscope[{extra}]'"
+        )
