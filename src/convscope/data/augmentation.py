@@ -29,4 +29,4 @@ class Augmentation(BaseModel):
     saturation: Fraction = Field(0.0, description="Largest change of saturation.")
     cutout: int = Field(0, ge=0, description="Side of the square erased, in pixels.")
     mixup: float = Field(0.0, ge=0, description="Alpha of mixup's Beta(a, a); 0: off.")
-    cutmix: float = Field(0.0, ge=0, description="Alpha of CutMix's Beta(a, a); 0: off.")
+    cutmix: float = Field(0.0, ge=0, description="Alpha of CutMix Beta(a, a); 0: off.")

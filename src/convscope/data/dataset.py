@@ -98,7 +98,9 @@ class Dataset:
         """sha256 over classes, pixels and labels of all parts: same data, same text."""
         digest = hashlib.sha256(repr(self.classes).encode())
         for name, part in self.parts.items():
-            digest.update(f"{name}{tuple(part.pixels.shape)}{part.pixels.dtype}".encode())
+            digest.update(
+                f"{name}{tuple(part.pixels.shape)}{part.pixels.dtype}".encode()
+            )
             digest.update(np.ascontiguousarray(part.pixels.numpy()).data)
             digest.update(part.labels.numpy().tobytes())
         return digest.hexdigest()
