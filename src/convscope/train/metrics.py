@@ -1,0 +1,410 @@
+"""What a network is worth: numbers from probabilities and labels, with their doubt."""
+
+import csv
+import dataclasses
+import io
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import metrics as sklearn_metrics
+from torch import Tensor
+
+from convscope.errors import ArgumentError, DataError
+
+Array = npt.NDArray[np.float64]
+
+TOP = 5  # top-5 is reported where there are more classes than that
+BINS = 15  # of the calibration error, as in the paper
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one class is told from the others.
+
+    Attributes:
+        name: The class.
+        precision: Of the images called this, the fraction that is; None if none was.
+        recall: Of the images that are this, the fraction called so; None if none is.
+        f1: Harmonic mean of the two; None if the class is neither there nor predicted.
+        support: Images that are this.
+    """
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+@dataclass(frozen=True)
+class Average:
+    """Unweighted mean over the classes that the labels hold.
+
+    A class that was never predicted counts with precision 0. ``recall`` is also called
+    balanced accuracy.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One image whose class was wrong, and how sure the network was of it."""
+
+    name: str
+    true: str
+    predicted: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """The images whose highest probability lies in ``(low, high]``.
+
+    ``confidence`` is the mean of that probability, ``accuracy`` the fraction correct;
+    both None where there is no image.
+    """
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network did on one set of labeled images; every field goes to JSON.
+
+    Attributes:
+        samples: Images with a label; the numbers are about these.
+        unlabeled: Images without one, left out.
+        correct: Images whose most probable class is the true one.
+        accuracy: ``correct / samples``.
+        interval: 95 % Wilson interval of the accuracy.
+        top5: Fraction whose true class is among the five most probable, or None.
+        top5_note: Why ``top5`` is None; empty where it is not.
+        balanced_accuracy: Mean recall over the classes that the labels hold.
+        macro: Mean precision, recall and F1 over the classes that the labels hold.
+        calibration_error: Expected gap between confidence and accuracy, 0 to 1.
+        negative_log_likelihood: Mean of ``-ln p(true class)``, in nats.
+        classes: Class names in label order.
+        per_class: One score for each class, in that order.
+        confusion: Counts: a row is the true class, a column the predicted one.
+        calibration: The bins that ``calibration_error`` is summed over.
+        mistakes: Wrong images, the most confident first.
+    """
+
+    samples: int
+    unlabeled: int
+    correct: int
+    accuracy: float
+    interval: tuple[float, float]
+    top5: float | None
+    top5_note: str
+    balanced_accuracy: float
+    macro: Average
+    calibration_error: float
+    negative_log_likelihood: float
+    classes: tuple[str, ...]
+    per_class: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    calibration: tuple[CalibrationBin, ...]
+    mistakes: tuple[Mistake, ...]
+
+    @classmethod
+    def from_probabilities(
+        cls,
+        probabilities: npt.ArrayLike | Tensor,
+        labels: npt.ArrayLike | Tensor,
+        classes: Sequence[str],
+        names: Sequence[str] | None = None,
+        *,
+        mistakes: int = 20,
+    ) -> "Evaluation":
+        """Judge probabilities against labels.
+
+        Args:
+            probabilities: What the network gave; rows sum to 1.
+            labels: Index of the true class; negative where it is not known.
+            classes: Class names in label order, two or more.
+            names: Where each image came from; its position by default.
+            mistakes: How many of the worst mistakes to keep.
+
+        Shape:
+            probabilities: (N, K)
+            labels:        (N,)
+
+        Raises:
+            ArgumentError: The arguments do not fit together, or are not probabilities.
+            DataError: No image has a label.
+
+        >>> e = Evaluation.from_probabilities([[0.9, 0.1], [0.8, 0.2]], [0, 1], "ab")
+        >>> e.accuracy, e.confusion, e.mistakes[0].predicted
+        (0.5, ((1, 0), (1, 0)), 'a')
+        """
+        p, true = _checked(probabilities, labels, classes, names)
+        known = np.flatnonzero(true >= 0)
+        if not len(known):
+            raise DataError(
+                f"evaluate: none of the {len(true)} images has a label, so there is "
+                "nothing to compare with. Use predict, or give labeled images."
+            )
+        p, y = p[known], true[known]
+        p /= p.sum(axis=1, keepdims=True)  # exact enough for scikit-learn's own check
+        predicted, confidence = p.argmax(axis=1), p.max(axis=1)
+        hits = predicted == y
+        per_class, macro = _class_scores(y, predicted, classes)
+        bins = tuple(_calibration(confidence, hits))
+        columns = range(len(classes))
+        confusion = sklearn_metrics.confusion_matrix(y, predicted, labels=columns)
+        top5, top5_note = _top5(p, y)
+        wrong = np.flatnonzero(~hits)
+        worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:mistakes]
+        return cls(
+            samples=len(y),
+            unlabeled=len(true) - len(y),
+            correct=int(hits.sum()),
+            accuracy=float(hits.mean()),
+            interval=wilson(int(hits.sum()), len(y)),
+            top5=top5,
+            top5_note=top5_note,
+            balanced_accuracy=macro.recall,
+            macro=macro,
+            calibration_error=_calibration_error(bins),
+            negative_log_likelihood=float(
+                sklearn_metrics.log_loss(y, p, labels=columns)
+            ),
+            classes=tuple(classes),
+            per_class=per_class,
+            confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+            calibration=bins,
+            mistakes=tuple(
+                Mistake(
+                    str(known[i]) if names is None else str(names[known[i]]),
+                    classes[y[i]],
+                    classes[predicted[i]],
+                    float(confidence[i]),
+                )
+                for i in worst
+            ),
+        )
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"accuracy {self.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) "
+            f"on {self.samples:,} images"
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain numbers, strings, sequences and None: ready for ``json.dumps``."""
+        return dataclasses.asdict(self)
+
+    def to_csv(self) -> str:
+        """One number in a row: ``metric,class,predicted,value``.
+
+        The confusion matrix is the rows ``confusion,<true>,<predicted>,<count>``. A
+        number that is not defined is an empty value.
+        """
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(("metric", "class", "predicted", "value"))
+        table.writerows(self._rows())
+        return text.getvalue()
+
+    def _rows(self) -> Iterator[tuple[str, str, str, float | None]]:
+        for name in ("samples", "unlabeled", "correct", "accuracy"):
+            yield name, "", "", getattr(self, name)
+        yield "accuracy_low", "", "", self.interval[0]
+        yield "accuracy_high", "", "", self.interval[1]
+        for name in ("top5", "balanced_accuracy"):
+            yield name, "", "", getattr(self, name)
+        for name, value in dataclasses.asdict(self.macro).items():
+            yield f"macro_{name}", "", "", value
+        for name in ("calibration_error", "negative_log_likelihood"):
+            yield name, "", "", getattr(self, name)
+        for score in self.per_class:
+            for name in ("precision", "recall", "f1", "support"):
+                yield name, score.name, "", getattr(score, name)
+        for true, row in zip(self.classes, self.confusion, strict=True):
+            for predicted, count in zip(self.classes, row, strict=True):
+                yield "confusion", true, predicted, count
+
+    def _repr_html_(self) -> str:
+        head = ("class", "precision", "recall", "F1", "images")
+        rows = [
+            (s.name, percent(s.precision), percent(s.recall), percent(s.f1), s.support)
+            for s in self.per_class
+        ]
+        counts = [
+            (name, *row) for name, row in zip(self.classes, self.confusion, strict=True)
+        ]
+        return (
+            f"<p><b>{escape(str(self))}</b></p>{_html(head, rows)}"
+            f"<p>Rows: true class. Columns: predicted class.</p>"
+            f"{_html(('', *self.classes), counts)}"
+        )
+
+
+def wilson(
+    successes: int, trials: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Interval that holds the true rate in ``confidence`` of all experiments.
+
+    Args:
+        successes: How often it went well, 0 to ``trials``.
+        trials: How often it was tried, at least 1.
+        confidence: Between 0 and 1, both excluded.
+
+    Raises:
+        ArgumentError: A value is outside its range.
+
+    Source:
+        Wilson 1927, Probable inference, the law of succession, and statistical
+        inference, JASA 22; without continuity correction.
+
+    >>> low, high = wilson(355, 360)
+    >>> f"{low:.3f} {high:.3f}"
+    '0.968 0.994'
+    """
+    if not 0 <= successes <= trials or trials < 1:
+        raise ArgumentError(
+            f"wilson: successes={successes} of trials={trials} is not a rate. "
+            "Give at least one trial, and no more successes than trials."
+        )
+    if not 0 < confidence < 1:
+        raise ArgumentError(
+            f"wilson: confidence={confidence} is not between 0 and 1. Try 0.95."
+        )
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    rate, weight = successes / trials, z * z / trials
+    middle = rate + weight / 2
+    half = z * math.sqrt(rate * (1 - rate) / trials + weight / (4 * trials))
+    low, high = (middle - half) / (1 + weight), (middle + half) / (1 + weight)
+    # At the ends the formula is exact; rounding is not.
+    return (0.0 if successes == 0 else low), (1.0 if successes == trials else high)
+
+
+def percent(value: float | None) -> str:
+    """A fraction as people read it; a dash where it is not defined.
+
+    >>> percent(0.98612), percent(None)
+    ('98.6 %', '–')
+    """
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _checked(
+    probabilities: npt.ArrayLike | Tensor,
+    labels: npt.ArrayLike | Tensor,
+    classes: Sequence[str],
+    names: Sequence[str] | None,
+) -> tuple[Array, npt.NDArray[np.int64]]:
+    if isinstance(probabilities, Tensor):
+        probabilities = probabilities.detach().cpu().double().numpy()
+    if isinstance(labels, Tensor):
+        labels = labels.cpu().numpy()
+    p = np.array(probabilities, dtype=np.float64)  # a copy: it is normalized below
+    y = np.array(labels, dtype=np.int64)
+    if len(classes) < 2:
+        raise ArgumentError(
+            f"evaluate: classes={list(classes)} holds {len(classes)}. With fewer than "
+            "two there is nothing to tell apart."
+        )
+    expected = (y.size, len(classes))
+    if y.ndim != 1 or p.shape != expected:
+        raise ArgumentError(
+            f"evaluate: probabilities have shape {p.shape}, but {y.size} labels and "
+            f"{len(classes)} classes need {expected}."
+        )
+    if names is not None and len(names) != y.size:
+        raise ArgumentError(
+            f"evaluate: names has {len(names)} entries for {y.size} labels. "
+            "Give one for each image."
+        )
+    if y.size and y.max() >= len(classes):
+        raise ArgumentError(
+            f"evaluate: label {y.max()} is outside the {len(classes)} classes. "
+            f"Labels are 0 to {len(classes) - 1}, or negative where unknown."
+        )
+    # float32 softmax over K classes sums to 1 within K * 6e-8; 1e-3 also allows bf16.
+    odd = ~((p >= 0).all(axis=1) & (np.abs(p.sum(axis=1) - 1) < 1e-3))
+    if odd.any():
+        raise ArgumentError(
+            f"evaluate: {odd.sum()} of {y.size} rows of probabilities are not finite, "
+            "negative, or do not sum to 1. Pass softmax(logits)."
+        )
+    return p, y
+
+
+def _class_scores(
+    y: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], classes: Sequence[str]
+) -> tuple[tuple[ClassScore, ...], Average]:
+    precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
+        y, predicted, labels=range(len(classes)), zero_division=np.nan
+    )
+    table = np.stack([precision, recall, f1])
+    there = np.nan_to_num(table[:, support > 0]).mean(axis=1)
+    scores = (
+        ClassScore(name, _defined(p), _defined(r), _defined(f), int(count))
+        for name, (p, r, f), count in zip(classes, table.T, support, strict=True)
+    )
+    return tuple(scores), Average(*map(float, there))
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _top5(p: Array, y: npt.NDArray[np.int64]) -> tuple[float | None, str]:
+    classes = p.shape[1]
+    if classes <= TOP:
+        return None, f"always 1 with {classes} classes"
+    score = sklearn_metrics.top_k_accuracy_score(y, p, k=TOP, labels=range(classes))
+    return float(score), ""
+
+
+def _calibration(
+    confidence: Array, hits: npt.NDArray[np.bool_]
+) -> Iterator[CalibrationBin]:
+    """Equal-width bins; a confidence on an edge belongs to the bin below it."""
+    edges = np.linspace(0.0, 1.0, BINS + 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
+    for i, (low, high) in enumerate(itertools.pairwise(edges)):
+        inside = place == i
+        count = int(inside.sum())
+        yield CalibrationBin(
+            float(low),
+            float(high),
+            count,
+            float(confidence[inside].mean()) if count else None,
+            float(hits[inside].mean()) if count else None,
+        )
+
+
+def _calibration_error(bins: Sequence[CalibrationBin]) -> float:
+    """Mean over images of |accuracy - confidence| of their bin (Guo et al. 2017)."""
+    gaps = [
+        each.count * abs(each.accuracy - each.confidence)
+        for each in bins
+        if each.accuracy is not None and each.confidence is not None
+    ]
+    return sum(gaps) / sum(each.count for each in bins)
+
+
+def _html(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    def line(tag: str, cells: Sequence[object]) -> str:
+        inner = "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells)
+        return f"<tr>{inner}</tr>"
+
+    body = "".join(line("td", row) for row in rows)
+    return f"<table>{line('th', head)}{body}</table>"
