@@ -1,0 +1,80 @@
+"""One axis of one layer: the span of a kernel, and values written per axis.
+
+Everything else in this package is built on these three functions:
+
+``kernel_span(kernel_size, dilation)``      input elements from first to last tap
+``per_axis(value, axes, name=, ...)``       ``3`` or ``(3, 5)`` -> one value per axis
+``require(where, name, value, minimum)``    refuse what is not an integer in range
+"""
+
+from collections.abc import Sequence
+
+from convscope.errors import ArgumentError
+
+
+def require(where: str, name: str, value: object, minimum: int) -> None:
+    """Refuse a value that is not an integer of at least ``minimum``.
+
+    Raises:
+        ArgumentError: ``value`` is no integer, or is below ``minimum``.
+
+    >>> require("Conv2d", "stride", 1, 1)
+    """
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or value < minimum:  # type: ignore[operator]  # an integer by now
+        raise ArgumentError(
+            f"{where}: {name}={value!r} is not an integer of at least {minimum}. "
+            f"Use {name}={minimum} or more."
+        )
+
+
+def kernel_span(kernel_size: int, dilation: int = 1) -> int:
+    """Input elements from the first tap to the last: ``dilation * (taps - 1) + 1``.
+
+    Args:
+        kernel_size: Window length, in taps, at least 1.
+        dilation: Step from one tap to the next, in input elements, at least 1.
+
+    >>> kernel_span(3, dilation=2)
+    5
+    """
+    return dilation * (kernel_size - 1) + 1
+
+
+def per_axis(
+    value: int | Sequence[int],
+    axes: int,
+    *,
+    name: str,
+    minimum: int = 1,
+    where: str = "per_axis",
+) -> tuple[int, ...]:
+    """One integer per spatial axis, from one integer or from one for each axis.
+
+    Args:
+        value: One integer for all axes, or a sequence of ``axes`` integers.
+        axes: Number of spatial axes.
+        name: What the value is called in an error message.
+        minimum: Smallest allowed value.
+        where: What the error message begins with.
+
+    Raises:
+        ArgumentError: A wrong number of values, or a value that is not an integer
+            of at least ``minimum``.
+
+    >>> per_axis(3, 2, name="kernel_size")
+    (3, 3)
+    """
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        values = tuple(value)
+        if len(values) != axes:
+            raise ArgumentError(
+                f"{where}: {name}={value!r} has {len(values)} values for {axes} "
+                f"spatial {'axis' if axes == 1 else 'axes'}. "
+                f"Give one integer, or {axes}."
+            )
+        for one in values:
+            require(where, name, one, minimum)
+        return values
+    require(where, name, value, minimum)
+    return (value,) * axes
