@@ -1,0 +1,23 @@
+"""Networks by name, one file per paper, each with a card."""
+
+from convscope.models.card import ModelCard, build, cards, find, register
+from convscope.models.choose import choose
+from convscope.models.lenet5 import lenet5
+from convscope.models.lenet_page import lenet_page
+from convscope.models.mlp import mlp
+from convscope.models.resnet9 import resnet9
+from convscope.models.softmax_regression import softmax_regression
+
+__all__ = [
+    "ModelCard",
+    "build",
+    "cards",
+    "choose",
+    "find",
+    "lenet5",
+    "lenet_page",
+    "mlp",
+    "register",
+    "resnet9",
+    "softmax_regression",
+]
