@@ -174,24 +174,46 @@ def resize_windows(
     require("resize_windows", "outputs", outputs, 1)
     if mode not in ("nearest", "linear", "cubic"):
         raise UnknownNameError("mode", mode, ["nearest", "linear", "cubic"])
+    last = size - 1
     table = []
     for output in range(outputs):
-        if mode == "nearest":
-            table.append([output * size // outputs])
-            continue
-        if align_corners:
-            place = Fraction(output * (size - 1), max(1, outputs - 1))
-        else:
-            place = Fraction((2 * output + 1) * size, 2 * outputs) - Fraction(1, 2)
-        if mode == "linear":
-            place = max(place, Fraction(0))
-        elements = _around(place, mode)
-        table.append(sorted({min(max(element, 0), size - 1) for element in elements}))
+        elements = interpolated_from(
+            output, size, outputs, mode, align_corners=align_corners
+        )
+        if mode == "linear" and elements[0] < 0:
+            elements = range(1)  # torch moves the place itself to 0, cubic does not
+        table.append(sorted({min(max(element, 0), last) for element in elements}))
     return table
 
 
-def _around(place: Fraction, mode: ResizeMode) -> range:
-    """Elements with a weight other than zero for a value at ``place``."""
+def interpolated_from(
+    output: int,
+    size: int,
+    outputs: int,
+    mode: ResizeMode = "nearest",
+    *,
+    align_corners: bool = False,
+) -> range:
+    """Elements with a weight other than zero in one interpolated value.
+
+    Borders are not regarded: an index may lie outside the input.
+
+    Args:
+        output: Index of the value.
+        size: Input length, in elements.
+        outputs: Output length, in elements.
+        mode: As in `resize_windows`.
+        align_corners: As in `resize_windows`.
+
+    >>> interpolated_from(0, 2, 4, "linear")
+    range(-1, 1)
+    """
+    if mode == "nearest":
+        place = Fraction(output * size // outputs)
+    elif align_corners:
+        place = Fraction(output * (size - 1), max(1, outputs - 1))
+    else:
+        place = Fraction((2 * output + 1) * size - outputs, 2 * outputs)
     left = floor(place)
     if place == left:
         return range(left, left + 1)
