@@ -1,0 +1,105 @@
+"""Where the files of a named data set are on this machine."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import md5
+from pathlib import Path
+from typing import Literal
+
+import pooch
+
+from convscope.data.catalogue import StandardSet
+from convscope.data.compressed import read_bytes
+
+DATA_VARIABLE = "CONVSCOPE_DATA"
+SUFFIXES = ("", ".gz", ".xz")
+CIFAR_BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
+IDX_STEMS = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+STEMS: dict[str, dict[str, tuple[str, ...]]] = {  # the names that each format may have
+    "idx": {"idx": IDX_STEMS},
+    "cifar": {
+        "python": CIFAR_BATCHES,
+        "binary": tuple(f"{stem}.bin" for stem in CIFAR_BATCHES),
+    },
+    "built in": {},
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of a data set, in the order of the format's names.
+
+    Attributes:
+        folder: Where they lie.
+        form: ``"idx"``, or for CIFAR-10 ``"python"`` or ``"binary"``, or
+            ``"archive"`` for the published tarball, not unpacked yet.
+        paths: One per name; training files first, test files last.
+    """
+
+    folder: Path
+    form: Literal["idx", "python", "binary", "archive"]
+    paths: tuple[Path, ...]
+
+
+def cache_folder(cache_dir: str | Path | None = None) -> Path:
+    """The folder that downloads go to: ``cache_dir``, or the user's cache."""
+    return (
+        Path(cache_dir) if cache_dir is not None else Path(pooch.os_cache("convscope"))
+    )
+
+
+def data_folder() -> Path | None:
+    """The folder that ``$CONVSCOPE_DATA`` names, if it is set."""
+    named = os.environ.get(DATA_VARIABLE)
+    return Path(named).expanduser() if named else None
+
+
+def candidates(card: StandardSet, cache_dir: str | Path | None) -> Iterator[Path]:
+    """The folders in which the files may lie, in the order they are looked at."""
+    for root in (data_folder(), cache_folder(cache_dir)):
+        if root is not None:
+            yield from (root / folder for folder in card.folders)
+
+
+def locate(card: StandardSet, cache_dir: str | Path | None = None) -> Found | None:
+    """The first folder that has every file of the set, or None.
+
+    Args:
+        card: The data set.
+        cache_dir: Looked at after ``$CONVSCOPE_DATA``; by default the user's cache.
+    """
+    for folder in candidates(card, cache_dir):
+        for form, stems in STEMS[card.format].items():
+            paths = [_variant(folder, stem) for stem in stems]
+            present = tuple(path for path in paths if path is not None)
+            if len(present) == len(stems) and _is_the_set(card, form, present):
+                return Found(folder, form, present)  # type: ignore[arg-type]
+        archives = tuple(folder / file.name for file in card.files)
+        if card.format == "cifar" and all(path.is_file() for path in archives):
+            return Found(folder, "archive", archives)
+    return None
+
+
+def _variant(folder: Path, stem: str) -> Path | None:
+    """The file of that name, plain or compressed; also ``train-images.idx3-ubyte``."""
+    spellings = dict.fromkeys((stem, stem.replace("-idx", ".idx")))
+    for path in (folder / f"{s}{suffix}" for suffix in SUFFIXES for s in spellings):
+        if path.is_file():
+            return path
+    return None
+
+
+def _is_the_set(card: StandardSet, form: str, paths: tuple[Path, ...]) -> bool:
+    """Whether a folder whose name does not say so holds this set and not its twin."""
+    # MNIST and Fashion-MNIST name their files alike; their test labels differ.
+    if form != "idx" or paths[0].parent != data_folder():
+        return True
+    content = read_bytes(paths[-1], limit=2**20)
+    digest = md5(content, usedforsecurity=False).hexdigest()
+    return digest == dict(card.content_md5)[IDX_STEMS[-1]]
