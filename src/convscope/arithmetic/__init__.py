@@ -1,11 +1,63 @@
-"""Integers in, integers out: sizes, windows, padding.
+"""Integers in, integers out: sizes, windows, padding, costs, receptive fields.
 
 One home for each fact: layers, summaries, error messages, animations and the page
-take every size, cost and receptive field from here.
+take every number from here. Lengths are in elements, one axis at a time unless a
+name says otherwise.
+
+=====================  ========================================================
+`shapes`               output sizes of convolution, pooling, transposed convolution
+`padding`              paddings by name and by number
+`windows`              which input element lies under which tap
+`chain`                a layer as it acts along one axis
+`receptive_field`      what an output sees, far from borders and exactly
+`inverse`              which sizes, paddings, strides and depths do what is wanted
+`explain`, `fixes`     sentences and values for messages
+`costs`                parameters, multiply-adds, bytes
+`connectivity`         fully, locally and convolutionally connected, compared
+=====================  ========================================================
 """
 
 from convscope.arithmetic.axis import kernel_span, per_axis, require
+from convscope.arithmetic.chain import (
+    Adaptive,
+    AxisLayer,
+    Pattern,
+    Transposed,
+    Upsample,
+    Window,
+    chain_sizes,
+)
+from convscope.arithmetic.connectivity import (
+    Connectivity,
+    compare_connectivity,
+    convolutional_weights,
+    fully_connected_weights,
+    locally_connected_weights,
+)
+from convscope.arithmetic.costs import (
+    convolution_multiply_adds,
+    convolution_parameters,
+    inference_activation_bytes,
+    linear_multiply_adds,
+    linear_parameters,
+    norm_buffers,
+    norm_parameters,
+    training_activation_bytes,
+    weight_bytes,
+)
+from convscope.arithmetic.explain import explain_fit
 from convscope.arithmetic.fixes import Fixes, nearest_fixes
+from convscope.arithmetic.inverse import (
+    ExactFixes,
+    Sizes,
+    exact_fixes,
+    fitting_sizes,
+    ignored_elements,
+    layers_to_cover,
+    padding_for,
+    padding_that_keeps,
+    possible_strides,
+)
 from convscope.arithmetic.padding import (
     PADDING_NAMES,
     AxisPadding,
@@ -14,6 +66,15 @@ from convscope.arithmetic.padding import (
     parse_padding,
     resolve_padding,
     resolve_paddings,
+)
+from convscope.arithmetic.receptive_field import (
+    Range,
+    ReceptiveField,
+    identity_ranges,
+    input_range,
+    ranges_through,
+    receptive_field,
+    union_ranges,
 )
 from convscope.arithmetic.shapes import (
     CeilMode,
@@ -34,27 +95,65 @@ from convscope.arithmetic.windows import (
 
 __all__ = [
     "PADDING_NAMES",
+    "Adaptive",
+    "AxisLayer",
     "AxisPadding",
     "CeilMode",
+    "Connectivity",
+    "ExactFixes",
     "Fixes",
     "PaddingLike",
     "PaddingName",
+    "Pattern",
+    "Range",
+    "ReceptiveField",
     "ResizeMode",
+    "Sizes",
     "Table",
+    "Transposed",
+    "Upsample",
+    "Window",
     "adaptive_windows",
     "axis_name",
+    "chain_sizes",
+    "compare_connectivity",
+    "convolution_multiply_adds",
+    "convolution_parameters",
+    "convolutional_weights",
+    "exact_fixes",
+    "explain_fit",
+    "fitting_sizes",
+    "fully_connected_weights",
+    "identity_ranges",
+    "ignored_elements",
+    "inference_activation_bytes",
+    "input_range",
     "kernel_span",
+    "layers_to_cover",
+    "linear_multiply_adds",
+    "linear_parameters",
+    "locally_connected_weights",
     "nearest_fixes",
+    "norm_buffers",
+    "norm_parameters",
     "output_shape",
     "output_size",
+    "padding_for",
+    "padding_that_keeps",
     "parse_padding",
     "per_axis",
+    "possible_strides",
+    "ranges_through",
+    "receptive_field",
     "require",
     "resize_windows",
     "resolve_padding",
     "resolve_paddings",
+    "training_activation_bytes",
     "transposed_output_shape",
     "transposed_output_size",
     "transposed_windows",
+    "union_ranges",
+    "weight_bytes",
     "windows",
 ]
