@@ -101,6 +101,9 @@ class Evaluation:
         confusion: Counts: a row is the true class, a column the predicted one.
         calibration: The bins that ``calibration_error`` is summed over.
         mistakes: Wrong images, the most confident first.
+        data: Which data set the images are from; empty where nobody said.
+        part: Which part of it: ``train``, ``val``, ``test`` or ``all``.
+        notes: Sentences a person should read, such as how the images were chosen.
     """
 
     samples: int
@@ -119,6 +122,9 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     calibration: tuple[CalibrationBin, ...]
     mistakes: tuple[Mistake, ...]
+    data: str = ""
+    part: str = ""
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_probabilities(

@@ -1,0 +1,211 @@
+"""A trained network on pixels: probabilities, and samples judged by them."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from convscope import execution
+from convscope.data.batches import plain
+from convscope.data.dataset import UNLABELED, Samples
+from convscope.data.preprocessing import Preprocessing
+from convscope.errors import ArgumentError, DataError, ShapeError, UnknownNameError
+from convscope.execution import Setting
+from convscope.train.metrics import Evaluation
+
+Tta = Literal["flip", "shift"]
+
+
+def logits(
+    net: nn.Module,
+    images: Tensor | Samples,
+    preprocessing: Preprocessing,
+    setting: Setting | None = None,
+    *,
+    batch_size: int = 256,
+) -> Tensor:
+    """The network's outputs in evaluation mode; arguments as in ``probabilities``.
+
+    Shape:
+        images: (N, C, H, W)
+        return: (N, K) float32, on the CPU
+    """
+    return torch.cat(
+        [
+            outputs[0].cpu()
+            for outputs in _outputs(net, images, preprocessing, setting, batch_size)
+        ]
+    )
+
+
+def probabilities(
+    net: nn.Module,
+    images: Tensor | Samples,
+    preprocessing: Preprocessing,
+    setting: Setting | None = None,
+    *,
+    batch_size: int = 256,
+    tta: Tta | None = None,
+) -> Tensor:
+    """Softmax of the network's outputs, image by image, in evaluation mode.
+
+    Args:
+        net: Gives one logit for each class; its training flags are put back.
+        images: Decoded pixels, or the samples that hold them.
+        preprocessing: Makes inputs of pixels.
+        setting: Where and in which number format; by default where the network is, in
+            float32. The softmax is always float32.
+        batch_size: Images at a time; changes memory and speed only.
+        tta: Mean over each image and its mirror image (``"flip"``), or over the image
+            and four copies moved by 1/32 of its size (``"shift"``).
+
+    Shape:
+        images: (N, C, H, W)
+        return: (N, K) float32, on the CPU
+
+    Raises:
+        ArgumentError: ``batch_size`` is below 1, or ``tta`` is not known.
+        DataError: There are no images.
+        ShapeError: The network's output is not (N, K).
+    """
+    batches = _outputs(net, images, preprocessing, setting, batch_size, tta)
+    return torch.cat(
+        [
+            torch.stack([each.softmax(1) for each in outputs]).mean(0).cpu()
+            for outputs in batches
+        ]
+    )
+
+
+def evaluate(
+    net: nn.Module,
+    samples: Samples,
+    preprocessing: Preprocessing,
+    classes: Sequence[str],
+    setting: Setting | None = None,
+    *,
+    batch_size: int = 256,
+    tta: Tta | None = None,
+    mistakes: int = 20,
+) -> Evaluation:
+    """Judge a network on labeled samples; arguments as in ``probabilities``.
+
+    Raises:
+        DataError: There are no samples, or none has a label.
+    """
+    if not len(samples):
+        raise DataError(
+            "evaluate: this part of the data holds no images. Choose another part."
+        )
+    found = probabilities(
+        net, samples, preprocessing, setting, batch_size=batch_size, tta=tta
+    )
+    return Evaluation.from_probabilities(
+        found, samples.labels, classes, samples.names, mistakes=mistakes
+    )
+
+
+def relabel(
+    samples: Samples, theirs: Sequence[str], ours: Sequence[str], where: str = "data"
+) -> Samples:
+    """The same samples with labels that count in ``ours``; classes match by name.
+
+    Args:
+        samples: Labels are indices into ``theirs``.
+        theirs: Class names of the data.
+        ours: Class names of the network, in the order of its outputs.
+        where: What to call the data in the message.
+
+    Raises:
+        DataError: Samples of a class that the network does not know.
+    """
+    if tuple(theirs) == tuple(ours):
+        return samples
+    place = {name: index for index, name in enumerate(ours)}
+    used = {theirs[i] for i in set(samples.labels.tolist()) if i >= 0}
+    if unknown := sorted(used - place.keys()):
+        raise DataError(
+            f"evaluate: {where} holds {_listed(unknown)}, which this run never saw; "
+            f"it knows {_listed(ours)}. Rename or remove those classes, or train on "
+            "data that holds them."
+        )
+    table = torch.tensor([place.get(name, UNLABELED) for name in theirs] + [UNLABELED])
+    return Samples(samples.pixels, table[samples.labels.clamp(min=-1)], samples.names)
+
+
+def _outputs(
+    net: nn.Module,
+    images: Tensor | Samples,
+    preprocessing: Preprocessing,
+    setting: Setting | None,
+    batch_size: int,
+    tta: Tta | None = None,
+) -> Iterator[list[Tensor]]:
+    """Batch by batch, the logits of every view; the network's mode is put back."""
+    if batch_size < 1:
+        raise ArgumentError(
+            f"probabilities: batch_size={batch_size} must be at least 1."
+        )
+    if tta is not None and tta not in get_args(Tta):
+        raise UnknownNameError("tta", tta, get_args(Tta))
+    if not len(images):
+        raise DataError("probabilities: there are no images. Give at least one.")
+    if isinstance(images, Tensor):
+        nobody = torch.full((len(images),), UNLABELED)
+        images = Samples(images, nobody, [""] * len(images))
+    if setting is None:
+        place = next((p.device for p in net.parameters()), torch.device("cpu"))
+        setting = execution.choose(net, device=str(place), precision="float32")
+    setting.place(net)
+    batches = plain(
+        images, preprocessing, batch_size, setting.device, setting.memory_format
+    )
+    with _evaluating(net):
+        for batch in batches:
+            with torch.no_grad():
+                views = _views(batch.images, tta)
+                yield [_checked(setting.forward(net, view)) for view in views]
+
+
+@contextlib.contextmanager
+def _evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards each module trains again if it did."""
+    training = [module for module in net.modules() if module.training]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _views(x: Tensor, tta: Tta | None) -> Iterator[Tensor]:
+    """The images themselves, then their changed copies."""
+    yield x
+    if tta == "flip":
+        yield x.flip(-1)
+    if tta == "shift":
+        dy, dx = (max(1, round(size / 32)) for size in x.shape[-2:])
+        wide = F.pad(x, (dx, dx, dy, dy), mode="replicate")
+        height, width = x.shape[-2:]
+        for top, left in ((0, dx), (2 * dy, dx), (dy, 0), (dy, 2 * dx)):
+            yield wide[..., top : top + height, left : left + width]
+
+
+def _checked(output: Tensor) -> Tensor:
+    if output.ndim != 2:
+        raise ShapeError(
+            f"probabilities: the network gives shape {tuple(output.shape)}; a "
+            "classifier gives (N, classes). End it with a flatten and a linear layer."
+        )
+    return output
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    """Names in quotes; only how many more there are after the first few."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    more = len(names) - most
+    return f"{shown} and {more} more" if more > 0 else shown
