@@ -211,15 +211,15 @@ def _mean(images: Tensor) -> Tensor:
 def _recolor(
     images: Tensor, *, brightness: Tensor, contrast: Tensor, saturation: Tensor
 ) -> Tensor:
-    """Scale each image, then its distance from its mean grey, then from each grey."""
-    by, about_mean, about_grey = (
+    """Scale each image, then its distance from its mean grey, then from each grey.
+
+    With factors b, c, s and grey g the three together are ``scb x + (1-s)cb g + (1-c)b
+    mean(g)``: the grey is found once. Cut off to 0 and 1 at the end.
+    """
+    b, c, s = (
         factor.to(images)[:, None, None, None]
         for factor in (brightness, contrast, saturation)
     )
-    images = images * by
-    grey = _mean(_luma(images))
-    images = (images - grey) * about_mean + grey
-    if images.shape[1] > 1:
-        luma = _luma(images)
-        images = (images - luma) * about_grey + luma
-    return images.clamp_(0, 1)
+    grey = _luma(images)
+    rest = (1 - s) * c * b * grey + (1 - c) * b * _mean(grey)
+    return (images * (s * c * b)).add_(rest).clamp_(0, 1)
