@@ -57,6 +57,11 @@ class StandardSet:
     files: tuple[RemoteFile, ...] = ()
     content_md5: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def channels(self) -> Literal[1, 3]:
+        """1 grey, 3 red-green-blue."""
+        return 1 if self.shape[0] == 1 else 3
+
 
 def _mirrored(
     name: str, size_bytes: int, sha256: str, bases: tuple[str, ...]
@@ -235,6 +240,12 @@ CIFAR10 = StandardSet(
         ("data_batch_4", "634d18415352ddfa80567beed471001a"),
         ("data_batch_5", "482c414d41f54cd18b22e5b47cb7c3cb"),
         ("test_batch", "40351d587109b95175f43aff81a1287e"),
+        ("data_batch_1.bin", "5dd7e06a14cb22eb9f671a540d1b7c25"),
+        ("data_batch_2.bin", "5ea93a67294ea407fff1d09f752e9692"),
+        ("data_batch_3.bin", "942cd6a4bcdd0dd3c604fbe906cb4421"),
+        ("data_batch_4.bin", "ae636b3ba5c66a11e91e8cb52e771fcb"),
+        ("data_batch_5.bin", "53f37980c15c3d472c316c40844f3f0d"),
+        ("test_batch.bin", "803d5f7f4d78ea53de84dbe85f74fb6d"),
     ),
 )
 

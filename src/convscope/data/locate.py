@@ -60,11 +60,16 @@ def data_folder() -> Path | None:
     return Path(named).expanduser() if named else None
 
 
+def roots(cache_dir: str | Path | None) -> list[Path]:
+    """The folders below which data sets are looked for."""
+    named = data_folder()
+    return [*([named] if named else []), cache_folder(cache_dir)]
+
+
 def candidates(card: StandardSet, cache_dir: str | Path | None) -> Iterator[Path]:
     """The folders in which the files may lie, in the order they are looked at."""
-    for root in (data_folder(), cache_folder(cache_dir)):
-        if root is not None:
-            yield from (root / folder for folder in card.folders)
+    for root in roots(cache_dir):
+        yield from (root / folder for folder in card.folders)
 
 
 def locate(card: StandardSet, cache_dir: str | Path | None = None) -> Found | None:
@@ -78,7 +83,9 @@ def locate(card: StandardSet, cache_dir: str | Path | None = None) -> Found | No
         for form, stems in STEMS[card.format].items():
             paths = [_variant(folder, stem) for stem in stems]
             present = tuple(path for path in paths if path is not None)
-            if len(present) == len(stems) and _is_the_set(card, form, present):
+            if len(present) == len(stems) and (
+                folder not in roots(cache_dir) or _is_the_set(card, form, present)
+            ):
                 return Found(folder, form, present)  # type: ignore[arg-type]
         archives = tuple(folder / file.name for file in card.files)
         if card.format == "cifar" and all(path.is_file() for path in archives):
@@ -98,7 +105,7 @@ def _variant(folder: Path, stem: str) -> Path | None:
 def _is_the_set(card: StandardSet, form: str, paths: tuple[Path, ...]) -> bool:
     """Whether a folder whose name does not say so holds this set and not its twin."""
     # MNIST and Fashion-MNIST name their files alike; their test labels differ.
-    if form != "idx" or paths[0].parent != data_folder():
+    if form != "idx":
         return True
     content = read_bytes(paths[-1], limit=2**20)
     digest = md5(content, usedforsecurity=False).hexdigest()

@@ -1,97 +1,251 @@
 """``load``: a data set by name or from a folder, ready to train on."""
 
+import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
-from convscope.data import standard
+from convscope.data import decoded, download, standard
 from convscope.data.catalogue import CATALOGUE, StandardSet
 from convscope.data.dataset import Dataset, Samples
-from convscope.data.locate import locate
+from convscope.data.locate import (
+    CIFAR_BATCHES,
+    DATA_VARIABLE,
+    cache_folder,
+    data_folder,
+    locate,
+    roots,
+)
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.splits import assign, check_fractions, content_hashes, share_out
 from convscope.data.standard import Progress, Published
-from convscope.errors import ArgumentError, MissingDataError, UnknownNameError
+from convscope.errors import (
+    ArgumentError,
+    DataError,
+    MissingDataError,
+    UnknownNameError,
+)
 
-DIGITS_TEST = 0.2  # digits has no test part of its own
+DIGITS_TEST = 0.2  # the built-in digits have no test part of their own
+FOLDER_TEST = 0.15
 
 
 def load(
     source: str | Path,
     *,
+    size: int | tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+    bits: Literal[8, 16] | None = None,
+    resize: Literal["crop", "squash", "pad"] | None = None,
     validation: float = 0.1,
     test: float | None = None,
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
     strict: bool = False,
 ) -> Dataset:
-    """A data set by name or from a folder."""
-    if not isinstance(source, str) or source not in CATALOGUE:
-        raise UnknownNameError("data set or folder", str(source), CATALOGUE)
-    return _load_standard(CATALOGUE[source], validation, test, cache_dir, progress)
+    """A data set by name, or from a folder of images.
+
+    A named set is looked for under ``$CONVSCOPE_DATA``, then in the user's cache, and
+    else downloaded (unless ``$CONVSCOPE_OFFLINE`` is 1). Its test part is the
+    published one; the validation part is taken from the published training images by a
+    hash of their content, so it is the same on every machine and at every ``size``.
+
+    Args:
+        source: ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, or a
+            folder. A name goes before a folder of the same name; ``"./mnist"`` means
+            the folder.
+        size: Height and width, in pixels; by default that of the images.
+        channels: 1 grey, 3 red-green-blue; by default that of the images.
+        bits: Bits per channel kept in memory; by default that of the images.
+        resize: What gives way when the aspect ratio differs.
+        validation: Share of the training images to validate on, in [0, 1).
+        test: Share of the images to test on, in [0, 1); only where no test part is
+            published: by default 0.2 for digits, 0.15 for a folder.
+        cache_dir: Where downloads and unpacked images are kept.
+        progress: Called with steps done, steps in all, and what is being done.
+        strict: Refuse files that are not the published ones, and folders with files
+            that cannot be used, instead of noting them.
+
+    Raises:
+        UnknownNameError: Neither a named set nor a folder.
+        ArgumentError: A share outside its interval, or ``test`` for a set whose test
+            part is published.
+        MissingDataError: The files are not here and cannot be downloaded.
+        DataError: Files that cannot be used.
+
+    >>> data = load("digits")
+    >>> len(data.train), len(data.val), len(data.test)
+    (1282, 177, 338)
+    """
+    name = str(source)
+    if isinstance(source, str) and name in CATALOGUE:
+        card = CATALOGUE[name]
+        data, share = _published(card, test, cache_dir, progress)
+        check_fractions("load", validation=validation, test=share)
+        if strict and data.notes:
+            raise DataError(f"load: {data.notes[0]}")
+        raw = _parts(card, data, validation, share)
+        preprocessing = Preprocessing(
+            channels=channels or card.channels,
+            bits=bits or 8,
+            size=(size, size) if isinstance(size, int) else size or card.shape[1:],
+            resize=resize or "crop",
+            centering=card.centering,
+            mean=(0.0,) * (channels or card.channels),
+            std=(1.0,) * (channels or card.channels),
+        )
+        train, val, tested = (
+            _converted(part, preprocessing, card, progress) for part in raw
+        )
+        return Dataset(
+            name=card.name,
+            source=card.name,
+            classes=card.classes,
+            train=train,
+            val=val,
+            test=tested,
+            preprocessing=_with_statistics(preprocessing, train.pixels),
+            notes=(_how_parted(card, validation, share), *data.notes),
+        )
+    looks_like_a_path = isinstance(source, Path) or "/" in name or os.sep in name
+    if not looks_like_a_path and not Path(name).exists():
+        raise UnknownNameError("data set or folder", name, CATALOGUE)
+    from convscope.data.folder import load_folder
+
+    return load_folder(
+        Path(source),
+        size=size,
+        channels=channels,
+        bits=bits,
+        resize=resize,
+        validation=validation,
+        test=FOLDER_TEST if test is None else test,
+        cache_dir=cache_dir,
+        progress=progress,
+        strict=strict,
+    )
 
 
-def _load_standard(
+def _published(
     card: StandardSet,
-    validation: float,
     test: float | None,
     cache_dir: str | Path | None,
     progress: Progress | None,
-) -> Dataset:
+) -> tuple[Published, float]:
+    """The published arrays, and the share to take from them for the test part."""
     if card.format == "built in":
-        data = standard.digits()
-        share = DIGITS_TEST if test is None else test
-    elif test is not None:
+        return standard.digits(), DIGITS_TEST if test is None else test
+    if test is not None:
         raise ArgumentError(
             f"load: test={test} does not go with {card.name!r}, whose "
             f"{card.test_count:,} test images are published. Leave it out."
         )
-    else:
+    cache = cache_folder(cache_dir)
+    found = locate(card, cache_dir)
+    if found is None:
+        _download(card, cache / card.name, progress)
         found = locate(card, cache_dir)
-        if found is None:
-            raise MissingDataError(card.name)
-        data, share = standard.read(card, found, progress), 0.0
-    check_fractions("load", validation=validation, test=share)
-    return _assemble(card, data, validation, share)
+    if found is not None and found.form == "archive":
+        batches = cache / card.folders[0]
+        limit = standard.LARGEST_FILE
+        download.unpack(found.paths[0], CIFAR_BATCHES, batches, limit=limit)
+        found = locate(card, cache_dir)
+    if found is None:
+        raise MissingDataError(f"load: {card.name} was downloaded and has gone again.")
+    if card.format != "cifar":
+        return standard.read(card, found, progress), 0.0
+    data = decoded.recall(card, found, cache)
+    if data is None:
+        data = standard.read(card, found, progress)
+        decoded.keep(card, found, cache, data)
+    return data, 0.0
 
 
-def _assemble(
-    card: StandardSet, data: Published, validation: float, test: float
-) -> Dataset:
-    hashes = content_hashes(data.images[: data.train_count])
-    labels = data.labels.astype(np.int64)
-    parts = assign(hashes, labels[: data.train_count], validation=validation, test=test)
-    names = [f"{card.name}/train/{i}" for i in range(data.train_count)]
-    names += [f"{card.name}/test/{i}" for i in range(len(labels) - data.train_count)]
-    if card.format == "built in":
-        names = [f"{card.name}/{i}" for i in range(len(labels))]
-    everything = Samples(torch.from_numpy(data.images), torch.from_numpy(labels), names)
-    train, val, tested = (everything.subset(indices) for indices in share_out(parts))
-    if data.train_count < len(labels):
-        tested = everything.subset(range(data.train_count, len(labels)))
-    pixels = train.pixels.numpy()
-    means, stds = [], []
-    for c in range(pixels.shape[1]):
-        counts = np.bincount(pixels[:, c].ravel(), minlength=256)
-        v = np.arange(256) / 255
-        m = float((counts * v).sum() / counts.sum())
-        means.append(m)
-        stds.append(float(np.sqrt((counts * (v - m) ** 2).sum() / counts.sum())))
-    preprocessing = Preprocessing(
-        channels=card.shape[0],
-        size=card.shape[1:],
-        centering=card.centering,
-        mean=tuple(means),
-        std=tuple(stds),
+def _download(card: StandardSet, folder: Path, progress: Progress | None) -> None:
+    """Gets every file of the set, or says once what to put where."""
+    reason = f"{download.OFFLINE_VARIABLE} is set, so nothing is downloaded"
+    if not download.is_offline():
+        try:
+            for file in card.files:
+                download.fetch(file, folder, progress)
+        except MissingDataError as error:
+            reason = f"the download failed ({error})"
+        else:
+            return
+    root = data_folder()
+    looked = " and ".join(str(path) for path in roots(folder.parent))
+    places = f"{root / card.name if root else f'${DATA_VARIABLE}/{card.name}'}"
+    wanted = "".join(
+        f"\n  {file.name}  {file.size_bytes:,} bytes  {file.checksum}"
+        for file in card.files
     )
-    return Dataset(
-        card.name,
-        card.name,
-        card.classes,
-        train,
-        val,
-        tested,
-        preprocessing,
-        notes=data.notes,
+    raise MissingDataError(
+        f"load: {card.name} is not on this machine (looked below {looked}) and {reason}. "
+        f"Put these files into {places} or {folder}:{wanted}"
+    )
+
+
+def _parts(
+    card: StandardSet, data: Published, validation: float, test: float
+) -> list[Samples]:
+    """Training, validation and test images as published, named by their position."""
+    count = data.train_count
+    labels = data.labels.astype(np.int64)
+    hashes = content_hashes(data.images[:count])
+    parts = assign(hashes, labels[:count], validation=validation, test=test)
+    train, val, tested = share_out(parts)
+    if card.format == "built in":
+        names = [f"{card.name}/{i}" for i in range(count)]
+    else:
+        names = [f"{card.name}/train/{i}" for i in range(count)]
+        names += [f"{card.name}/test/{i}" for i in range(len(labels) - count)]
+        tested = np.arange(count, len(labels))
+    images = torch.from_numpy(data.images)
+    whole = Samples(images, torch.from_numpy(labels), names)
+    return [whole.subset(indices) for indices in (train, val, tested)]
+
+
+def _converted(
+    part: Samples,
+    preprocessing: Preprocessing,
+    card: StandardSet,
+    progress: Progress | None,
+) -> Samples:
+    """The samples in the form that ``preprocessing`` declares."""
+    form = (preprocessing.channels, *preprocessing.size)
+    if form == tuple(part.pixels.shape[1:]) and preprocessing.bits == 8:
+        return part
+    dtype = np.uint16 if preprocessing.bits == 16 else np.uint8
+    pixels = np.empty((len(part), *form), dtype)
+    for i, image in enumerate(part.pixels.numpy()):
+        pixels[i] = preprocessing.decode_array(np.moveaxis(image, 0, -1))
+        if progress and (i % 1000 == 999 or i + 1 == len(part)):
+            progress(i + 1, len(part), f"resizing {card.name}")
+    return Samples(torch.from_numpy(pixels), part.labels, part.names)
+
+
+def _how_parted(card: StandardSet, validation: float, test: float) -> str:
+    if card.format == "built in":
+        return (
+            f"No test part is published: {test:.0%} of the images are for testing and "
+            f"{validation:.0%} for validation, chosen by a hash of their pixels."
+        )
+    return (
+        f"The test part is the published one; {validation:.0%} of the published "
+        "training images are for validation, chosen by a hash of their pixels."
+    )
+
+
+def _with_statistics(
+    preprocessing: Preprocessing, pixels: torch.Tensor
+) -> Preprocessing:
+    greatest = 2**preprocessing.bits - 1
+    planes = [pixels[:, c].numpy() for c in range(pixels.shape[1])]
+    return preprocessing.model_copy(
+        update={
+            "mean": tuple(float(p.mean()) / greatest for p in planes),
+            "std": tuple(float(p.std(dtype=np.float32)) / greatest for p in planes),
+        }
     )
