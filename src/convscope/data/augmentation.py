@@ -165,7 +165,9 @@ def augment(
 
 
 def unit(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Pixels on the scale 0 to 1, float32."""
+    """Pixels on the scale 0 to 1, float32; floating ones are on their scale already."""
+    if pixels.is_floating_point():
+        return pixels.to(torch.float32, copy=True)
     return pixels.to(torch.float32).div_(2**preprocessing.bits - 1)
 
 
@@ -216,6 +218,8 @@ def _recolor(
     With factors b, c, s and grey g the three together are ``scb x + (1-s)cb g + (1-c)b
     mean(g)``: the grey is found once. Cut off to 0 and 1 at the end.
     """
+    if images.shape[1] == 1:
+        saturation = torch.ones_like(saturation)  # grey has none to change, to the bit
     b, c, s = (
         factor.to(images)[:, None, None, None]
         for factor in (brightness, contrast, saturation)
