@@ -4,10 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.data.dataset import Samples
+from convscope.data.dataset import Dataset, Samples
 from convscope.errors import ArgumentError, DataError, ShapeError, UnknownNameError
 from convscope.execution import Setting
-from convscope.train.inference import evaluate, logits, probabilities, relabel
+from convscope.train.inference import (
+    choose_part,
+    evaluate,
+    logits,
+    probabilities,
+    relabel,
+)
 from train.nets import GREY, images, small_net
 
 
@@ -112,6 +118,49 @@ def test_evaluation_names_the_samples_that_are_wrong():
     found = evaluate(net, samples, GREY, list("abcd"))
     assert (found.correct, found.samples) == (10, 11)
     assert [m.name for m in found.mistakes] == ["3.png"]
+
+
+def dataset(tmp_path, source="", sizes=(3, 1, 2)):
+    parts, first = [], 0
+    for size in sizes:
+        names = [str(i) for i in range(first, first + size)]
+        labels = torch.arange(first, first + size) % 2
+        parts.append(Samples(images(size), labels, names))
+        first += size
+    return Dataset("pets", source, ("cat", "dog"), *parts, GREY)
+
+
+def test_the_test_part_is_judged_unless_another_is_asked_for(tmp_path):
+    data = dataset(tmp_path, source=str(tmp_path))
+    samples, part, notes = choose_part(data, None, own=True)
+    assert (samples.names, part, notes) == (["4", "5"], "test", ())
+    assert choose_part(data, "val", own=True)[0].names == ["3"]
+    samples, part, _ = choose_part(data, "all", own=True)
+    assert samples.names == list("012345")
+    assert samples.labels.tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_all_of_a_new_folder_is_judged_if_it_has_no_test_folder(tmp_path):
+    data = dataset(tmp_path, source=str(tmp_path))
+    samples, part, notes = choose_part(data, None, own=False)
+    assert (len(samples), part) == (6, "all")
+    assert notes == ("pets is new to this run: all its images are judged.",)
+    (tmp_path / "test").mkdir()
+    assert choose_part(data, None, own=False)[1:] == ("test", ())
+    assert choose_part(dataset(tmp_path), None, own=False)[1:] == ("test", ())
+
+
+def test_a_part_that_is_not_there_is_said(tmp_path):
+    data = dataset(tmp_path, sizes=(3, 1, 0))
+    text = (
+        "evaluate: the test part of pets holds no images (train 3, val 1, test 0). "
+        "Choose another part."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
+        choose_part(data, None, own=True)
+    text = "unknown part 'tset'. Did you mean 'test'?"
+    with pytest.raises(UnknownNameError, match=f"^{re.escape(text)}$"):
+        choose_part(data, "tset", own=True)
 
 
 def test_classes_are_matched_by_name():

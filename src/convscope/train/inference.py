@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Literal, get_args
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from convscope import execution
 from convscope.data.batches import plain
-from convscope.data.dataset import UNLABELED, Samples
+from convscope.data.dataset import UNLABELED, Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ArgumentError, DataError, ShapeError, UnknownNameError
 from convscope.execution import Setting
@@ -105,6 +106,49 @@ def evaluate(
     )
     return Evaluation.from_probabilities(
         found, samples.labels, classes, samples.names, mistakes=mistakes
+    )
+
+
+def choose_part(
+    data: Dataset, part: str | None, *, own: bool
+) -> tuple[Samples, str, tuple[str, ...]]:
+    """The samples to judge on, the part they are, and what a person should know.
+
+    Args:
+        data: Where to choose.
+        part: ``train``, ``val``, ``test`` or ``all``. By default ``test``; but all of
+            a folder that has no ``test`` folder and that the run was not trained on,
+            for parts drawn from it would mean nothing.
+        own: Whether the run was trained on this data.
+
+    Raises:
+        UnknownNameError: There is no such part.
+        DataError: The part holds no images.
+    """
+    notes: tuple[str, ...] = ()
+    plain_folder = Path(data.source).is_dir() and not Path(data.source, "test").is_dir()
+    if part is None and data.source and plain_folder and not own:
+        part = "all"
+        notes = (f"{data.name} is new to this run: all its images are judged.",)
+    part = part or "test"
+    if part not in (*data.parts, "all"):
+        raise UnknownNameError("part", part, (*data.parts, "all"))
+    samples = _joined(data) if part == "all" else data.parts[part]
+    if not len(samples):
+        sizes = ", ".join(f"{name} {len(some)}" for name, some in data.parts.items())
+        raise DataError(
+            f"evaluate: the {part} part of {data.name} holds no images ({sizes}). "
+            "Choose another part."
+        )
+    return samples, part, notes
+
+
+def _joined(data: Dataset) -> Samples:
+    parts = list(data.parts.values())
+    return Samples(
+        torch.cat([part.pixels for part in parts]),
+        torch.cat([part.labels for part in parts]),
+        [name for part in parts for name in part.names],
     )
 
 
