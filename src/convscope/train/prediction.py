@@ -1,0 +1,269 @@
+"""Files in, one record each out: found, decoded in parallel, predicted in batches."""
+
+import glob
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from convscope.data.preprocessing import Preprocessing
+from convscope.errors import ArgumentError, BadImageError, ConvscopeError, DataError
+from convscope.execution import Setting
+from convscope.train.inference import Tta, probabilities
+
+Progress = Callable[[int, int, str], None]
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # (C, H, W)
+
+STDIN = "-"
+MAX_STDIN_BYTES = 256 * 2**20  # a stream has no size to look at before it is read
+MAX_WORKERS = 8  # each decoding thread holds one whole image
+SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says about one file.
+
+    Attributes:
+        path: The file, as it was asked for.
+        class_name: The most probable class.
+        probability: Its probability.
+        top: The most probable classes with their probabilities, best first.
+    """
+
+    path: str
+    class_name: str
+    probability: float
+    top: tuple[tuple[str, float], ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for ``json.dumps``; the class is under ``"class"``."""
+        return {
+            "path": self.path,
+            "class": self.class_name,
+            "probability": self.probability,
+            "top": [{"class": name, "probability": p} for name, p in self.top],
+        }
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that could not be predicted, and why."""
+
+    path: str
+    reason: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for ``json.dumps``."""
+        return {"path": self.path, "error": self.reason}
+
+
+def find_images(paths: Iterable[str | Path]) -> list[str | Failure]:
+    """Files named by paths, folders and patterns, in order; duplicates are kept.
+
+    A folder gives the images in it and below it, sorted, hidden ones left out. What
+    exists under its own name is never taken for a pattern. ``"-"`` stands for itself.
+    A path that leads nowhere becomes a ``Failure``.
+
+    >>> find_images(["-", "no-such.png"])
+    ['-', Failure(path='no-such.png', reason='no such file or folder')]
+    """
+    found: list[str | Failure] = []
+    for path in map(str, paths):
+        if path == STDIN:
+            found.append(path)
+        elif os.path.lexists(path):
+            found += _at(path) or [Failure(path, "the folder holds no images")]
+        elif glob.has_magic(path):
+            # pathlib refuses absolute patterns.
+            matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
+            files = dict.fromkeys(file for match in matches for file in _at(match))
+            found += files or [Failure(path, "nothing matches this pattern")]
+        else:
+            found.append(Failure(path, "no such file or folder"))
+    return found
+
+
+def predict_files(
+    net: nn.Module,
+    preprocessing: Preprocessing,
+    classes: Sequence[str],
+    paths: Iterable[str | Path],
+    setting: Setting | None = None,
+    *,
+    batch_size: int = 64,
+    top_k: int = 1,
+    tta: Tta | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Prediction | Failure]:
+    """Predict files one by one, in order, holding two batches of images at most.
+
+    Args:
+        net: Gives one logit for each class.
+        preprocessing: Makes pixels of a file, and inputs of pixels.
+        classes: Class names in the order of the outputs.
+        paths: Files, folders, patterns, or ``"-"`` for one image on standard input.
+        setting: As in ``probabilities``.
+        batch_size: Files at a time.
+        top_k: How many classes to give for each file; all, where there are fewer.
+        tta: As in ``probabilities``.
+        progress: Called with (files done, files in all, what) after each batch.
+
+    Raises:
+        ArgumentError: ``top_k`` or ``batch_size`` is below 1.
+        DataError: No path leads to a file.
+    """
+    for name, value in (("top_k", top_k), ("batch_size", batch_size)):
+        if value < 1:
+            raise ArgumentError(f"predict: {name}={value} must be at least 1.")
+    entries = find_images(paths)
+    nowhere = [entry for entry in entries if isinstance(entry, Failure)]
+    if len(nowhere) == len(entries):
+        reasons = "; ".join(f"{each.path!r}: {each.reason}" for each in nowhere)
+        raise DataError(
+            f"predict: no images found ({reasons or 'no path was given'}). "
+            "Give files, folders, patterns in quotes, or - for standard input."
+        )
+
+    def records(chunk: Sequence["_Decoding"]) -> Iterator[Prediction | Failure]:
+        decoded = [each.result() for each in chunk]
+        good = [pixels for pixels in decoded if not isinstance(pixels, Failure)]
+        rows: Iterator[Tensor] = iter(())
+        if good:
+            images = torch.from_numpy(np.stack(good))
+            rows = iter(
+                probabilities(
+                    net,
+                    images,
+                    preprocessing,
+                    setting,
+                    batch_size=batch_size,
+                    tta=tta,
+                )
+            )
+        for each, pixels in zip(chunk, decoded, strict=True):
+            if isinstance(pixels, Failure):
+                yield pixels
+            else:
+                yield _prediction(each.path, next(rows), classes, top_k)
+
+    return _stream(entries, preprocessing, batch_size, records, progress)
+
+
+def decode_files(preprocessing: Preprocessing, paths: Sequence[str]) -> Tensor:
+    """Pixels of every file, decoded in parallel.
+
+    Shape:
+        return: (N, C, H, W)
+
+    Raises:
+        BadImageError: A file cannot be read; names the first, and says how many.
+    """
+    with ThreadPoolExecutor(_workers()) as pool:
+        decoded = list(pool.map(lambda path: _decode(preprocessing, path), paths))
+    bad = [each for each in decoded if isinstance(each, Failure)]
+    if bad:
+        raise BadImageError(
+            f"{len(bad)} of {len(paths)} files cannot be read, first {bad[0].path}: "
+            f"{bad[0].reason}"
+        )
+    return torch.from_numpy(
+        np.stack([d for d in decoded if not isinstance(d, Failure)])
+    )
+
+
+@dataclass(frozen=True)
+class _Decoding:
+    path: str
+    future: Future[Pixels | Failure] | Failure
+
+    def result(self) -> Pixels | Failure:
+        return self.future if isinstance(self.future, Failure) else self.future.result()
+
+
+def _stream(
+    entries: Sequence[str | Failure],
+    preprocessing: Preprocessing,
+    batch_size: int,
+    records: Callable[[Sequence[_Decoding]], Iterator[Prediction | Failure]],
+    progress: Progress | None,
+) -> Iterator[Prediction | Failure]:
+    """Decode one batch of files while the network works on the batch before."""
+    waiting: deque[list[_Decoding]] = deque()
+    done = 0
+    pool = ThreadPoolExecutor(_workers())
+
+    def start(entry: str | Failure) -> _Decoding:
+        if isinstance(entry, Failure):
+            return _Decoding(entry.path, entry)
+        return _Decoding(entry, pool.submit(_decode, preprocessing, entry))
+
+    try:
+        for first in range(0, len(entries) + batch_size, batch_size):
+            waiting.append([start(e) for e in entries[first : first + batch_size]])
+            if len(waiting) == 2:
+                chunk = waiting.popleft()
+                yield from records(chunk)
+                done += len(chunk)
+                if progress is not None:
+                    progress(done, len(entries), "images")
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _workers() -> int:
+    return min(MAX_WORKERS, os.cpu_count() or 1)
+
+
+def _decode(preprocessing: Preprocessing, path: str) -> Pixels | Failure:
+    try:
+        return preprocessing.decode(_standard_input() if path == STDIN else path)
+    except (ConvscopeError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        return Failure(path, reason or str(error))
+
+
+def _standard_input() -> bytes:
+    data = sys.stdin.buffer.read(MAX_STDIN_BYTES + 1)
+    if not data:
+        raise DataError("standard input is empty. Pipe one image into it.")
+    if len(data) > MAX_STDIN_BYTES:
+        raise DataError(
+            f"standard input holds more than {MAX_STDIN_BYTES // 2**20} MiB. "
+            "Save it to a file, or send one image."
+        )
+    return data
+
+
+def _prediction(
+    path: str, row: Tensor, classes: Sequence[str], top_k: int
+) -> Prediction:
+    # A stable sort: equal probabilities keep the order of the classes.
+    order = row.argsort(descending=True, stable=True)[:top_k].tolist()
+    top = tuple((classes[i], float(row[i])) for i in order)
+    return Prediction(path, *top[0], top)
+
+
+def _at(path: str) -> list[str]:
+    """The file itself, or the images in a folder and below it, sorted."""
+    if not Path(path).is_dir():
+        return [path]
+    found: list[str] = []
+    for folder, below, files in os.walk(path):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        found += (
+            str(Path(folder, name))
+            for name in sorted(files)
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+        )
+    return found
