@@ -1,0 +1,176 @@
+"""``convscope predict``: what a trained network says about files."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from convscope.errors import ArgumentError, UnknownNameError
+from convscope.train.prediction import Failure, Prediction, predict_files
+from convscope.train.run import Run
+
+Format = Literal["table", "csv", "jsonl"]
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of train.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Files, folders, patterns in quotes; - reads one image from "
+            "standard input.",
+        ),
+    ],
+    top: Annotated[int, typer.Option(help="Classes to give for each file.")] = 3,
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="table|csv|jsonl",
+            help="csv and jsonl write each file as soon as it is predicted.",
+        ),
+    ] = "table",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 64,
+) -> None:
+    """Print the most probable classes of images, with their probabilities.
+
+    A file that cannot be read is one line on standard error; the others are predicted,
+    and the exit code is 1.
+    """
+    if layout not in get_args(Format):
+        raise UnknownNameError("format", layout, get_args(Format))
+    if as_json and layout != "table":
+        raise ArgumentError(
+            f"predict: --json and --format {layout} exclude each other. Choose one."
+        )
+    trained = Run.load(run)
+    streams = layout != "table"
+    with _progress(shown=not (streams and sys.stdout.isatty())) as (bar, complain):
+        records = predict_files(
+            trained.net,
+            trained.spec.preprocessing,
+            trained.spec.classes,
+            paths,
+            batch_size=batch_size,
+            top_k=top,
+            progress=bar,
+        )
+        good: list[Prediction] = []
+        bad: list[Failure] = []
+        columns = min(top, len(trained.spec.classes))
+        if layout == "csv":
+            _echo_csv(_csv_head(columns))
+        for record in records:
+            if isinstance(record, Failure):
+                complain(f"Error: {_printable(record.path)}: {record.reason}")
+                bad.append(record)
+            elif layout == "csv":
+                _echo_csv(_csv_row(record))
+            elif layout == "jsonl":
+                typer.echo(json.dumps(record.to_dict()))
+            else:
+                good.append(record)
+    if as_json:
+        both = {
+            "predictions": [each.to_dict() for each in good],
+            "failures": [each.to_dict() for each in bad],
+        }
+        typer.echo(json.dumps(both))
+    elif good:
+        Console(highlight=False).print(_table(good, columns))
+    if bad:
+        raise typer.Exit(1)
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f} images/s")
+
+
+@contextlib.contextmanager
+def _progress(
+    *, shown: bool
+) -> Iterator[tuple[Callable[[int, int, str], None] | None, Callable[[str], None]]]:
+    """A bar on standard error if that is a terminal, and a way to write beside it."""
+    if not (shown and sys.stderr.isatty()):
+        yield None, lambda line: typer.echo(" ".join(line.split()), err=True)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Speed(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True, highlight=False)
+    # Standard output is left alone: it may be a file.
+    with Progress(*columns, console=console, redirect_stdout=False) as bar:
+        task = bar.add_task("predicting", total=None)
+
+        def advance(done: int, total: int, _what: str) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield (
+            advance,
+            lambda line: console.print(Text(" ".join(line.split())), soft_wrap=True),
+        )
+
+
+def _table(records: list[Prediction], columns: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("file", overflow="fold", ratio=1)
+    table.add_column("class", overflow="fold", style="bold")
+    table.add_column("", justify="right", no_wrap=True)
+    if columns > 1:
+        table.add_column("then", overflow="fold", style="dim")
+    for record in records:
+        others = ", ".join(f"{name} {p:.1%}" for name, p in record.top[1:])
+        cells = [_printable(record.path), record.class_name]
+        cells += [f"{record.probability:.1%}", others]
+        table.add_row(*map(Text, cells[: len(table.columns)]))
+    return table
+
+
+def _csv_head(columns: int) -> list[str]:
+    more = [f"{n}_{i}" for i in range(2, columns + 1) for n in ("class", "probability")]
+    return ["path", "class", "probability", *more]
+
+
+def _csv_row(record: Prediction) -> list[str]:
+    pairs = [str(cell) for pair in record.top for cell in pair]
+    return [_printable(record.path), *pairs]
+
+
+def _echo_csv(row: list[str]) -> None:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(row)
+    typer.echo(line.getvalue(), nl=False)
+
+
+def _printable(path: str) -> str:
+    """File names are bytes; those that are not UTF-8 are shown with a replacement."""
+    return os.fsencode(path).decode("utf-8", "replace")
