@@ -80,6 +80,14 @@ def load(
     (1282, 177, 338)
     """
     name = str(source)
+    chosen = {
+        "size": size,
+        "channels": channels,
+        "bits": bits,
+        "resize": resize,
+        "validation": validation,
+        "test": test,
+    }
     if isinstance(source, str) and name in CATALOGUE:
         card = CATALOGUE[name]
         data, share = _published(card, test, cache_dir, progress)
@@ -108,6 +116,7 @@ def load(
             test=tested,
             preprocessing=_with_statistics(preprocessing, train.pixels),
             notes=(_how_parted(card, validation, share), *data.notes),
+            options={key: value for key, value in chosen.items() if value is not None},
         )
     looks_like_a_path = isinstance(source, Path) or "/" in name or os.sep in name
     if not looks_like_a_path and not Path(name).exists():
@@ -182,8 +191,8 @@ def _download(card: StandardSet, folder: Path, progress: Progress | None) -> Non
         for file in card.files
     )
     raise MissingDataError(
-        f"load: {card.name} is not on this machine (looked below {looked}) and {reason}. "
-        f"Put these files into {places} or {folder}:{wanted}"
+        f"load: {card.name} is not on this machine (looked below {looked}) "
+        f"and {reason}. Put these files into {places} or {folder}:{wanted}"
     )
 
 
