@@ -1,7 +1,6 @@
 """``convscope data``: which data sets there are, and what is wrong with a folder."""
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -33,10 +32,13 @@ def list_sets(
         looked = {"data": named and str(named), "cache": str(cache_folder())}
         typer.echo(json.dumps({"data_sets": records, "looked_in": looked}))
         return
-    table = Table("name", "what", "shape", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("what")
+    table.add_column("shape", no_wrap=True)
     for column in ("classes", "train", "test"):
         table.add_column(column, justify="right")
-    table.add_column("where", overflow="fold")
+    table.add_column("here")
     for record in records:
         table.add_row(
             record["name"],
@@ -49,6 +51,9 @@ def list_sets(
         )
     console = Console(highlight=False)
     console.print(table)
+    for record in records:
+        if _short(record) == "yes":
+            console.print(f"{record['name']}: {record['where']}", soft_wrap=True)
     console.print(
         f"${DATA_VARIABLE} is {named or 'not set'}; the cache is {cache_folder()}. "
         "What is not here is downloaded when it is used.",
@@ -74,10 +79,7 @@ def _record(card: StandardSet) -> dict[str, Any]:
 
 
 def _short(record: dict[str, Any]) -> str:
-    """Where a set is, in words that fit into a column; below it both folders stand."""
+    """Whether a set is here, in words that fit into a column."""
     if record["where"] is None:
-        return f"not here ({record['download_bytes'] / 1e6:.0f} MB)"
-    for name, root in ((f"${DATA_VARIABLE}", data_folder()), ("cache", cache_folder())):
-        if root is not None and Path(record["where"]).is_relative_to(root):
-            return str(Path(name) / Path(record["where"]).relative_to(root))
-    return str(record["where"])
+        return f"no, {record['download_bytes'] / 1e6:.0f} MB"
+    return "built in" if record["form"] == "built in" else "yes"

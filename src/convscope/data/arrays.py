@@ -86,7 +86,14 @@ def from_arrays(
         std=(1.0,) * channels,
     ).with_statistics(train.pixels)
     return Dataset(
-        name, name, names, train, val, tested, preprocessing, notes=tuple(notes)
+        name=name,
+        source="",  # nothing to load it from again
+        classes=names,
+        train=train,
+        val=val,
+        test=tested,
+        preprocessing=preprocessing,
+        notes=tuple(notes),
     )
 
 

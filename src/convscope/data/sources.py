@@ -80,14 +80,6 @@ def load(
     (1282, 177, 338)
     """
     name = str(source)
-    chosen = {
-        "size": size,
-        "channels": channels,
-        "bits": bits,
-        "resize": resize,
-        "validation": validation,
-        "test": test,
-    }
     if isinstance(source, str) and name in CATALOGUE:
         card = CATALOGUE[name]
         data, share = _published(card, test, cache_dir, progress)
@@ -116,7 +108,10 @@ def load(
             test=tested,
             preprocessing=_with_statistics(preprocessing, train.pixels),
             notes=(_how_parted(card, validation, share), *data.notes),
-            options={key: value for key, value in chosen.items() if value is not None},
+            options={
+                "validation": validation,
+                **({} if test is None else {"test": test}),
+            },
         )
     looks_like_a_path = isinstance(source, Path) or "/" in name or os.sep in name
     if not looks_like_a_path and not Path(name).exists():
