@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor, nn
 
-from convscope import execution, models
+from convscope import models
 from convscope.data.augmentation import Augmentation
 from convscope.data.dataset import Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
@@ -125,13 +125,14 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
                 f"ConvClassifier: y holds 1 class ({str(self.classes_[0])!r}), "
                 f"n_samples={len(y)}. Give samples of at least two classes."
             )
+        seed = self._seed()
         pixels = self._learned_pixels(X)
-        data = self._dataset(pixels, torch.from_numpy(labels.astype(np.int64)))
+        data = self._dataset(pixels, torch.from_numpy(labels.astype(np.int64)), seed)
         net, name = self._network(data)
         run = fit(
             net,
             data,
-            self._recipe(data, name),
+            self._recipe(data, name, seed),
             listeners=None if self.verbose else (),
         )
         self.net_, self.history_ = run.net, run.history
@@ -156,7 +157,6 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
         X, _ = self._checked(X)
         if kind == "table":
             return self._of_table(X)
-        setting = execution.choose(self.net_, device=self.device or "auto")
         pixels = self._pixels(X)
         expected, found = self._shape, tuple(pixels.shape[1:])
         if found != expected:
@@ -172,7 +172,7 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
                 f"ConvClassifier: X holds {has} pixels, but fit was given {had}, which "
                 "have another scale. Convert them, or fit again."
             )
-        p = probabilities(self.net_, pixels, self.preprocessing_, setting)
+        p = probabilities(self.net_, pixels, self.preprocessing_)
         return p.double().numpy()
 
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
@@ -244,23 +244,24 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
             outputs = [net(self._standardized(rows)).softmax(1) for rows in chunks]
         return torch.cat(outputs).numpy()
 
-    def _dataset(self, pixels: Tensor, labels: Tensor) -> Dataset:
+    def _dataset(self, pixels: Tensor, labels: Tensor, seed: int) -> Dataset:
         everything = Samples(pixels, labels, [str(i) for i in range(len(labels))])
-        rows, watched = np.arange(len(labels)), np.arange(0)
+        train, watched = everything, everything.subset([])
         if self.validation:
             common = np.bincount(labels.numpy()).min() > 1  # else no two to part
-            rows, watched = train_test_split(
-                rows,
+            rows, others = train_test_split(
+                np.arange(len(labels)),
                 test_size=self.validation,
-                random_state=self._seed(),
+                random_state=seed,
                 stratify=labels.numpy() if common else None,
             )
+            train, watched = everything.subset(rows), everything.subset(others)
         return Dataset(
             name="arrays",
             source="",
             classes=tuple(map(str, self.classes_)),
-            train=everything.subset(rows),
-            val=everything.subset(watched),
+            train=train,
+            val=watched,
             test=everything.subset([]),
             preprocessing=self.preprocessing_,
         )
@@ -273,7 +274,7 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
             name, _ = models.choose(data.input_shape)
         return name, name
 
-    def _recipe(self, data: Dataset, name: str) -> Recipe:
+    def _recipe(self, data: Dataset, name: str, seed: int) -> Recipe:
         """The one asked for; by default without changes that could alter the class."""
         recipe = self.recipe
         if isinstance(recipe, str):
@@ -288,7 +289,7 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
             "device": self.device,
-            "seed": self._seed(),
+            "seed": seed,
         }
         given = {key: value for key, value in changes.items() if value is not None}
         return recipe.with_changes(given)

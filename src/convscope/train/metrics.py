@@ -3,12 +3,10 @@
 import csv
 import dataclasses
 import io
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +14,16 @@ from sklearn import metrics as sklearn_metrics
 from torch import Tensor
 
 from convscope.errors import ArgumentError, DataError
+from convscope.train.doubt import (
+    CalibrationBin,
+    calibration_bins,
+    calibration_error,
+    wilson,
+)
 
 Array = npt.NDArray[np.float64]
 
 TOP = 5  # top-5 is reported where there are more classes than that
-BINS = 15  # of the calibration error, as in the paper
 
 
 @dataclass(frozen=True)
@@ -63,21 +66,6 @@ class Mistake:
     true: str
     predicted: str
     probability: float
-
-
-@dataclass(frozen=True)
-class CalibrationBin:
-    """The images whose highest probability lies in ``(low, high]``.
-
-    ``confidence`` is the mean of that probability, ``accuracy`` the fraction correct;
-    both None where there is no image.
-    """
-
-    low: float
-    high: float
-    count: int
-    confidence: float | None
-    accuracy: float | None
 
 
 @dataclass(frozen=True)
@@ -169,7 +157,7 @@ class Evaluation:
         predicted, confidence = p.argmax(axis=1), p.max(axis=1)
         hits = predicted == y
         per_class, macro = _class_scores(y, predicted, classes)
-        bins = tuple(_calibration(confidence, hits))
+        bins = tuple(calibration_bins(confidence, hits))
         columns = range(len(classes))
         confusion = sklearn_metrics.confusion_matrix(y, predicted, labels=columns)
         top5, top5_note = _top5(p, y)
@@ -185,7 +173,7 @@ class Evaluation:
             top5_note=top5_note,
             balanced_accuracy=macro.recall,
             macro=macro,
-            calibration_error=_calibration_error(bins),
+            calibration_error=calibration_error(bins),
             negative_log_likelihood=float(
                 sklearn_metrics.log_loss(y, p, labels=columns)
             ),
@@ -259,45 +247,6 @@ class Evaluation:
             f"<p>Rows: true class. Columns: predicted class.</p>"
             f"{_html(('', *self.classes), counts)}"
         )
-
-
-def wilson(
-    successes: int, trials: int, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Interval that holds the true rate in ``confidence`` of all experiments.
-
-    Args:
-        successes: How often it went well, 0 to ``trials``.
-        trials: How often it was tried, at least 1.
-        confidence: Between 0 and 1, both excluded.
-
-    Raises:
-        ArgumentError: A value is outside its range.
-
-    Source:
-        Wilson 1927, Probable inference, the law of succession, and statistical
-        inference, JASA 22; without continuity correction.
-
-    >>> low, high = wilson(355, 360)
-    >>> f"{low:.3f} {high:.3f}"
-    '0.968 0.994'
-    """
-    if not 0 <= successes <= trials or trials < 1:
-        raise ArgumentError(
-            f"wilson: successes={successes} of trials={trials} is not a rate. "
-            "Give at least one trial, and no more successes than trials."
-        )
-    if not 0 < confidence < 1:
-        raise ArgumentError(
-            f"wilson: confidence={confidence} is not between 0 and 1. Try 0.95."
-        )
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    rate, weight = successes / trials, z * z / trials
-    middle = rate + weight / 2
-    half = z * math.sqrt(rate * (1 - rate) / trials + weight / (4 * trials))
-    low, high = (middle - half) / (1 + weight), (middle + half) / (1 + weight)
-    # At the ends the formula is exact; rounding is not.
-    return (0.0 if successes == 0 else low), (1.0 if successes == trials else high)
 
 
 def percent(value: float | None) -> str:
@@ -377,34 +326,6 @@ def _top5(p: Array, y: npt.NDArray[np.int64]) -> tuple[float | None, str]:
         return None, f"always 1 with {classes} classes"
     score = sklearn_metrics.top_k_accuracy_score(y, p, k=TOP, labels=range(classes))
     return float(score), ""
-
-
-def _calibration(
-    confidence: Array, hits: npt.NDArray[np.bool_]
-) -> Iterator[CalibrationBin]:
-    """Equal-width bins; a confidence on an edge belongs to the bin below it."""
-    edges = np.linspace(0.0, 1.0, BINS + 1)
-    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
-    for i, (low, high) in enumerate(itertools.pairwise(edges)):
-        inside = place == i
-        count = int(inside.sum())
-        yield CalibrationBin(
-            float(low),
-            float(high),
-            count,
-            float(confidence[inside].mean()) if count else None,
-            float(hits[inside].mean()) if count else None,
-        )
-
-
-def _calibration_error(bins: Sequence[CalibrationBin]) -> float:
-    """Mean over images of |accuracy - confidence| of their bin (Guo et al. 2017)."""
-    gaps = [
-        each.count * abs(each.accuracy - each.confidence)
-        for each in bins
-        if each.accuracy is not None and each.confidence is not None
-    ]
-    return sum(gaps) / sum(each.count for each in bins)
 
 
 def _html(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
