@@ -151,6 +151,9 @@ class Transposed:
 class Upsample:
     """Interpolation to ``floor(size * scale)`` elements.
 
+    Where that is rounded, the table follows the lengths (``F.interpolate`` with a
+    size) and the pattern the scale.
+
     >>> Upsample(2).output_size(7)
     14
     """
