@@ -328,3 +328,18 @@ def test_a_scale_that_is_no_fraction_is_refused():
         r"Use fractions\.Fraction for a scale such as 3/2\.$",
     ):
         Upsample(1.5)
+
+
+def test_axes_with_unequal_kernels_have_fields_of_their_own():
+    sizes, kernels, strides, pads = (9, 7, 8), (3, 1, 4), (2, 1, 3), (1, 0, 2)
+    x = torch.ones(1, 1, *sizes, dtype=torch.float64, requires_grad=True)
+    weight = torch.ones(1, 1, *kernels, dtype=torch.float64)
+    y = F.avg_pool3d(F.conv3d(x, weight, None, strides, pads), (2, 3, 1), 1)
+    (gradient,) = torch.autograd.grad(y[0, 0, 1, 2, 0], x)
+    support = torch.nonzero(gradient[0, 0])
+    for axis, (pool, index) in enumerate([(2, 1), (3, 2), (1, 0)]):
+        pad = (pads[axis], pads[axis])
+        layers = [Window(kernels[axis], strides[axis], pad), Window(pool)]
+        ends = support[:, axis].min().item(), support[:, axis].max().item()
+        assert input_range(layers, sizes[axis], index) == ends
+        assert receptive_field(layers).range(index, sizes[axis]) == ends
