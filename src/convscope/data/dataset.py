@@ -2,8 +2,9 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,6 +72,7 @@ class Dataset:
         preprocessing: How a file becomes one row of ``pixels`` and then an input.
         set_aside: Files that could not be used.
         notes: Sentences a person should read, such as how the parts were made.
+        options: What ``load`` was given besides the source: how the parts were made.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Dataset:
     preprocessing: Preprocessing
     set_aside: tuple[SetAside, ...] = ()
     notes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -1,6 +1,6 @@
 """Networks by name, one file per paper, each with a card."""
 
-from convscope.models.card import ModelCard, build, cards, find, register
+from convscope.models.card import BuiltFrom, ModelCard, build, cards, find, register
 from convscope.models.choose import choose
 from convscope.models.lenet5 import lenet5
 from convscope.models.lenet_page import lenet_page
@@ -9,6 +9,7 @@ from convscope.models.resnet9 import resnet9
 from convscope.models.softmax_regression import softmax_regression
 
 __all__ = [
+    "BuiltFrom",
     "ModelCard",
     "build",
     "cards",

@@ -39,6 +39,16 @@ class ModelCard:
     min_size: int
 
 
+@dataclass(frozen=True)
+class BuiltFrom:
+    """What ``build`` was asked for; a network carries it as ``net.built_from``."""
+
+    name: str
+    input_shape: tuple[int, int, int]
+    num_classes: int
+    options: dict[str, Any]
+
+
 _CARDS: dict[str, ModelCard] = {}
 _BUILDERS: dict[str, Builder] = {}
 
@@ -113,4 +123,11 @@ def build(
     for option in options:
         if option not in known:
             raise UnknownNameError(f"option of model {name}", option, known)
-    return _BUILDERS[name](num_classes, channels, size, **options)
+    try:
+        net = _BUILDERS[name](num_classes, channels, size, **options)
+    except TypeError as error:
+        raise ArgumentError(f"{name}: options={options} do not fit: {error}.") from None
+    net.built_from = BuiltFrom(  # type: ignore[assignment]  # a note, not a module
+        name, (channels, size[0], size[1]), num_classes, options
+    )
+    return net

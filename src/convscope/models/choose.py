@@ -9,7 +9,7 @@ def choose(input_shape: tuple[int, int, int]) -> tuple[str, str]:
     """
     channels, height, width = input_shape
     what = f"{height} x {width} {'grey' if channels == 1 else 'color'} images"
-    if channels == 1 and 12 <= min(height, width) and max(height, width) <= 32:
+    if channels == 1 and min(height, width) >= 12 and max(height, width) <= 32:
         return "lenet5", f"lenet5, because {what} are what it was made for"
     if min(height, width) < 8:
         return "mlp", f"mlp, because {what} are too small to pool"

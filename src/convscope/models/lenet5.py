@@ -50,7 +50,7 @@ def lenet5(
         nn.Conv2d(in_channels, 6, 5, padding=border(input_size)), nn.Tanh(),  # C1
         nn.MaxPool2d(2),                                              # S2: (6, 14, 14)
         nn.Conv2d(6, 16, 5), nn.Tanh(), nn.MaxPool2d(2),           # C3 S4: (16, 5, 5)
-        nn.Conv2d(16, 120, map_size(input_size)), nn.Tanh(), nn.Flatten(),   # C5: (120,)
+        nn.Conv2d(16, 120, map_size(input_size)), nn.Tanh(), nn.Flatten(),        # C5
         nn.Linear(120, 84), nn.Tanh(),                                       # F6
         nn.Linear(84, num_classes),
     )  # fmt: skip

@@ -1,0 +1,38 @@
+# The only commands anyone has to know. Each sets itself up first, and is quick when
+# nothing changed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+RUN := runs/demo
+
+.PHONY: demo test check bench setup clean
+
+demo: $(READY)  ## train on real handwritten digits, judge the result, use it
+	$(BIN)/convscope train digits --run $(RUN) --force
+	$(BIN)/convscope evaluate $(RUN)
+	$(BIN)/python examples/digit_files.py runs/demo-digits
+	$(BIN)/convscope predict $(RUN) runs/demo-digits
+
+test: $(READY)  ## run every test
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+check: $(READY)  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## ours beside the peers, a few minutes; figures.py takes hours
+	$(BIN)/python benchmarks/batches.py
+	$(BIN)/python benchmarks/figures.py digits
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,308 @@
+"""``convscope train``: data in, a trained and judged network out."""
+
+import contextlib
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+from convscope import models
+from convscope.cli.evaluate import tables
+from convscope.cli.recipe_flags import with_recipe_flags
+from convscope.data import Dataset, load
+from convscope.errors import ArgumentError, NotFiniteError
+from convscope.execution import keep_freed_memory
+from convscope.models import choose
+from convscope.train import recipes
+from convscope.train.fit import fit, new_network, resume
+from convscope.train.folder import check_free, free_name
+from convscope.train.progress import default_listeners
+from convscope.train.rate_finder import RateSearch, find_rate
+from convscope.train.recipe import Recipe
+from convscope.train.run import Run
+from convscope.train.tracking import MLflow, TensorBoard
+
+_STOPPED = 130  # what a shell expects of a program that was interrupted
+
+
+@with_recipe_flags
+def train(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATA]",
+            help="digits (default, built in), mnist, fashion-mnist, cifar10, or a "
+            "folder of images.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A name from `convscope models`; by default what suits."),
+    ] = None,
+    model_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Of the model, such as width=16."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="A named recipe or a TOML file."),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Run folder to make; by default runs/DATA-MODEL-1, -2, ..."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the run in that folder.")
+    ] = False,
+    resume_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--resume", metavar="RUN", help="Go on with a run that was interrupted."
+        ),
+    ] = None,
+    find_lr: Annotated[
+        bool,
+        typer.Option("--find-lr", help="Try learning rates, suggest one, and stop."),
+    ] = False,
+    size: Annotated[
+        int | None, typer.Option(help="Resize images to this height and width.")
+    ] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Part of the images to watch training on.")
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Part of the images to judge the result on.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop if an image cannot be read.")
+    ] = False,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(help="Shortest time between two checkpoints.")
+    ] = 60.0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write event files into the run.")
+    ] = False,
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow", help="Log to MLflow (MLFLOW_TRACKING_URI).")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end.")
+    ] = False,
+    *,
+    recipe_changes: dict[str, Any],
+) -> None:
+    """Train a network on DATA, judge it, and keep it in a run folder.
+
+    Example: convscope train photos/ --minutes 5
+    """
+    keep_freed_memory()
+    say = Console(stderr=True, highlight=False)
+    if resume_run is not None:
+        if data is not None or model is not None or recipe_changes:
+            raise ArgumentError(
+                "train: --resume goes on with the run's own data, model and recipe. "
+                "Leave the other arguments out, or train a new run."
+            )
+        with _told_how_to_go_on(resume_run):
+            done = resume(resume_run, checkpoint_seconds=checkpoint_seconds)
+        _judge(done, done.data(), as_json)
+        return
+
+    loaded = _load(
+        data or "digits",
+        model,
+        {"size": size, "validation": validation, "test": test, "strict": strict},
+        say,
+    )
+    name, why = (model, "as asked") if model else choose(loaded.input_shape)
+    chosen = _recipe(recipe, loaded, name).with_changes(recipe_changes)
+    place = run or free_name(Path("runs"), f"{loaded.name}-{name}")
+    check_free(place, force=force)
+    _introduce(loaded, why if not model else name, chosen, place, say)
+    net = new_network(name, loaded, chosen.seed, _options(model_option or []))
+    if find_lr:
+        _show_search(find_rate(net, loaded, chosen), as_json)
+        return
+    listeners = [*default_listeners()]
+    if tensorboard:
+        listeners.append(TensorBoard(place / "tensorboard"))
+    if mlflow:
+        listeners.append(MLflow(place.name, chosen))
+    with _told_how_to_go_on(place):
+        done = fit(
+            net,
+            loaded,
+            chosen,
+            folder=place,
+            force=force,
+            listeners=listeners,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+    _judge(done, loaded, as_json)
+
+
+def _load(
+    source: str, model: str | None, options: dict[str, Any], say: Console
+) -> Dataset:
+    """The data; images too small for the model are enlarged to what it is made for."""
+    given = {key: value for key, value in options.items() if value not in (None, False)}
+    shown = _Decoding(say)
+    loaded = load(source, **given, progress=shown)
+    shown.close()
+    if model is not None and "size" not in given:
+        card = models.find(model)
+        if min(loaded.input_shape[1:]) < card.min_size:
+            height, width = loaded.input_shape[1:]
+            given["size"] = card.input_shape[1]
+            loaded = load(source, **given)
+            say.print(
+                f"{height} x {width} images are enlarged to {given['size']} x "
+                f"{given['size']}: {model} takes no less than {card.min_size} x "
+                f"{card.min_size}"
+            )
+    return loaded
+
+
+class _Decoding:
+    """Shows how far the reading of files is, where there is a screen."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """One more of ``total`` things is done."""
+        if not self._console.is_terminal:
+            return
+        if self._bar is None:
+            self._bar = Progress(
+                *Progress.get_default_columns(), console=self._console, transient=True
+            )
+            self._bar.start()
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=total)
+        self._bar.update(self._tasks[what], completed=done, total=total)
+
+    def close(self) -> None:
+        """Takes the bar off the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _recipe(wanted: str | None, data: Dataset, model: str) -> Recipe:
+    if wanted is None:
+        return recipes.suited(data, model)
+    if Path(wanted).suffix == ".toml" or Path(wanted).is_file():
+        return Recipe.from_file(wanted)
+    return recipes.find(wanted)
+
+
+def _options(texts: list[str]) -> dict[str, Any]:
+    """``["width=16"]`` to ``{"width": 16}``."""
+    options: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ArgumentError(f"--model-option={text!r} is not KEY=VALUE.")
+        try:
+            options[key] = json.loads(value)
+        except ValueError:
+            options[key] = value
+    return options
+
+
+def _introduce(
+    data: Dataset, why: str, recipe: Recipe, place: Path, say: Console
+) -> None:
+    channels, height, width = data.input_shape
+    say.print(
+        f"{data.name}: {len(data.train):,} train, {len(data.val):,} val, "
+        f"{len(data.test):,} test images of {height} x {width} x {channels}, "
+        f"{len(data.classes)} classes"
+    )
+    for note in data.notes:
+        say.print(f"  {note}", style="dim")
+    if data.set_aside:
+        say.print(
+            f"  {len(data.set_aside)} files could not be used; the list is in "
+            f"{place / 'set_aside.json'}",
+            style="yellow",
+        )
+    length = f"{recipe.minutes:g} min" if recipe.minutes else f"{recipe.epochs} epochs"
+    say.print(f"model: {why}")
+    say.print(
+        f"recipe: {length}, batch {recipe.batch_size}, {recipe.optimizer} at "
+        f"{recipe.learning_rate:g}, {recipe.schedule}, seed {recipe.seed}"
+    )
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(place: Path) -> Iterator[None]:
+    """Ctrl-C and a diverging loss end with what to do next, not with a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(
+            "\nstopped; go on with: "
+            f"convscope train --resume {shlex.quote(str(place))}",
+            err=True,
+        )
+        raise typer.Exit(_STOPPED) from None
+    except NotFiniteError as error:
+        kept = place / "checkpoint" / "state.safetensors"
+        where = f"The last good checkpoint is {kept}." if kept.exists() else ""
+        raise NotFiniteError(f"{error} {where}".rstrip()) from None
+
+
+def _judge(run: Run, data: Dataset, as_json: bool) -> None:
+    """What the network is worth and what to do with it."""
+    part = next((p for p in ("test", "val", "train") if len(data.parts[p])), "train")
+    found = run.evaluate(data, part)
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "run": str(run.folder),
+                    "model": run.spec.model.name,
+                    "epochs": len(run.history),
+                    "evaluation": found.to_dict(),
+                }
+            )
+        )
+        return
+    console = Console(highlight=False)
+    console.print()
+    for each in tables(found):
+        console.print(each)
+    place = shlex.quote(str(run.folder))
+    console.print("\nNext steps", style="bold")
+    steps = Table(box=None, pad_edge=False, show_header=False)
+    steps.add_row("judge it again", f"convscope evaluate {place}")
+    steps.add_row("use it on images", f"convscope predict {place} IMAGE...")
+    steps.add_row("know it better", f"convscope summary {place}")
+    console.print(steps)
+
+
+def _show_search(found: RateSearch, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+        return
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("learning rate", justify="right")
+    table.add_column("loss", justify="right")
+    table.add_column("")
+    top = max(found.losses)
+    for index in range(0, len(found.rates), max(len(found.rates) // 20, 1)):
+        bar = "█" * max(round(30 * found.losses[index] / top), 1)
+        table.add_row(f"{found.rates[index]:.2e}", f"{found.losses[index]:.4f}", bar)
+    console.print(table)
+    console.print(f"suggested: --learning-rate {found.suggestion:g}", style="bold")

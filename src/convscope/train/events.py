@@ -1,0 +1,79 @@
+"""What the training loop says while it works; progress bars and logs listen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Started:
+    """Training begins, or goes on."""
+
+    train_images: int
+    val_images: int
+    parameters: int
+    steps_per_epoch: int
+    epochs: int | None  # None with a time budget
+    minutes: float | None
+    setting: str  # "cpu, float32"
+    epoch: int  # the epoch that begins, from 1
+    batch: int  # batches of it that are done already
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """One step of the optimizer is done."""
+
+    epoch: int  # from 1
+    batch: int  # batches of this epoch done
+    step: int  # steps done since the beginning
+    loss: float  # mean of this epoch so far
+    learning_rate: float
+    progress: float  # of the whole training, 0 to 1
+    images_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """One pass over the training images is done; one row of ``metrics.jsonl``."""
+
+    epoch: int  # from 1
+    step: int
+    train_loss: float
+    val_loss: float | None  # None without validation images
+    val_accuracy: float | None
+    learning_rate: float
+    images_per_second: float
+    seconds: float  # since the beginning, pauses between resumed runs left out
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint is on disk."""
+
+    epoch: int
+    batch: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something a person should know; training goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Training is over."""
+
+    reason: str  # "all 20 epochs done"
+    epochs: int
+    steps: int
+    seconds: float
+    chosen_epoch: int | None  # whose weights were kept, if not the last one's
+
+
+Event = Started | Stepped | EpochEnded | Saved | Warned | Finished
+Listener = Callable[[Event], None]

@@ -1,0 +1,245 @@
+"""``fit``: a network and data in, a trained run out; ``resume``: the rest of one."""
+
+import contextlib
+import datetime
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from convscope import models
+from convscope.analysis import check
+from convscope.data import Dataset
+from convscope.errors import RunError, ShapeError
+from convscope.execution import choose as choose_setting
+from convscope.models import BuiltFrom
+from convscope.train import recipes
+from convscope.train.events import Listener, Warned
+from convscope.train.folder import RunFolder
+from convscope.train.keeper import Keeper, deferred_signals
+from convscope.train.loop import Training
+from convscope.train.progress import default_listeners
+from convscope.train.recipe import Recipe
+from convscope.train.run import Run, build_network
+from convscope.train.spec import DataSpec, ModelSpec, RunSpec
+
+CHECKPOINT_SECONDS = 60.0
+
+
+def fit(
+    net: nn.Module | str,
+    data: Dataset,
+    recipe: Recipe | None = None,
+    *,
+    folder: str | Path | None = None,
+    force: bool = False,
+    listeners: Sequence[Listener] | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    **changes: Any,
+) -> Run:
+    """Trains ``net`` on ``data``.
+
+    Args:
+        net: A network for images of ``data.input_shape`` with one output per class,
+            changed in place; or the name of one of our models.
+        data: What to train on.
+        recipe: How; by default the one that suits the data and the model.
+        folder: Where to keep the run and its checkpoints; by default nowhere, then
+            ``Run.save`` writes it when it is through.
+        force: Replace a run that is in ``folder`` already.
+        listeners: Get every event; by default a progress bar, or lines in a log.
+        checkpoint_seconds: Shortest time between two checkpoints.
+        changes: Fields of the recipe to change: ``epochs=3``.
+
+    Raises:
+        ShapeError: The network does not take these images, or has not one output
+            for each class.
+        RunExistsError: There is a run in ``folder`` already.
+        NotFiniteError: The loss became NaN or infinite; the last checkpoint is kept.
+    """
+    with _own_random_state():
+        name = net if isinstance(net, str) else _name(net)
+        recipe = recipe or recipes.suited(data, name)
+        recipe = recipe.with_changes(changes)
+        if isinstance(net, str):
+            net = new_network(net, data, recipe.seed)
+        require_fit(net, data)
+        spec = describe(net, data, recipe)
+        setting = choose_setting(net, device=recipe.device, precision=recipe.precision)
+        place = None
+        if folder is not None:
+            place = RunFolder.create(folder, spec, data.set_aside, force=force)
+        training = Training(net, data, recipe, setting)
+        listeners = default_listeners() if listeners is None else listeners
+        return _go(training, spec, place, listeners, checkpoint_seconds)
+
+
+def new_network(
+    name: str, data: Dataset, seed: int, options: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """The model ``name`` for this data, its first weights drawn from ``seed``."""
+    channels, height, width = data.input_shape
+    with _own_random_state():
+        torch.manual_seed(seed)
+        return models.build(
+            name,
+            num_classes=len(data.classes),
+            in_channels=channels,
+            input_size=(height, width),
+            **(options or {}),
+        )
+
+
+def resume(
+    folder: str | Path,
+    *,
+    data: Dataset | None = None,
+    net: nn.Module | None = None,
+    listeners: Sequence[Listener] | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Run:
+    """Goes on with an interrupted run, to the same bits as if it had not stopped.
+
+    Args:
+        folder: The run's.
+        data: What it was trained on, if it was made from arrays.
+        net: The network, if it is not one of our models.
+        listeners: As for ``fit``.
+        checkpoint_seconds: As for ``fit``.
+
+    Raises:
+        RunError: The run is finished, or the data are not the same any more.
+    """
+    place = RunFolder.open(folder)
+    spec = place.spec
+    if place.is_finished:
+        raise RunError(
+            f"run {place.path} is finished; there is nothing to go on with. "
+            "Evaluate it, or train a new run."
+        )
+    with _own_random_state():
+        net = build_network(spec) if net is None else net
+        data = Run(net, spec, folder=place.path).data() if data is None else data
+        if data.fingerprint() != spec.data.fingerprint:
+            raise RunError(
+                f"run {place.path}: the data at {spec.data.source or 'hand'} are not "
+                "those that it began with. Put them back, or train a new run."
+            )
+        torch.manual_seed(spec.recipe.seed)
+        net = build_network(spec) if spec.model.name else net
+        setting = choose_setting(
+            net, device=spec.recipe.device, precision=spec.recipe.precision
+        )
+        training = Training(net, data, spec.recipe, setting)
+        listeners = default_listeners() if listeners is None else listeners
+        if (place.path / "checkpoint").exists():
+            state, warning = place.load_checkpoint()
+            training.restore(state)
+            if warning:
+                for listener in listeners:
+                    listener(Warned(warning))
+        return _go(training, spec, place, listeners, checkpoint_seconds)
+
+
+def require_fit(net: nn.Module, data: Dataset) -> None:
+    """Refuses a network that these images do not fit, before anything is trained.
+
+    Raises:
+        ShapeError: A layer cannot take what reaches it, or the output is not
+            (N, number of classes).
+    """
+    check(net, data.input_shape)
+    place = next((p.device for p in net.parameters()), torch.device("cpu"))
+    training = net.training
+    with torch.no_grad():
+        out = net.eval()(torch.zeros(2, *data.input_shape, device=place))
+    net.train(training)
+    wanted, found = (2, len(data.classes)), tuple(out.shape)
+    if found != wanted:
+        raise ShapeError(
+            f"fit: the network gives {found[1:]} numbers for each image, but "
+            f"{data.name} has {len(data.classes)} classes. Its last layer needs "
+            f"out_features={len(data.classes)}."
+        )
+
+
+def describe(net: nn.Module, data: Dataset, recipe: Recipe) -> RunSpec:
+    """The spec of a run that is about to begin."""
+    built = _built_from(net)
+    return RunSpec(
+        convscope=version("convscope"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        model=ModelSpec(
+            name=built.name if built else None,
+            options=built.options if built else {},
+            input_shape=data.input_shape,
+            parameters=sum(p.numel() for p in net.parameters()),
+        ),
+        data=DataSpec(
+            name=data.name,
+            source=data.source,
+            fingerprint=data.fingerprint(),
+            train=len(data.train),
+            val=len(data.val),
+            test=len(data.test),
+            notes=data.notes,
+            options=dict(data.options),
+        ),
+        classes=data.classes,
+        preprocessing=data.preprocessing,
+        recipe=recipe,
+        versions={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    )
+
+
+def _built_from(net: nn.Module) -> BuiltFrom | None:
+    return getattr(net, "built_from", None)
+
+
+def _name(net: nn.Module) -> str:
+    built = _built_from(net)
+    return built.name if built else type(net).__name__
+
+
+@contextlib.contextmanager
+def _own_random_state() -> Iterator[None]:
+    """Training seeds torch's generator for itself; the caller's is put back."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield
+
+
+def _go(
+    training: Training,
+    spec: RunSpec,
+    place: RunFolder | None,
+    listeners: Sequence[Listener],
+    checkpoint_seconds: float,
+) -> Run:
+    lock = contextlib.nullcontext() if place is None else place.locked()
+    with lock, deferred_signals() as stop:
+        keeper = Keeper(training, place, checkpoint_seconds)
+        for event in training.run():
+            saved = keeper.after(event, now=stop.wanted)
+            for said in (event, *saved):
+                for listener in listeners:
+                    listener(said)
+            if stop.wanted:
+                raise KeyboardInterrupt
+        history = training.position.history
+        if place is not None:
+            place.write_history(history)
+            place.finish(dict(training.net.state_dict()))
+    training.net.eval()
+    path = None if place is None else place.path
+    return Run(
+        training.net, spec, history, training.data.set_aside, path, training.data
+    )

@@ -1,0 +1,289 @@
+"""The training loop: steps, epochs, and everything a checkpoint must hold."""
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from convscope.data.batches import Batch, Batches, plain
+from convscope.data.dataset import Dataset
+from convscope.errors import NotFiniteError, TrainingError
+from convscope.execution import Setting
+from convscope.train.checkpoint import Checkpoint
+from convscope.train.events import EpochEnded, Event, Finished, Started, Stepped
+from convscope.train.faults import first_fault
+from convscope.train.optimizer import Optimizer
+from convscope.train.recipe import Recipe
+from convscope.train.schedule import rate
+
+
+@dataclass
+class Position:
+    """How far training is: what a checkpoint holds besides tensors."""
+
+    epoch: int = 0  # epochs done
+    batch: int = 0  # batches of the epoch in work that are done
+    step: int = 0  # steps done
+    seconds: float = 0.0  # spent training, validation included
+    loss_sum: float = 0.0  # over the images of the epoch in work
+    images: int = 0  # of the epoch in work
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Training:
+    """One training, step by step; iterate over ``run()``.
+
+    Args:
+        net: Changed in place; holds the final weights when ``run`` is through.
+        data: Its ``train`` part is fitted, its ``val`` part watched.
+        recipe: How.
+        setting: Where, and in which number format.
+    """
+
+    def __init__(
+        self, net: nn.Module, data: Dataset, recipe: Recipe, setting: Setting
+    ) -> None:
+        self.net = setting.place(net)
+        self.data, self.recipe, self.setting = data, recipe, setting
+        self.batches = Batches(
+            data.train,
+            data.preprocessing,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            augmentation=recipe.augmentation,
+            balanced=recipe.balance == "sampling",
+            num_classes=len(data.classes),
+            device=setting.device,
+            memory_format=setting.memory_format,
+        )
+        self.optimizer = Optimizer(self.net, recipe)
+        self.average = self._averaged() if recipe.ema else None
+        self.best: dict[str, Tensor] = {}
+        self.position = Position()
+        self._class_weights = self._weights_of_classes()
+
+    def _averaged(self) -> AveragedModel:
+        average = get_ema_multi_avg_fn(self.recipe.ema)
+        return AveragedModel(self.net, multi_avg_fn=average, use_buffers=True)
+
+    def _weights_of_classes(self) -> Tensor | None:
+        if self.recipe.balance != "weights":
+            return None
+        counts = torch.bincount(
+            self.data.train.labels, minlength=len(self.data.classes)
+        )
+        weights = len(self.data.train) / (len(counts) * counts.clamp(min=1).float())
+        return weights.to(self.setting.device)
+
+    @property
+    def final(self) -> nn.Module:
+        """The network whose weights count: the average, if there is one."""
+        return self.net if self.average is None else self.average.module
+
+    def progress(self) -> float:
+        """Part of the training that is done, 0 to 1."""
+        if self.recipe.minutes is not None:
+            return min(self.position.seconds / (60 * self.recipe.minutes), 1.0)
+        return self.position.step / (self.recipe.epochs * len(self.batches))
+
+    def run(self) -> Iterator[Event]:
+        """Trains to the end, from wherever ``restore`` has put it.
+
+        Raises:
+            NotFiniteError: The loss became NaN or infinite; names step and layer.
+        """
+        recipe, position = self.recipe, self.position
+        yield Started(
+            len(self.data.train),
+            len(self.data.val),
+            sum(p.numel() for p in self.net.parameters()),
+            len(self.batches),
+            None if recipe.minutes else recipe.epochs,
+            recipe.minutes,
+            str(self.setting),
+            position.epoch + 1,
+            position.batch,
+        )
+        reason = self._why_over()
+        seconds_before = position.seconds
+        began, images = time.monotonic(), 0
+        while reason is None:
+            self.net.train()
+            for batch in self.batches.epoch(position.epoch, position.batch):
+                loss = self._step(batch)
+                images += len(batch.indices)
+                position.seconds = seconds_before + time.monotonic() - began
+                speed = images / (time.monotonic() - began)
+                yield self._stepped(loss, speed)
+                if recipe.minutes is not None and self.progress() >= 1:
+                    break
+            yield self._end_epoch(seconds_before, began, images)
+            reason = self._why_over()
+        yield self._finish(reason)
+
+    def _step(self, batch: Batch) -> float:
+        """One forward pass, one backward pass, one change of the weights."""
+        recipe, position = self.recipe, self.position
+        # Dropout draws from torch's generator: keyed by the step, like all the rest.
+        torch.manual_seed(recipe.seed * 1_000_003 + position.step)
+        learning_rate = rate(recipe, self.progress())
+        self.optimizer.set_rate(learning_rate)
+        self.optimizer.zero_grad()
+        out = self.setting.forward(self.net, batch.images)
+        loss = F.cross_entropy(
+            out,
+            batch.targets,
+            weight=self._class_weights,
+            label_smoothing=recipe.label_smoothing,
+        )
+        value = loss.item()
+        if not math.isfinite(value):
+            raise NotFiniteError(self._explain(batch, value))
+        loss.backward()
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_norm)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.net)
+        position.step += 1
+        position.batch += 1
+        position.images += len(batch.indices)
+        position.loss_sum += value * len(batch.indices)
+        return value
+
+    def _explain(self, batch: Batch, value: float) -> str:
+        position = self.position
+        fault = first_fault(self.net, self.setting, batch.images)
+        return (
+            f"the loss became {value} at step {position.step + 1} "
+            f"(epoch {position.epoch + 1}, batch {position.batch + 1}): {fault}. "
+            f"Lower learning_rate={self.recipe.learning_rate:g}, or set clip_norm=1."
+        )
+
+    def _stepped(self, loss: float, speed: float) -> Stepped:
+        position = self.position
+        mean = position.loss_sum / max(position.images, 1)
+        return Stepped(
+            position.epoch + 1,
+            position.batch,
+            position.step,
+            mean,
+            rate(self.recipe, self.progress()),
+            self.progress(),
+            speed,
+            self._seconds_left(),
+        )
+
+    def _seconds_left(self) -> float:
+        done = self.progress()
+        if self.recipe.minutes is not None:
+            return max(60 * self.recipe.minutes - self.position.seconds, 0.0)
+        return self.position.seconds * (1 - done) / done if done else math.inf
+
+    def _end_epoch(self, before: float, began: float, images: int) -> EpochEnded:
+        position = self.position
+        speed = images / (time.monotonic() - began)
+        val_loss, val_accuracy = self._validate()
+        position.seconds = before + time.monotonic() - began
+        event = EpochEnded(
+            position.epoch + 1,
+            position.step,
+            position.loss_sum / max(position.images, 1),
+            val_loss,
+            val_accuracy,
+            rate(self.recipe, self.progress()),
+            speed,
+            position.seconds,
+            self._seconds_left(),
+        )
+        position.epoch += 1
+        position.batch, position.images, position.loss_sum = 0, 0, 0.0
+        position.history.append(asdict(event))
+        if self.recipe.patience is not None:
+            self._remember_best(val_loss)
+        return event
+
+    def _validate(self) -> tuple[float | None, float | None]:
+        """Loss and accuracy on the validation images."""
+        val, net = self.data.val, self.final
+        if not len(val):
+            return None, None
+        net.eval()
+        loss, right = 0.0, 0
+        batches = plain(
+            val,
+            self.data.preprocessing,
+            max(self.recipe.batch_size, 256),
+            self.setting.device,
+            self.setting.memory_format,
+        )
+        with torch.inference_mode():
+            for batch in batches:
+                out = self.setting.forward(net, batch.images).double()
+                loss += F.cross_entropy(out, batch.targets, reduction="sum").item()
+                right += int((out.argmax(1) == batch.targets).sum())
+        return loss / len(val), right / len(val)
+
+    def _remember_best(self, val_loss: float | None) -> None:
+        if val_loss is None:
+            raise TrainingError(
+                "recipe: patience needs validation images to watch; there are none. "
+                "Leave out patience, or set aside a part with --validation."
+            )
+        if val_loss < self.position.best_loss:
+            self.position.best_loss = val_loss
+            self.position.best_epoch = self.position.epoch
+            self.best = copy.deepcopy(dict(self.final.state_dict()))
+
+    def _why_over(self) -> str | None:
+        recipe, position = self.recipe, self.position
+        if recipe.minutes is not None and self.progress() >= 1:
+            return f"{recipe.minutes:g} minutes are over"
+        if recipe.minutes is None and position.epoch >= recipe.epochs:
+            return f"all {recipe.epochs} epochs are done"
+        waited = position.epoch - position.best_epoch
+        if recipe.patience is not None and position.epoch and waited >= recipe.patience:
+            return f"no better val loss for {waited} epochs"
+        return None
+
+    def _finish(self, reason: str) -> Finished:
+        position = self.position
+        weights = self.best or self.final.state_dict()
+        self.net.load_state_dict(copy.deepcopy(dict(weights)))
+        chosen = position.best_epoch if self.best else None
+        return Finished(reason, position.epoch, position.step, position.seconds, chosen)
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that the rest of the training depends on."""
+        tensors = {f"net/{n}": t for n, t in self.net.state_dict().items()}
+        tensors |= {f"optimizer/{n}": t for n, t in self.optimizer.state().items()}
+        if self.average is not None:
+            tensors |= {f"average/{n}": t for n, t in self.average.state_dict().items()}
+        tensors |= {f"best/{n}": t for n, t in self.best.items()}
+        values = asdict(self.position)
+        if math.isinf(values["best_loss"]):
+            values["best_loss"] = None  # JSON has no infinity
+        return Checkpoint(
+            tensors, {"position": values, "threads": torch.get_num_threads()}
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Puts training back to where ``checkpoint`` was taken."""
+        self.net.load_state_dict(checkpoint.part("net"))
+        self.optimizer.load_state(checkpoint.part("optimizer"))
+        if self.average is not None:
+            self.average.load_state_dict(checkpoint.part("average"))
+        self.best = checkpoint.part("best")
+        values = dict(checkpoint.values["position"])
+        if values["best_loss"] is None:
+            values["best_loss"] = math.inf
+        self.position = Position(**values)

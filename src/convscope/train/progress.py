@@ -1,0 +1,213 @@
+"""Listeners that show how training goes: a bar, a notebook bar, or plain lines."""
+
+import html
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+from convscope.train.events import (
+    EpochEnded,
+    Event,
+    Finished,
+    Listener,
+    Started,
+    Stepped,
+    Warned,
+)
+
+
+def default_listeners() -> Sequence[Listener]:
+    """A bar where there is a screen, else one line per epoch, on standard error."""
+    if _in_notebook():
+        return (NotebookBar(),)
+    if sys.stderr.isatty():
+        return (TerminalBar(Console(stderr=True)),)
+    return (Lines(sys.stderr),)
+
+
+def clock(seconds: float) -> str:
+    """A duration for people.
+
+    >>> clock(75), clock(3700), clock(float("inf"))
+    ('1:15', '1:01:40', '-:--')
+    """
+    if not math.isfinite(seconds):
+        return "-:--"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def epoch_line(event: EpochEnded, epochs: int | None) -> str:
+    """One epoch as one line of aligned text."""
+    number = f"{event.epoch}/{epochs}" if epochs else f"{event.epoch}"
+    line = f"epoch {number:>7}  loss {event.train_loss:.4f}"
+    if event.val_loss is not None and event.val_accuracy is not None:
+        line += f"  val loss {event.val_loss:.4f}  val acc {event.val_accuracy:7.2%}"
+    speed = f"{event.images_per_second:,.0f} img/s"
+    return f"{line}  {speed:>12}  left {clock(event.seconds_left)}"
+
+
+class Lines:
+    """One plain line per epoch, for logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._epochs: int | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Writes a line if the event is worth one."""
+        match event:
+            case Started():
+                self._epochs = event.epochs
+                self._say(
+                    f"training {event.parameters:,} parameters on "
+                    f"{event.train_images:,} images ({event.setting})"
+                )
+                if event.epoch > 1 or event.batch:
+                    self._say(f"going on at epoch {event.epoch}, batch {event.batch}")
+            case EpochEnded():
+                self._say(epoch_line(event, self._epochs))
+            case Warned():
+                self._say(f"warning: {event.text}")
+            case Finished():
+                self._say(finished_line(event))
+
+    def _say(self, text: str) -> None:
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+
+def finished_line(event: Finished) -> str:
+    """Why and when training ended."""
+    kept = f"; kept epoch {event.chosen_epoch}" if event.chosen_epoch else ""
+    return f"done after {clock(event.seconds)}: {event.reason}{kept}"
+
+
+class _Left(ProgressColumn):
+    """Time left, by the loop's own reckoning."""
+
+    def render(self, task: Task) -> Text:
+        """The text of the column."""
+        left = clock(task.fields.get("left", math.inf))
+        return Text(f"{left} left", style="progress.remaining")
+
+
+class TerminalBar:
+    """A live bar with speed, time left and loss; finished epochs scroll above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._epochs: int | None = None
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def __call__(self, event: Event) -> None:
+        """Draws what the event changes."""
+        match event:
+            case Started():
+                self._start(event)
+            case Stepped() if self._bar is not None:
+                total = f"/{self._epochs}" if self._epochs else ""
+                self._bar.update(
+                    self._task,
+                    completed=event.progress,
+                    description=f"epoch {event.epoch}{total}",
+                    loss=f"loss {event.loss:.4f}",
+                    speed=f"{event.images_per_second:,.0f} img/s",
+                    left=event.seconds_left,
+                )
+            case EpochEnded():
+                self._console.print(
+                    epoch_line(event, self._epochs), highlight=False, style="dim"
+                )
+            case Warned():
+                self._console.print(f"warning: {event.text}", style="yellow")
+            case Finished():
+                self.close()
+                self._console.print(finished_line(event), highlight=False)
+
+    def _start(self, event: Started) -> None:
+        self._epochs = event.epochs
+        self._console.print(
+            f"training {event.parameters:,} parameters on {event.train_images:,} "
+            f"images ({event.setting})",
+            highlight=False,
+        )
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[loss]}"),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            _Left(),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._bar.add_task(
+            "epoch 1", total=1.0, loss="", speed="", left=math.inf
+        )
+        self._bar.start()
+
+    def close(self) -> None:
+        """Takes the bar off the screen; also when training stopped early."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class NotebookBar:
+    """The same in a notebook cell, drawn anew in place."""
+
+    def __init__(self) -> None:
+        from IPython.display import HTML, display  # only there in a notebook
+
+        self._html: Any = HTML
+        self._handle: Any = display(HTML("starting"), display_id=True)
+        self._epochs: int | None = None
+        self._last = -1.0
+        self._lines: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        """Draws what the event changes, at most a hundred times a training."""
+        match event:
+            case Started():
+                self._epochs = event.epochs
+            case Stepped() if event.progress - self._last >= 0.01:
+                self._last = event.progress
+                self._draw(
+                    f"<progress value='{event.progress:.3f}' max='1'></progress> "
+                    f"epoch {event.epoch}, loss {event.loss:.4f}, "
+                    f"{event.images_per_second:,.0f} img/s, "
+                    f"{clock(event.seconds_left)} left"
+                )
+            case EpochEnded():
+                self._lines.append(epoch_line(event, self._epochs))
+            case Warned():
+                self._lines.append(f"warning: {event.text}")
+            case Finished():
+                self._draw(html.escape(finished_line(event)))
+
+    def _draw(self, top: str) -> None:
+        rows = html.escape("\n".join(self._lines[-12:]))
+        self._handle.update(self._html(f"{top}<pre>{rows}</pre>"))
+
+
+def _in_notebook() -> bool:
+    shell = sys.modules.get("IPython")
+    found = shell.get_ipython() if shell is not None else None
+    return type(found).__name__ == "ZMQInteractiveShell"

@@ -1,0 +1,123 @@
+"""Finds a learning rate by trying rising ones on a copy of the network."""
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from convscope.data import Dataset
+from convscope.data.batches import Batch, Batches
+from convscope.errors import ArgumentError, TrainingError
+from convscope.execution import choose as choose_setting
+from convscope.train.optimizer import Optimizer
+from convscope.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """Losses at rising learning rates, and what they suggest.
+
+    Attributes:
+        rates: One for each step tried.
+        losses: Smoothed training loss after each.
+        suggestion: A tenth of the rate at which the loss was lowest: below the point
+            where training starts to come apart.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+
+
+def find_rate(
+    net: nn.Module,
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    steps: int = 100,
+    lowest: float = 1e-5,
+    highest: float = 10.0,
+) -> RateSearch:
+    """Trains a copy of ``net`` for ``steps`` steps, each at a higher rate.
+
+    The network itself, its training flags and torch's random state are as before.
+
+    Args:
+        net: Stays as it is.
+        data: Its training part is drawn from as in training.
+        recipe: Everything but the learning rate is taken from it.
+        steps: How many rates are tried.
+        lowest: The first rate.
+        highest: The last rate; the search ends earlier if the loss explodes.
+
+    Raises:
+        ArgumentError: Fewer than 10 steps, or the rates do not rise.
+        TrainingError: The loss is not finite from the beginning.
+
+    Source:
+        Smith, arXiv:1506.01186, section 3.3; there the rate rises in a straight line,
+        here by a constant factor, and the suggestion is a rule of thumb.
+    """
+    if steps < 10:
+        raise ArgumentError(f"find_rate: steps={steps} must be at least 10.")
+    if not 0 < lowest < highest:
+        raise ArgumentError(
+            f"find_rate: lowest={lowest} must be above 0 and below highest={highest}."
+        )
+    setting = choose_setting(net, device=recipe.device, precision=recipe.precision)
+    trial = setting.place(copy.deepcopy(net)).train()
+    batches = Batches(
+        data.train,
+        data.preprocessing,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        augmentation=recipe.augmentation,
+        num_classes=len(data.classes),
+        device=setting.device,
+        memory_format=setting.memory_format,
+    )
+    optimizer = Optimizer(trial, recipe)
+    factor = (highest / lowest) ** (1 / (steps - 1))
+    rates: list[float] = []
+    losses: list[float] = []
+    smooth = 0.0
+    with torch.random.fork_rng(devices=[]):
+        for step, batch in enumerate(itertools.islice(_endless(batches), steps)):
+            torch.manual_seed(recipe.seed + step)
+            optimizer.set_rate(lowest * factor**step)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(
+                setting.forward(trial, batch.images),
+                batch.targets,
+                label_smoothing=recipe.label_smoothing,
+            )
+            value = loss.item()
+            if not math.isfinite(value) or (losses and value > 4 * losses[0]):
+                break
+            loss.backward()
+            optimizer.step()
+            smooth = 0.9 * smooth + 0.1 * value
+            rates.append(lowest * factor**step)
+            losses.append(smooth / (1 - 0.9 ** (step + 1)))
+    if len(losses) < 2:
+        raise TrainingError(
+            f"find_rate: the loss is {value} at the lowest rate {lowest:g}. "
+            "Check the data and the network's first weights."
+        )
+    best = min(range(len(losses)), key=losses.__getitem__)
+    return RateSearch(tuple(rates), tuple(losses), _round(rates[best] / 10))
+
+
+def _endless(batches: Batches) -> Iterator[Batch]:
+    for epoch in itertools.count():
+        yield from batches.epoch(epoch)
+
+
+def _round(rate: float) -> float:
+    """Two significant digits: more would claim a precision that is not there."""
+    return float(f"{rate:.1e}")

@@ -1,0 +1,218 @@
+"""A run: a trained network together with everything needed to use it."""
+
+import dataclasses
+import html
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from convscope import models
+from convscope.data import Dataset, load
+from convscope.data.dataset import SetAside
+from convscope.errors import ArgumentError, RunError
+from convscope.execution import Setting
+from convscope.execution import choose as choose_setting
+from convscope.train import inference
+from convscope.train.folder import RunFolder
+from convscope.train.inference import Tta
+from convscope.train.metrics import Evaluation
+from convscope.train.prediction import Failure, Prediction, predict_files
+from convscope.train.spec import RunSpec
+
+
+class Run:
+    """What ``fit`` returns and ``Run.load`` reads.
+
+    Attributes:
+        net: The network, with its final weights.
+        spec: What it is: model, classes, preprocessing, recipe, data.
+        history: One dictionary for each epoch: losses, accuracy, speed.
+        set_aside: Files of the data that could not be used.
+        folder: Where it lies on disk, if it does.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        spec: RunSpec,
+        history: Sequence[dict[str, Any]] = (),
+        set_aside: Sequence[SetAside] = (),
+        folder: Path | None = None,
+        data: Dataset | None = None,
+    ) -> None:
+        self.net, self.spec, self.folder = net, spec, folder
+        self.history, self.set_aside = list(history), tuple(set_aside)
+        self._data = data
+
+    @classmethod
+    def load(cls, folder: str | Path, net: nn.Module | None = None) -> "Run":
+        """Reads a run folder.
+
+        Args:
+            folder: What ``convscope train`` or ``Run.save`` made.
+            net: The network, if it is not one of ours; it gets the run's weights.
+
+        Raises:
+            RunError: No run, an unfinished one, or one whose files do not fit.
+        """
+        place = RunFolder.open(folder)
+        spec = place.spec
+        weights = place.weights()
+        net = build_network(spec) if net is None else net
+        try:
+            net.load_state_dict(weights)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1:2]
+            raise RunError(
+                f"the weights in {place.path} do not fit the network "
+                f"{spec.model.name or type(net).__name__}: "
+                f"{first[0].strip() if first else error}"
+            ) from None
+        net.eval()
+        return cls(net, spec, place.history(), place.set_aside(), place.path)
+
+    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        """Writes a run folder, whole or not at all, and returns its path."""
+        place = RunFolder.create(folder, self.spec, self.set_aside, force=force)
+        with place.locked():
+            place.write_history(self.history)
+            place.finish(dict(self.net.state_dict()))
+        self.folder = place.path
+        return place.path
+
+    def data(self) -> Dataset:
+        """The data that the run was trained on, loaded again if need be.
+
+        Raises:
+            ArgumentError: It was made from arrays and cannot be found by name.
+        """
+        if self._data is None:
+            if not self.spec.data.source:
+                raise ArgumentError(
+                    f"run {self.folder}: its data were arrays, which are not stored. "
+                    "Pass the data to evaluate on."
+                )
+            self._data = self.load_data(self.spec.data.source)
+        return self._data
+
+    def load_data(self, source: str | Path, **options: Any) -> Dataset:
+        """Loads any data with this run's preprocessing."""
+        own = self.spec.data.source
+        same = str(source) == own or (bool(own) and _same_place(source, own))
+        options = {**(self.spec.data.options if same else {}), **options}
+        preprocessing = self.spec.preprocessing
+        return load(
+            source,
+            size=preprocessing.size,
+            channels=preprocessing.channels,
+            bits=preprocessing.bits,
+            resize=preprocessing.resize,
+            **options,
+        ).replace(preprocessing=preprocessing)
+
+    def evaluate(
+        self,
+        data: Dataset | str | Path | None = None,
+        part: str | None = None,
+        *,
+        tta: Tta | None = None,
+        batch_size: int = 256,
+    ) -> Evaluation:
+        """How good the network is on one part of ``data``, by default its own.
+
+        Args:
+            data: Its classes are matched to the run's by name.
+            part: ``train``, ``val``, ``test`` or ``all``; by default ``test``, and all
+                of a plain folder that the run was not trained on.
+            tta: Average over ``"flip"`` or ``"shift"`` copies of each image.
+            batch_size: Images at a time.
+
+        Raises:
+            DataError: The part is empty, or holds classes that the run never saw.
+        """
+        if data is None:
+            data = self.data()
+        elif not isinstance(data, Dataset):
+            data = self.load_data(data)
+        own = bool(data.source) and data.source == self.spec.data.source
+        samples, part, notes = inference.choose_part(data, part, own=own)
+        found = inference.evaluate(
+            self.net,
+            inference.relabel(samples, data.classes, self.spec.classes, data.name),
+            self.spec.preprocessing,
+            self.spec.classes,
+            self._setting(),
+            batch_size=batch_size,
+            tta=tta,
+        )
+        return dataclasses.replace(found, data=data.name, part=part, notes=notes)
+
+    def _setting(self) -> Setting:
+        recipe = self.spec.recipe
+        return choose_setting(
+            self.net, device=recipe.device, precision=recipe.precision
+        )
+
+    def predict(
+        self, paths: Sequence[str | Path] | str | Path, **options: Any
+    ) -> Iterator[Prediction | Failure]:
+        """Classes of image files, one record each, as they come.
+
+        Args:
+            paths: Files, folders or globs.
+            options: As ``predict_files`` takes them: ``top_k``,
+                ``batch_size``, ``progress``.
+        """
+        many = [paths] if isinstance(paths, str | Path) else paths
+        return predict_files(
+            self.net, self.spec.preprocessing, self.spec.classes, many, **options
+        )
+
+    def __repr__(self) -> str:
+        spec, last = self.spec, (self.history or [{}])[-1]
+        accuracy = last.get("val_accuracy")
+        shown = "" if accuracy is None else f", val accuracy {accuracy:.2%}"
+        return (
+            f"Run({spec.model.name or type(self.net).__name__} on {spec.data.name}, "
+            f"{last.get('epoch', 0)} epochs{shown})"
+        )
+
+    def _repr_html_(self) -> str:
+        columns = ("epoch", "train_loss", "val_loss", "val_accuracy", "seconds")
+        head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in columns)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{_cell(row.get(c))}</td>" for c in columns) + "</tr>"
+            for row in self.history[-10:]
+        )
+        return (
+            f"<p><b>{html.escape(repr(self))}</b></p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        )
+
+
+def _same_place(one: str | Path, other: str | Path) -> bool:
+    """Whether two paths lead to the same folder, however they are written."""
+    return Path(one).exists() and Path(one).resolve() == Path(other).resolve()
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else html.escape(str(value))
+
+
+def build_network(spec: RunSpec) -> nn.Module:
+    """The network that a spec describes, with random weights."""
+    if spec.model.name is None:
+        raise RunError(
+            "this run's network is not one of convscope's models. "
+            "Build it and pass it: Run.load(folder, net=your_network)."
+        )
+    channels, *size = spec.model.input_shape
+    return models.build(
+        spec.model.name,
+        num_classes=len(spec.classes),
+        in_channels=channels,
+        input_size=(size[0], size[1]),
+        **spec.model.options,
+    )

@@ -1,0 +1,117 @@
+"""The contract of every model: its card's numbers are recounted."""
+
+import re
+
+import pytest
+import torch
+
+from convscope.analysis import summary
+from convscope.errors import ArgumentError, ShapeError, UnknownNameError
+from convscope.models import build, cards, choose, find, lenet5
+
+CARDS = cards().values()
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda c: c.name)
+class TestEveryCard:
+    def test_parameters_are_what_the_card_says(self, card):
+        net = build(card.name)
+        assert sum(p.numel() for p in net.parameters()) == card.parameters
+
+    def test_multiply_adds_are_what_the_card_says(self, card):
+        found = summary(build(card.name), card.input_shape)
+        assert found.multiply_adds == card.multiply_adds
+
+    def test_there_is_one_output_for_each_class(self, card):
+        channels, height, width = card.input_shape
+        net = build(card.name, num_classes=7, in_channels=channels + 1).eval()
+        out = net(torch.zeros(2, channels + 1, height, width))
+        assert out.shape == (2, 7)
+
+    def test_every_parameter_gets_a_finite_gradient(self, card):
+        net = build(card.name)
+        net(torch.randn(4, *card.input_shape)).square().sum().backward()
+        for name, parameter in net.named_parameters():
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+
+    @pytest.mark.parametrize("extra", [0, 1, 9, 40])
+    def test_it_takes_sizes_from_its_smallest_on(self, card, extra):
+        size = (card.min_size + extra, card.min_size + 2 * extra)
+        net = build(card.name, input_size=size).eval()
+        assert net(torch.zeros(2, card.input_shape[0], *size)).shape == (2, 10)
+
+    def test_the_same_seed_gives_the_same_weights(self, card):
+        states = []
+        for _ in range(2):
+            torch.manual_seed(3)
+            states.append(build(card.name).state_dict())
+        for name, tensor in states[0].items():
+            assert torch.equal(tensor, states[1][name])
+
+    def test_a_network_knows_what_it_was_built_from(self, card):
+        assert build(card.name, num_classes=3).built_from.num_classes == 3
+
+
+def test_lenet5_on_28_pixels_has_as_many_parameters_as_on_32():
+    nets = [lenet5(10, 1, size) for size in ((28, 28), (32, 32))]
+    counts = {sum(p.numel() for p in net.parameters()) for net in nets}
+    assert counts == {61_706}
+
+
+def test_an_image_that_is_too_small_says_what_to_do():
+    text = (
+        "lenet5: input_size=(8, 8) is too small; this model takes images from 12 x 12 "
+        "pixels. Resize the images to 32 x 32 (--size 32), or take another model."
+    )
+    with pytest.raises(ShapeError, match=f"^{re.escape(text)}$"):
+        build("lenet5", input_size=(8, 8))
+
+
+def test_an_unknown_model_gets_a_suggestion():
+    text = "unknown model 'lenet-5'. Did you mean 'lenet5'?"
+    with pytest.raises(UnknownNameError, match=f"^{re.escape(text)}$"):
+        find("lenet-5")
+
+
+def test_an_unknown_option_gets_a_suggestion():
+    text = "unknown option of model resnet9 'widht'. Did you mean 'width'?"
+    with pytest.raises(UnknownNameError, match=f"^{re.escape(text)}$"):
+        build("resnet9", widht=3)
+
+
+@pytest.mark.parametrize("argument", ["num_classes", "in_channels"])
+def test_counts_below_one_are_refused(argument):
+    text = f"mlp: {argument}=0 must be at least 1."
+    with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
+        build("mlp", **{argument: 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "text"),
+    [
+        ("resnet9", {"width": 0}, "resnet9: width=0 must be at least 1."),
+        ("mlp", {"hidden": 0}, "mlp: hidden=0 must be at least 1."),
+        ("mlp", {"dropout": 1.0}, "mlp: dropout=1.0 must be in [0, 1)."),
+    ],
+)
+def test_options_out_of_range_are_refused(name, option, text):
+    with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
+        build(name, **option)
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        ((1, 28, 28), "lenet5"),
+        ((1, 8, 8), "resnet9"),
+        ((3, 32, 32), "resnet9"),
+        ((1, 128, 128), "resnet9"),
+        ((3, 5, 5), "mlp"),
+    ],
+)
+def test_the_model_is_chosen_by_size_and_channels(shape, name):
+    chosen, why = choose(shape)
+    assert chosen == name
+    assert why.startswith(f"{name}, because {shape[1]} x {shape[2]} ")
+    build(chosen, in_channels=shape[0], input_size=shape[1:])
