@@ -72,7 +72,7 @@ def test_training_flags_come_back_as_they_were_also_after_an_error():
     before = {name: value.clone() for name, value in net.state_dict().items()}
     probabilities(net, images(), GREY)
     with pytest.raises(RuntimeError):
-        probabilities(net, images(channels=3), GREY)
+        probabilities(nn.Sequential(net, nn.Linear(7, 7)), images(), GREY)
     assert [module.training for module in net.modules()] == flags
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
 
@@ -199,6 +199,13 @@ def test_labels_the_run_never_saw_are_named():
             {"images": images(0)},
             DataError,
             "probabilities: there are no images. Give at least one.",
+        ),
+        (
+            {"images": images(channels=3, size=11)},
+            ShapeError,
+            "probabilities: images have channels, height, width and bits "
+            "(3, 11, 11, 8), but the preprocessing makes (1, 12, 12, 8). Load them "
+            "with the same preprocessing.",
         ),
         (
             {"net": nn.Conv2d(1, 4, 3)},

@@ -70,7 +70,8 @@ def probabilities(
     Raises:
         ArgumentError: ``batch_size`` is below 1, or ``tta`` is not known.
         DataError: There are no images.
-        ShapeError: The network's output is not (N, K).
+        ShapeError: The images are not what ``preprocessing`` makes, or the network's
+            output is not (N, K).
     """
     batches = _outputs(net, images, preprocessing, setting, batch_size, tta)
     return torch.cat(
@@ -197,6 +198,8 @@ def _outputs(
         raise UnknownNameError("tta", tta, get_args(Tta))
     if not len(images):
         raise DataError("probabilities: there are no images. Give at least one.")
+    pixels = images if isinstance(images, Tensor) else images.pixels
+    _require_form(pixels, preprocessing)
     if isinstance(images, Tensor):
         nobody = torch.full((len(images),), UNLABELED)
         images = Samples(images, nobody, [""] * len(images))
@@ -212,6 +215,20 @@ def _outputs(
             with torch.no_grad():
                 views = _views(batch.images, tta)
                 yield [_checked(setting.forward(net, view)) for view in views]
+
+
+def _require_form(pixels: Tensor, preprocessing: Preprocessing) -> None:
+    """Refuse other sizes, channels or bits; floats are on a scale of their own."""
+    kinds = {torch.uint8: 8, torch.uint16: 16}
+    bits = kinds.get(pixels.dtype, preprocessing.bits)
+    found = (*pixels.shape[1:], bits)
+    expected = (preprocessing.channels, *preprocessing.size, preprocessing.bits)
+    if found != expected:
+        raise ShapeError(
+            f"probabilities: images have channels, height, width and bits {found}, "
+            f"but the preprocessing makes {expected}. Load them with the same "
+            "preprocessing."
+        )
 
 
 @contextlib.contextmanager
