@@ -82,7 +82,7 @@ FASHION_HOMES = (
 
 DIGITS_SET = StandardSet(
     name="digits",
-    summary="handwritten digits, small, built in",
+    summary="handwritten digits",
     shape=(1, 8, 8),
     classes=DIGITS,
     train_count=1797,
