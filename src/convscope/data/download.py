@@ -19,7 +19,7 @@ Progress = Callable[[int, int, str], None]  # done, total, what
 OFFLINE_VARIABLE = "CONVSCOPE_OFFLINE"
 ATTEMPTS = 5  # per mirror; each goes on where the one before broke off
 TIMEOUT_SECONDS = (10, 60)  # to connect, between two pieces
-PIECE_BYTES = 2**18
+PIECE_BYTES = 2**14  # what is lost at most when a download breaks off
 
 
 def is_offline() -> bool:

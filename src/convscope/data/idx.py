@@ -37,8 +37,9 @@ def parse(content: bytes, *, where: str, ndim: int) -> np.ndarray:
     """
     if len(content) < 4 or content[:2] != b"\0\0":
         raise DataError(
-            f"{where}: not an IDX file; it starts with {content[:4].hex(' ') or None}, "
-            f"not with 00 00 08 {ndim:02x}. Get the published file."
+            f"{where}: not an IDX file; it starts with "
+            f"{content[:4].hex(' ') or 'nothing'}, not with 00 00 08 {ndim:02x}. "
+            "Get the published file."
         )
     kind, axes = content[2], content[3]
     if kind != UNSIGNED_BYTE:
