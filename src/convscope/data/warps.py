@@ -62,9 +62,9 @@ def shift_flip(
     signed = pixels.view(torch.int16) if pixels.dtype == torch.uint16 else pixels
     moved = signed.flatten(2).gather(2, index).view(signed.shape)
     if fill == "zeros":
-        seen_rows = (rows >= 0) & (rows < height)
-        seen_columns = (columns >= 0) & (columns < width)
-        moved *= (seen_rows[:, :, None] & seen_columns[:, None, :])[:, None]
+        for position, size, axis in ((rows, height, 3), (columns, width, 2)):
+            seen = ((position >= 0) & (position < size)).to(moved.dtype)
+            moved *= seen[:, None].unsqueeze(axis)
     return moved.view(pixels.dtype)
 
 
