@@ -11,7 +11,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from convscope.cli.main import app
-from convscope.cli.predict import _progress
 from convscope.data import load
 from convscope.errors import ArgumentError, DataError, UnknownNameError
 from convscope.train.fit import fit
@@ -141,19 +140,6 @@ def test_names_that_are_not_utf8_are_printed_with_a_replacement(run, folder, tmp
     for layout in ("table", "csv", "jsonl"):
         result = invoke("predict", run, tmp_path, "--format", layout)
         assert result.exit_code == 0
-
-
-def test_a_bar_is_drawn_on_a_terminal_and_errors_beside_it(monkeypatch, capfd):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    with _progress(shown=True) as (advance, complain):
-        advance(3, 8, "images")
-        complain("Error: a: two\nlines")
-        advance(8, 8, "images")
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert "8/8" in err
-    assert "Error: a: two lines" in err
 
 
 def test_without_a_terminal_there_is_no_bar(run, folder):

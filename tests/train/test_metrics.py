@@ -222,7 +222,7 @@ def test_html_escapes_names():
 
 def test_headline_says_accuracy_interval_and_size():
     low, high = wilson(3, 5)
-    text = f"accuracy 60.00% (95 % interval {low:.2%} to {high:.2%}) on 5 images"
+    text = f"accuracy 60.00% (95% interval {low:.2%} to {high:.2%}) on 5 images"
     assert str(Evaluation.from_probabilities(P, Y, CLASSES)) == text
 
 
@@ -236,7 +236,7 @@ def test_wilson_equals_scipy(trials, data, confidence):
 
 
 def test_undefined_is_a_dash():
-    assert (percent(None), percent(1.0)) == ("–", "100.0 %")
+    assert (percent(None), percent(1.0)) == ("–", "100.0%")
 
 
 @pytest.mark.parametrize(

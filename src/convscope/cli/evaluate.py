@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from convscope.cli.progress import counting
 from convscope.errors import ArgumentError, UnknownNameError
 from convscope.train.inference import Tta
 from convscope.train.metrics import ClassScore, Evaluation, percent
@@ -65,9 +66,14 @@ def evaluate(
         )
     if tta not in (None, *get_args(Tta)):
         raise UnknownNameError("tta", str(tta), get_args(Tta))
-    judged = Run.load(run).evaluate(
-        data, part, tta=cast("Tta | None", tta), batch_size=batch_size
-    )
+    with counting() as (advance, _):
+        judged = Run.load(run).evaluate(
+            data,
+            part,
+            tta=cast("Tta | None", tta),
+            batch_size=batch_size,
+            progress=advance,
+        )
     if as_json:
         typer.echo(json.dumps(judged.to_dict()))
     elif as_csv:
@@ -98,7 +104,7 @@ def _headline(e: Evaluation) -> Iterator[Text]:
     low, high = e.interval
     yield Text.assemble(
         (f"accuracy {e.accuracy:.2%}", "bold"),
-        f"  95 % interval {low:.2%} to {high:.2%}",
+        f"  95% interval {low:.2%} to {high:.2%}",
         f"  ({e.correct:,} of {e.samples:,})",
     )
     top5 = f"not shown ({e.top5_note})" if e.top5 is None else f"{e.top5:.2%}"
@@ -180,7 +186,7 @@ def _calibration(e: Evaluation) -> Iterator[Text]:
 def _mistakes(e: Evaluation) -> Iterator[RenderableType]:
     worst, wrong = e.mistakes[:MISTAKES], e.samples - e.correct
     names = [os.fsencode(m.name).decode("utf-8", "replace") for m in worst]
-    folder = _shared_folder(names)
+    folder = shared_folder(names)
     text = f"Worst mistakes: the {len(worst)} most confident of {wrong:,}"
     yield _title(f"{text}, in {folder}" if folder else text)
     table = _table("image", "true", "predicted", "probability", names=3)
@@ -191,8 +197,12 @@ def _mistakes(e: Evaluation) -> Iterator[RenderableType]:
     yield table
 
 
-def _shared_folder(names: Sequence[str]) -> str:
-    """The folder that all files lie in; empty where the names are not whole paths."""
+def shared_folder(names: Sequence[str]) -> str:
+    """The folder that all files lie in; empty where the names are not whole paths.
+
+    >>> shared_folder(["/a/b/c.png", "/a/d.png"]), shared_folder(["mnist/test/1"])
+    ('/a', '')
+    """
     paths = [Path(name) for name in names]
     if not all(path.is_absolute() for path in paths):
         return ""

@@ -1,30 +1,21 @@
 """``convscope predict``: what a trained network says about files."""
 
-import contextlib
 import csv
 import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import typer
 from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
+from convscope.cli.evaluate import shared_folder
+from convscope.cli.progress import counting
 from convscope.errors import ArgumentError, UnknownNameError
 from convscope.train.prediction import Failure, Prediction, predict_files
 from convscope.train.run import Run
@@ -69,7 +60,7 @@ def predict(
         )
     trained = Run.load(run)
     streams = layout != "table"
-    with _progress(shown=not (streams and sys.stdout.isatty())) as (bar, complain):
+    with counting(shown=not (streams and sys.stdout.isatty())) as (bar, complain):
         records = predict_files(
             trained.net,
             trained.spec.preprocessing,
@@ -101,58 +92,28 @@ def predict(
         }
         typer.echo(json.dumps(both))
     elif good:
-        Console(highlight=False).print(_table(good, columns))
+        _print_table(Console(highlight=False), good, columns)
     if bad:
         raise typer.Exit(1)
 
 
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:,.0f} images/s")
-
-
-@contextlib.contextmanager
-def _progress(
-    *, shown: bool
-) -> Iterator[tuple[Callable[[int, int, str], None] | None, Callable[[str], None]]]:
-    """A bar on standard error if that is a terminal, and a way to write beside it."""
-    if not (shown and sys.stderr.isatty()):
-        yield None, lambda line: typer.echo(" ".join(line.split()), err=True)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Speed(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True, highlight=False)
-    # Standard output is left alone: it may be a file.
-    with Progress(*columns, console=console, redirect_stdout=False) as bar:
-        task = bar.add_task("predicting", total=None)
-
-        def advance(done: int, total: int, _what: str) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield (
-            advance,
-            lambda line: console.print(Text(" ".join(line.split())), soft_wrap=True),
-        )
-
-
-def _table(records: list[Prediction], columns: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("file", overflow="fold", ratio=1)
+def _print_table(console: Console, records: list[Prediction], columns: int) -> None:
+    names = [_printable(record.path) for record in records]
+    folder = shared_folder(names)
+    if folder:
+        console.print(Text(f"in {folder}", style="dim"))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("file", overflow="fold")
     table.add_column("class", overflow="fold", style="bold")
     table.add_column("", justify="right", no_wrap=True)
     if columns > 1:
         table.add_column("then", overflow="fold", style="dim")
-    for record in records:
-        others = ", ".join(f"{name} {p:.1%}" for name, p in record.top[1:])
-        cells = [_printable(record.path), record.class_name]
-        cells += [f"{record.probability:.1%}", others]
+    for name, record in zip(names, records, strict=True):
+        short = os.path.relpath(name, folder) if folder else name
+        others = ", ".join(f"{other} {p:.1%}" for other, p in record.top[1:])
+        cells = (short, record.class_name, f"{record.probability:.1%}", others)
         table.add_row(*map(Text, cells[: len(table.columns)]))
-    return table
+    console.print(table)
 
 
 def _csv_head(columns: int) -> list[str]:

@@ -1,7 +1,7 @@
 """A trained network on pixels: probabilities, and samples judged by them."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -18,6 +18,7 @@ from convscope.execution import Setting
 from convscope.train.metrics import Evaluation
 
 Tta = Literal["flip", "shift"]
+Progress = Callable[[int, int, str], None]  # done, in all, what
 
 
 def logits(
@@ -50,6 +51,7 @@ def probabilities(
     *,
     batch_size: int = 256,
     tta: Tta | None = None,
+    progress: Progress | None = None,
 ) -> Tensor:
     """Softmax of the network's outputs, image by image, in evaluation mode.
 
@@ -62,6 +64,7 @@ def probabilities(
         batch_size: Images at a time; changes memory and speed only.
         tta: Mean over each image and its mirror image (``"flip"``), or over the image
             and four copies moved by 1/32 of its size (``"shift"``).
+        progress: Called with (images done, images in all, what) after each batch.
 
     Shape:
         images: (N, C, H, W)
@@ -74,12 +77,12 @@ def probabilities(
             output is not (N, K).
     """
     batches = _outputs(net, images, preprocessing, setting, batch_size, tta)
-    return torch.cat(
-        [
-            torch.stack([each.softmax(1) for each in outputs]).mean(0).cpu()
-            for outputs in batches
-        ]
-    )
+    rows: list[Tensor] = []
+    for outputs in batches:
+        rows.append(torch.stack([each.softmax(1) for each in outputs]).mean(0).cpu())
+        if progress is not None:
+            progress(sum(map(len, rows)), len(images), "images")
+    return torch.cat(rows)
 
 
 def evaluate(
@@ -92,6 +95,7 @@ def evaluate(
     batch_size: int = 256,
     tta: Tta | None = None,
     mistakes: int = 20,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Judge a network on labeled samples; arguments as in ``probabilities``.
 
@@ -103,7 +107,13 @@ def evaluate(
             "evaluate: this part of the data holds no images. Choose another part."
         )
     found = probabilities(
-        net, samples, preprocessing, setting, batch_size=batch_size, tta=tta
+        net,
+        samples,
+        preprocessing,
+        setting,
+        batch_size=batch_size,
+        tta=tta,
+        progress=progress,
     )
     return Evaluation.from_probabilities(
         found, samples.labels, classes, samples.names, mistakes=mistakes

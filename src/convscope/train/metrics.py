@@ -77,7 +77,7 @@ class Evaluation:
         unlabeled: Images without one, left out.
         correct: Images whose most probable class is the true one.
         accuracy: ``correct / samples``.
-        interval: 95 % Wilson interval of the accuracy.
+        interval: 95% Wilson interval of the accuracy.
         top5: Fraction whose true class is among the five most probable, or None.
         top5_note: Why ``top5`` is None; empty where it is not.
         balanced_accuracy: Mean recall over the classes that the labels hold.
@@ -195,7 +195,7 @@ class Evaluation:
     def __str__(self) -> str:
         low, high = self.interval
         return (
-            f"accuracy {self.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}) "
+            f"accuracy {self.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}) "
             f"on {self.samples:,} images"
         )
 
@@ -253,9 +253,9 @@ def percent(value: float | None) -> str:
     """A fraction as people read it; a dash where it is not defined.
 
     >>> percent(0.98612), percent(None)
-    ('98.6 %', '–')
+    ('98.6%', '–')
     """
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return "–" if value is None else f"{value:.1%}"
 
 
 def _checked(

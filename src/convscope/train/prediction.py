@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ArgumentError, BadImageError, ConvscopeError, DataError
 from convscope.execution import Setting
-from convscope.train.inference import Tta, probabilities
+from convscope.train.inference import Progress, Tta, probabilities
 
-Progress = Callable[[int, int, str], None]
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # (C, H, W)
 
 STDIN = "-"

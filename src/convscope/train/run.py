@@ -16,7 +16,7 @@ from convscope.execution import Setting
 from convscope.execution import choose as choose_setting
 from convscope.train import inference
 from convscope.train.folder import RunFolder
-from convscope.train.inference import Tta
+from convscope.train.inference import Progress, Tta
 from convscope.train.metrics import Evaluation
 from convscope.train.prediction import Failure, Prediction, predict_files
 from convscope.train.spec import RunSpec
@@ -119,6 +119,7 @@ class Run:
         *,
         tta: Tta | None = None,
         batch_size: int = 256,
+        progress: Progress | None = None,
     ) -> Evaluation:
         """How good the network is on one part of ``data``, by default its own.
 
@@ -128,6 +129,7 @@ class Run:
                 of a plain folder that the run was not trained on.
             tta: Average over ``"flip"`` or ``"shift"`` copies of each image.
             batch_size: Images at a time.
+            progress: Called with (done, in all, what) while data load and images run.
 
         Raises:
             DataError: The part is empty, or holds classes that the run never saw.
@@ -135,9 +137,16 @@ class Run:
         if data is None:
             data = self.data()
         elif not isinstance(data, Dataset):
-            data = self.load_data(data)
+            data = self.load_data(data, progress=progress)
         own = bool(data.source) and data.source == self.spec.data.source
         samples, part, notes = inference.choose_part(data, part, own=own)
+        if not own:
+            notes += data.notes
+        elif data.fingerprint() != self.spec.data.fingerprint:
+            notes += (
+                f"{data.name} has changed since this run: images that it was trained "
+                "on may be among these.",
+            )
         found = inference.evaluate(
             self.net,
             inference.relabel(samples, data.classes, self.spec.classes, data.name),
@@ -146,6 +155,7 @@ class Run:
             self._setting(),
             batch_size=batch_size,
             tta=tta,
+            progress=progress,
         )
         return dataclasses.replace(found, data=data.name, part=part, notes=notes)
 
