@@ -1,5 +1,68 @@
 """Build, train, see through and ship convolutional networks.
 
 ``import convscope as cs`` loads torch and numpy; everything else is loaded when it is
-first used.
+first used. Convolution here is what deep-learning libraries call so: the kernel is not
+flipped, which signal processing calls cross-correlation.
+
+>>> import convscope as cs
+>>> net = cs.models.build("lenet5")
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as _numpy  # noqa: F401 - loaded before torch, so that both share OpenMP
+import torch as _torch  # noqa: F401
+
+if TYPE_CHECKING:
+    from convscope import analysis, arithmetic, data, execution, models, train, viz
+    from convscope.analysis import check, summary
+    from convscope.data import Dataset, Preprocessing
+    from convscope.train import ConvClassifier, Recipe, Run, fit, resume
+
+_ROOMS = ("analysis", "arithmetic", "data", "errors", "execution", "models", "train", "viz")
+_HOMES = {
+    "check": "analysis",
+    "summary": "analysis",
+    "Dataset": "data",
+    "Preprocessing": "data",
+    "ConvClassifier": "train",
+    "Recipe": "train",
+    "Run": "train",
+    "fit": "train",
+    "resume": "train",
+}
+__all__ = [
+    "ConvClassifier",
+    "Dataset",
+    "Preprocessing",
+    "Recipe",
+    "Run",
+    "analysis",
+    "arithmetic",
+    "check",
+    "data",
+    "execution",
+    "fit",
+    "models",
+    "resume",
+    "summary",
+    "train",
+    "viz",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("convscope")
+    if name in _ROOMS:
+        return importlib.import_module(f"convscope.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"convscope.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'convscope' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__", "errors"])

@@ -111,7 +111,8 @@ def test_options_out_of_range_are_refused(name, option, text):
     ],
 )
 def test_the_model_is_chosen_by_size_and_channels(shape, name):
-    chosen, why = choose(shape)
-    assert chosen == name
-    assert why.startswith(f"{name}, because {shape[1]} x {shape[2]} ")
-    build(chosen, in_channels=shape[0], input_size=shape[1:])
+    choice = choose(shape)
+    assert choice.name == name
+    assert choice.why.startswith(name)
+    assert f"{shape[1]} x {shape[2]} " in choice.why
+    build(name, in_channels=shape[0], input_size=shape[1:], **choice.options)

@@ -19,7 +19,7 @@ from convscope.cli.recipe_flags import with_recipe_flags
 from convscope.data import Dataset, load
 from convscope.errors import ArgumentError, NotFiniteError
 from convscope.execution import keep_freed_memory
-from convscope.models import choose
+from convscope.models import Choice, choose
 from convscope.train import recipes
 from convscope.train.fit import fit, new_network, resume
 from convscope.train.folder import check_free, free_name
@@ -121,12 +121,14 @@ def train(
         {"size": size, "validation": validation, "test": test, "strict": strict},
         say,
     )
-    name, why = (model, "as asked") if model else choose(loaded.input_shape)
+    choice = Choice(model, model) if model else choose(loaded.input_shape)
+    name = choice.name
+    options = {**choice.options, **_options(model_option or [])}
     chosen = _recipe(recipe, loaded, name).with_changes(recipe_changes)
     place = run or free_name(Path("runs"), f"{loaded.name}-{name}")
     check_free(place, force=force)
-    _introduce(loaded, why if not model else name, chosen, place, say)
-    net = new_network(name, loaded, chosen.seed, _options(model_option or []))
+    _introduce(loaded, choice.why, chosen, place, say)
+    net = new_network(name, loaded, chosen.seed, options)
     if find_lr:
         _show_search(find_rate(net, loaded, chosen), as_json)
         return

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from convscope.errors import ArgumentError
 
-WIDE = 32  # channels from which channels-last and bfloat16 pay on a CPU
+WIDE = 16  # channels from which channels-last and bfloat16 pay on a CPU
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def choose(net: nn.Module, *, device: str = "auto", precision: str = "auto") -> 
     """The setting for this network on this machine.
 
     With ``precision="auto"``, bfloat16 is taken only where hardware multiplies it
-    natively and the network is wide enough (a convolution with 32 output channels or
-    more) for the conversions to pay; channels-last likewise from 32 channels on.
+    natively and the network is wide enough for the conversions to pay: every
+    convolution has 16 output channels or more. So it is for channels-last.
 
     Raises:
         ArgumentError: The device is not there.
@@ -88,7 +88,7 @@ def choose(net: nn.Module, *, device: str = "auto", precision: str = "auto") -> 
         for module in net.modules()
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
     ]
-    wide = max(widths, default=0) >= WIDE
+    wide = min(widths, default=0) >= WIDE
     if precision == "auto":
         native = wide and has_native_bfloat16(where)
         precision = "bfloat16" if native else "float32"

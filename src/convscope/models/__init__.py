@@ -1,7 +1,7 @@
 """Networks by name, one file per paper, each with a card."""
 
 from convscope.models.card import BuiltFrom, ModelCard, build, cards, find, register
-from convscope.models.choose import choose
+from convscope.models.choose import Choice, choose
 from convscope.models.lenet5 import lenet5
 from convscope.models.lenet_page import lenet_page
 from convscope.models.mlp import mlp
@@ -10,6 +10,7 @@ from convscope.models.softmax_regression import softmax_regression
 
 __all__ = [
     "BuiltFrom",
+    "Choice",
     "ModelCard",
     "build",
     "cards",

@@ -1,20 +1,33 @@
 """Which model to take when nobody says: by the size and channels of the images."""
 
+from dataclasses import dataclass, field
+from typing import Any
 
-def choose(input_shape: tuple[int, int, int]) -> tuple[str, str]:
-    """The model for images of that shape, and the reason as a sentence.
 
-    >>> choose((1, 28, 28))[0]
-    'lenet5'
+@dataclass(frozen=True)
+class Choice:
+    """A model, its options, and the reason as a sentence."""
+
+    name: str
+    why: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def choose(input_shape: tuple[int, int, int]) -> Choice:
+    """The model for images of that shape (C, H, W).
+
+    >>> choose((1, 28, 28)).why
+    'lenet5, because 28 x 28 grey images are what it was made for'
     """
     channels, height, width = input_shape
+    small, large = min(height, width), max(height, width)
     what = f"{height} x {width} {'grey' if channels == 1 else 'color'} images"
-    if channels == 1 and min(height, width) >= 12 and max(height, width) <= 32:
-        return "lenet5", f"lenet5, because {what} are what it was made for"
-    if min(height, width) < 8:
-        return "mlp", f"mlp, because {what} are too small to pool"
-    return "resnet9", (
-        f"resnet9, because {what} carry more than two small convolutions can use"
-        if min(height, width) >= 12
-        else f"resnet9, because its 3x3 kernels still fit {what}"
-    )
+    if small < 8:
+        return Choice("mlp", f"mlp, because {what} are too small to pool")
+    if small < 12:
+        why = f"resnet9 of width 12, because its 3x3 kernels still fit {what}"
+        return Choice("resnet9", why, {"width": 12})
+    if channels == 1 and large <= 32:
+        return Choice("lenet5", f"lenet5, because {what} are what it was made for")
+    why = f"resnet9, because {what} show more than lenet5's small kernels can use"
+    return Choice("resnet9", why)
