@@ -128,7 +128,7 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
         seed = self._seed()
         pixels = self._learned_pixels(X)
         data = self._dataset(pixels, torch.from_numpy(labels.astype(np.int64)), seed)
-        net, name = self._network(data)
+        net, name = self._network(data, seed)
         run = fit(
             net,
             data,
@@ -266,13 +266,24 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
             preprocessing=self.preprocessing_,
         )
 
-    def _network(self, data: Dataset) -> tuple[nn.Module | str, str]:
+    def _network(self, data: Dataset, seed: int) -> tuple[nn.Module, str]:
+        """A new network with the weights of ``seed``, and its name."""
         if isinstance(self.model, nn.Module):
             return copy.deepcopy(self.model), type(self.model).__name__
-        name = self.model
-        if name == "auto":
-            name, _ = models.choose(data.input_shape)
-        return name, name
+        choice = models.Choice(self.model, why="asked for")
+        if self.model == "auto":
+            choice = models.choose(data.input_shape)
+        channels, *size = data.input_shape
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = models.build(
+                choice.name,
+                num_classes=len(data.classes),
+                in_channels=channels,
+                input_size=(size[0], size[1]),
+                **choice.options,
+            )
+        return net, choice.name
 
     def _recipe(self, data: Dataset, name: str, seed: int) -> Recipe:
         """The one asked for; by default without changes that could alter the class."""
