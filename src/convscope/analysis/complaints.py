@@ -1,0 +1,438 @@
+"""Why a function of torch cannot work on what reaches it, before torch refuses it.
+
+``complaint(name, args, kwargs)``  a `Complaint`, or None where all is well
+
+A complaint has the shape that came, the shape that was wanted, the numbers in between,
+and the changes that would make this one function work. Whether a change makes the whole
+network work is found out in ``check.py``, by trying.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from convscope.arithmetic import (
+    axis_name,
+    kernel_span,
+    nearest_fixes,
+    transposed_output_size,
+)
+from convscope.errors import ShapeError
+
+Bound: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What is wrong with one call.
+
+    Attributes:
+        came: The shape that reaches it, as text.
+        wanted: The shape it takes.
+        because: The formula, with the numbers in it.
+        changes: Arguments of the layer that would help, each alone.
+        smaller_input_helps: Whether the map may be too large rather than too small.
+    """
+
+    came: str
+    wanted: str
+    because: str = ""
+    changes: tuple[dict[str, Any], ...] = ()
+    kind: str = ""
+    values: dict[str, int] = field(default_factory=dict)
+
+
+class Refused(Exception):
+    """A function that would not work."""
+
+    def __init__(self, complaint: Complaint) -> None:
+        super().__init__(complaint.because)
+        self.complaint = complaint
+
+
+def complaint(
+    name: str, args: Sequence[Any], kwargs: dict[str, Any]
+) -> Complaint | None:
+    """What is wrong with a call of torch's function ``name``; None if nothing is."""
+    entry = _CHECKS.get(name)
+    if entry is None:
+        return None
+    names, judge = entry
+    bound = dict(zip(names, args, strict=False))
+    bound.update(kwargs)
+    if len(args) > len(names):
+        bound["rest"] = args[len(names) - 1 :]
+    return judge(bound)
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape with its batch axis as a letter.
+
+    >>> shape_text((2, 16, 5, 5))
+    '(N, 16, 5, 5)'
+    """
+    rest = ", ".join(str(size) for size in shape[1:])
+    return f"(N, {rest})" if rest else "(N,)"
+
+
+def _convolution(axes: int) -> Callable[[Bound], Complaint | None]:
+    def judge(b: Bound) -> Complaint | None:
+        x, weight, groups = b["input"], b["weight"], b.get("groups", 1)
+        channels = weight.shape[1] * groups
+        letters = ", ".join("DHW"[3 - axes :] if axes > 1 else "L")
+        wanted = f"(N, {channels}, {letters})"
+        if x.ndim != axes + 2:
+            return _rank(x, axes, wanted, channels)
+        came = x.shape[1]
+        if came != channels:
+            text = f"{came} channels reach it, its weight is for {channels}"
+            if groups > 1:
+                text += f" in {groups} groups"
+            changes = ({"in_channels": came},) if came % groups == 0 else ()
+            return Complaint(
+                shape_text(x.shape), wanted, text, changes, "channels",
+                {"came": came, "wants": channels},
+            )  # fmt: skip
+        return _window(
+            x,
+            axes,
+            list(weight.shape[2:]),
+            _each(b.get("padding", 0), axes, weight.shape[2:], b.get("dilation", 1)),
+            _each(b.get("dilation", 1), axes),
+            _each(b.get("stride", 1), axes),
+            f"(N, {channels}, ",
+        )
+
+    return judge
+
+
+def _transposed(axes: int) -> Callable[[Bound], Complaint | None]:
+    def judge(b: Bound) -> Complaint | None:
+        x, weight = b["input"], b["weight"]
+        letters = ", ".join("DHW"[3 - axes :] if axes > 1 else "L")
+        wanted = f"(N, {weight.shape[0]}, {letters})"
+        if x.ndim != axes + 2:
+            return _rank(x, axes, wanted, weight.shape[0])
+        came = x.shape[1]
+        if came != weight.shape[0]:
+            return Complaint(
+                shape_text(x.shape),
+                wanted,
+                f"{came} channels reach it, its weight is for {weight.shape[0]}",
+                ({"in_channels": came},),
+                "channels",
+                {"came": came, "wants": weight.shape[0]},
+            )
+        padding = _each(b.get("padding", 0), axes)
+        for axis, size in enumerate(x.shape[x.ndim - axes :]):
+            try:
+                transposed_output_size(
+                    size,
+                    weight.shape[2 + axis],
+                    stride=_each(b.get("stride", 1), axes)[axis],
+                    padding=(padding[axis], padding[axis]),
+                    dilation=_each(b.get("dilation", 1), axes)[axis],
+                    output_padding=_each(b.get("output_padding", 0), axes)[axis],
+                    where=axis_name(axis, axes),
+                )
+            except ShapeError as error:
+                return Complaint(
+                    shape_text(x.shape), wanted, str(error).partition(". ")[0]
+                )
+        return None
+
+    return judge
+
+
+def _pool(axes: int) -> Callable[[Bound], Complaint | None]:
+    def judge(b: Bound) -> Complaint | None:
+        x = b["input"]
+        letters = ", ".join("DHW"[3 - axes :] if axes > 1 else "L")
+        if x.ndim not in (axes + 1, axes + 2):
+            return _rank(x, axes, f"(N, C, {letters})", 1)
+        kernels = _each(b["kernel_size"], axes)
+        padding = _each(b.get("padding", 0), axes)
+        for kernel, pad in zip(kernels, padding, strict=True):
+            if 2 * pad > kernel:
+                return Complaint(
+                    shape_text(x.shape),
+                    f"padding of at most {kernel // 2}",
+                    f"padding={pad} is more than half of kernel_size={kernel}",
+                    ({"padding": kernel // 2},),
+                )
+        return _window(
+            x,
+            axes,
+            kernels,
+            padding,
+            _each(b.get("dilation", 1), axes),
+            _each(b.get("stride") or kernels, axes),
+            "(N, C, ",
+            pooling=True,
+        )
+
+    return judge
+
+
+def _window(
+    x: Tensor,
+    axes: int,
+    kernels: list[int],
+    padding: list[int],
+    dilation: list[int],
+    stride: list[int],
+    head: str,
+    *,
+    pooling: bool = False,
+) -> Complaint | None:
+    """Whether one window fits along every axis."""
+    sizes = list(x.shape[x.ndim - axes :])
+    spans = [kernel_span(k, d) for k, d in zip(kernels, dilation, strict=True)]
+    least = [max(1, s - 2 * p) for s, p in zip(spans, padding, strict=True)]
+    short = [i for i in range(axes) if sizes[i] < least[i]]
+    if not short:
+        return None
+    texts, more, taps = [], 0, list(kernels)
+    for i in short:
+        padded = f" + {2 * padding[i]}" if padding[i] else ""
+        value = (sizes[i] + 2 * padding[i] - spans[i]) // stride[i] + 1
+        texts.append(
+            f"{axis_name(i, axes)}: ({sizes[i]}{padded} - {spans[i]}) / {stride[i]} + 1 "
+            f"gives {value}"
+        )
+        fixes = nearest_fixes(
+            sizes[i],
+            kernels[i],
+            padding=(padding[i], padding[i]),
+            dilation=dilation[i],
+            pooling=pooling,
+        )
+        more = -1 if fixes.padding is None or more < 0 else max(more, fixes.padding)
+        taps[i] = fixes.kernel_size or 0
+    if len(set(t.partition(": ")[2] for t in texts)) == 1 and len(texts) == axes:
+        texts = [texts[0].partition(": ")[2]]
+    changes: list[dict[str, Any]] = []
+    if more > 0:
+        padded_by = [p + more if i in short else p for i, p in enumerate(padding)]
+        changes.append({"padding": _short(padded_by)})
+    if all(taps):
+        changes.append({"kernel_size": _short(taps)})
+    wanted = head + ", ".join(f"{size} or more" for size in least) + ")"
+    return Complaint(
+        shape_text(x.shape), wanted, "; ".join(texts), tuple(changes), "map"
+    )
+
+
+def _linear(b: Bound) -> Complaint | None:
+    x, weight = b["input"], b["weight"]
+    came, wants = x.shape[-1], weight.shape[1]
+    if came == wants:
+        return None
+    shape = shape_text(x.shape)
+    return Complaint(
+        shape,
+        shape.rpartition(", ")[0] + f", {wants})" if x.ndim > 1 else f"({wants},)",
+        f"{came} features reach it, its weight is for {wants}",
+        ({"in_features": came},),
+        "features",
+        {"came": came, "wants": wants},
+    )
+
+
+def _batch_norm(b: Bound) -> Complaint | None:
+    x = b["input"]
+    given = [b.get(n) for n in ("running_mean", "weight", "bias")]
+    wants = next((t.shape[0] for t in given if t is not None), None)
+    if wants is None or x.ndim < 2 or x.shape[1] == wants:
+        return None
+    return Complaint(
+        shape_text(x.shape),
+        f"(N, {wants}{', ...' if x.ndim > 2 else ''})",
+        f"{x.shape[1]} channels reach it, it has statistics for {wants}",
+        ({"num_features": x.shape[1]},),
+        "channels",
+        {"came": x.shape[1], "wants": wants},
+    )
+
+
+def _group_norm(b: Bound) -> Complaint | None:
+    x, groups, weight = b["input"], b["num_groups"], b.get("weight")
+    came = x.shape[1]
+    wants = came if weight is None else weight.shape[0]
+    if came == wants and came % groups == 0:
+        return None
+    if came != wants:
+        text = f"{came} channels reach it, it has a weight for {wants}"
+    else:
+        text = f"{came} channels do not divide into {groups} groups"
+    changes = ({"num_channels": came},) if came % groups == 0 else ()
+    return Complaint(
+        shape_text(x.shape), f"(N, {wants}, ...)", text, changes, "channels",
+        {"came": came, "wants": wants},
+    )  # fmt: skip
+
+
+def _layer_norm(b: Bound) -> Complaint | None:
+    x, wants = b["input"], tuple(b["normalized_shape"])
+    came = tuple(x.shape[x.ndim - len(wants) :])
+    if came == wants:
+        return None
+    return Complaint(
+        shape_text(x.shape),
+        f"(N, ..., {', '.join(map(str, wants))})",
+        f"the last {'axis is' if len(wants) == 1 else 'axes are'} "
+        f"{' x '.join(map(str, came))}, its weight is for {' x '.join(map(str, wants))}",
+        ({"normalized_shape": came},),
+        "features",
+    )
+
+
+def _cat(b: Bound) -> Complaint | None:
+    tensors = [t for t in b["tensors"] if isinstance(t, Tensor) and t.shape != (0,)]
+    if not tensors:
+        return None
+    rank = tensors[0].ndim
+    dim = b.get("dim", b.get("axis", 0)) % max(1, rank)
+    came = " and ".join(shape_text(t.shape) for t in tensors)
+    if any(t.ndim != rank for t in tensors):
+        return Complaint(came, "tensors of equally many axes", "")
+    for place in range(rank):
+        sizes = [t.shape[place] for t in tensors]
+        if place != dim and len(set(sizes)) > 1:
+            return Complaint(
+                came,
+                f"equal shapes but for axis {dim}",
+                f"{_axis(place, rank)}: {' and '.join(map(str, sizes))} differ",
+                kind="join",
+            )
+    return None
+
+
+def _elementwise(b: Bound) -> Complaint | None:
+    left, right = b.get("input"), b.get("other")
+    if not isinstance(left, Tensor) or not isinstance(right, Tensor):
+        return None
+    rank = max(left.ndim, right.ndim)
+    for place in range(-1, -min(left.ndim, right.ndim) - 1, -1):
+        a, c = left.shape[place], right.shape[place]
+        if a != c and 1 not in (a, c):
+            return Complaint(
+                f"{shape_text(left.shape)} and {shape_text(right.shape)}",
+                "equal shapes",
+                f"{_axis(rank + place, rank)}: {a} and {c} differ",
+                kind="join",
+            )
+    return None
+
+
+def _view(b: Bound) -> Complaint | None:
+    x, given = b["input"], b.get("rest", (b.get("shape", b.get("size")),))
+    shape = given[0] if len(given) == 1 and not isinstance(given[0], int) else given
+    if not isinstance(shape, (tuple, list)) or not all(
+        isinstance(size, int) for size in shape
+    ):
+        return None
+    known, total = prod(size for size in shape if size != -1), x.numel()
+    if (-1 in shape and known and total % known == 0) or known == total:
+        return None
+    each = " x ".join(str(size) for size in x.shape[1:])
+    return Complaint(
+        shape_text(x.shape),
+        "as many values as it makes",
+        f"{each} = {prod(x.shape[1:])} values per image do not make "
+        f"{' x '.join(str(size) for size in shape if size != -1)}",
+        kind="view",
+    )
+
+
+def _matmul(b: Bound) -> Complaint | None:
+    left, right = b.get("input"), b.get("other", b.get("mat2"))
+    if not isinstance(left, Tensor) or not isinstance(right, Tensor):
+        return None
+    if left.ndim == 0 or right.ndim == 0:
+        return None
+    inner = right.shape[-2] if right.ndim > 1 else right.shape[0]
+    if left.shape[-1] == inner:
+        return None
+    return Complaint(
+        f"{tuple(left.shape)} and {tuple(right.shape)}",
+        "as many columns on the left as rows on the right",
+        f"{left.shape[-1]} columns meet {inner} rows",
+        kind="features",
+    )
+
+
+def _rank(x: Tensor, axes: int, wanted: str, channels: int) -> Complaint:
+    return Complaint(
+        shape_text(x.shape),
+        wanted,
+        f"{x.ndim} axes with the batch reach it, it takes {axes + 2}",
+        kind="rank",
+        values={"wants": channels},
+    )
+
+
+def _axis(place: int, rank: int) -> str:
+    if place < 2:
+        return ("batch", "channels" if rank > 2 else "features")[place]
+    return axis_name(place - 2, rank - 2)
+
+
+def _each(
+    value: Any, axes: int, kernels: Sequence[int] = (), dilation: Any = 1
+) -> list[int]:
+    """One number per axis; for paddings by name, what they come to on each side."""
+    if value == "same":
+        spread = _each(dilation, axes)
+        return [
+            -(-(kernel_span(k, d) - 1) // 2)
+            for k, d in zip(kernels, spread, strict=True)
+        ]
+    if value == "valid":
+        return [0] * axes
+    if isinstance(value, int):
+        return [value] * axes
+    values = list(value)
+    return values * axes if len(values) == 1 else values
+
+
+def _short(values: Sequence[int]) -> int | tuple[int, ...]:
+    return values[0] if len(set(values)) == 1 else tuple(values)
+
+
+_CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_TRANSPOSED = (
+    "input", "weight", "bias", "stride", "padding", "output_padding", "groups",
+    "dilation",
+)  # fmt: skip
+_MAX = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
+_AVG = ("input", "kernel_size", "stride", "padding", "ceil_mode")
+_PAIR = ("input", "other")
+_CHECKS: dict[str, tuple[tuple[str, ...], Callable[[Bound], Complaint | None]]] = {
+    "linear": (("input", "weight", "bias"), _linear),
+    "batch_norm": (
+        ("input", "running_mean", "running_var", "weight", "bias"),
+        _batch_norm,
+    ),
+    "group_norm": (("input", "num_groups", "weight", "bias"), _group_norm),
+    "layer_norm": (("input", "normalized_shape", "weight", "bias"), _layer_norm),
+    "matmul": (_PAIR, _matmul),
+    "__matmul__": (_PAIR, _matmul),
+    "mm": (("input", "mat2"), _matmul),
+    "view": (("input", "shape"), _view),
+    "reshape": (("input", "shape"), _view),
+}
+for _name in ("cat", "concat", "concatenate"):
+    _CHECKS[_name] = (("tensors", "dim"), _cat)
+for _name in ("add", "sub", "mul", "div", "maximum", "minimum"):
+    for _form in (_name, f"{_name}_", f"__{_name}__", f"__i{_name}__", f"__r{_name}__"):
+        _CHECKS[_form] = (_PAIR, _elementwise)
+for _axes in (1, 2, 3):
+    _CHECKS[f"conv{_axes}d"] = (_CONV, _convolution(_axes))
+    _CHECKS[f"conv_transpose{_axes}d"] = (_TRANSPOSED, _transposed(_axes))
+    for _name in (f"max_pool{_axes}d", f"max_pool{_axes}d_with_indices"):
+        _CHECKS[_name] = (_MAX, _pool(_axes))
+    _CHECKS[f"avg_pool{_axes}d"] = (_AVG, _pool(_axes))

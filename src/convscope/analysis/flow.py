@@ -1,0 +1,201 @@
+"""What every tensor of a forward pass sees, carried through torch's own operations.
+
+``Flow.start(number, tensor)``   an input
+``Flow.through(operation, ...)`` follow one operation; returns what it multiplies
+``Flow.value(tensor)``           what is known of a tensor
+
+A tensor is known by the memory it describes (storage, offset, sizes, strides), so that
+views and in-place operations need no special treatment by the caller's code.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, TypeAlias, cast
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from convscope.analysis.layout import written
+from convscope.analysis.operations import (
+    BLANK,
+    ELEMENTWISE,
+    IGNORED,
+    NORMS,
+    RULES,
+    product_counts,
+    window_of,
+)
+from convscope.analysis.value import (
+    Value,
+    broadcast,
+    constant,
+    input_value,
+    unknown,
+)
+
+Key: TypeAlias = tuple[int, int, tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one operation multiplies, and the windows it moves."""
+
+    multiply_adds: int = 0
+    activation_products: int = 0
+    window: tuple[Any, ...] | None = None
+
+
+class Flow:
+    """The values of all tensors of one forward pass."""
+
+    def __init__(self) -> None:
+        self.values: dict[Key, Value] = {}
+        self.alive: list[torch.UntypedStorage] = []  # an address is used only once
+        self.by_storage: dict[int, list[Key]] = {}
+        self.not_understood: list[str] = []
+        self.spatial_norms: list[str] = []
+
+    def start(self, number: int, tensor: Tensor) -> None:
+        """Declare an input of the network."""
+        self._set(tensor, input_value(number, tensor.shape))
+
+    def value(self, tensor: Tensor) -> Value:
+        """What is known of a tensor; of one never seen, that it is a constant."""
+        key = _key(tensor)
+        if key not in self.values:
+            self._set(tensor, constant(tensor.shape))
+        return self.values[key]
+
+    def through(
+        self,
+        operation: Any,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        result: Any,
+    ) -> Cost:
+        """Follow one operation from its arguments to its result."""
+        schema = operation._schema
+        name = schema.name.partition("::")[2]
+        given = {a.name: a.default_value for a in schema.arguments}
+        given.update(zip(given, args, strict=False))
+        given.update(kwargs)
+        outputs = _tensors(result)
+        if not outputs or name in IGNORED:
+            return Cost()
+        sources = [self.value(t) for t in _tensors(list(given.values()))]
+        live = [value for value in sources if value.from_input]
+        if not live or name.startswith(BLANK):
+            for tensor in outputs:
+                self._set(tensor, constant(tensor.shape))
+            return Cost()
+        kind = name.rstrip("_") if name.endswith("_") else name
+        made = self._result(operation, kind, given, outputs, sources)
+        for tensor, value in zip(outputs, made, strict=True):
+            self._set(tensor, value, changed=schema.is_mutable)
+        return self._cost(kind, given, outputs[0])
+
+    def _result(
+        self,
+        operation: Any,
+        name: str,
+        given: dict[str, Any],
+        outputs: list[Tensor],
+        sources: list[Value],
+    ) -> list[Value]:
+        shapes = [tuple(t.shape) for t in outputs]
+        rule = RULES.get(name)
+        values = _with_values(given, self)
+        if rule is not None:
+            found = rule(values, shapes[0])
+            made = found if isinstance(found, list) else [found]
+            if len(made) == 1 and len(shapes) > 1:  # such as the indices of max_pool
+                made = [
+                    made[0] if shape == shapes[0] else unknown(sources, shape)
+                    for shape in shapes
+                ]
+            if [value.shape for value in made] == shapes:
+                return made
+        elif name in NORMS:
+            if NORMS[name](values):
+                self.spatial_norms.append(name)
+            first = cast("Value", next(v for v in values.values() if _is_live(v)))
+            return [
+                first if shape == first.shape else unknown(sources, shape)
+                for shape in shapes
+            ]
+        elif torch.Tag.pointwise in operation.tags or name in ELEMENTWISE:
+            value = broadcast(sources)
+            if all(shape == value.shape for shape in shapes):
+                return [value] * len(shapes)
+        if any(value.seen for value in sources):
+            self.not_understood.append(name)
+        return [unknown(sources, shape) for shape in shapes]
+
+    def _cost(self, name: str, given: dict[str, Any], output: Tensor) -> Cost:
+        counts = product_counts(name, given, output)
+        window = window_of(name, given)
+        if counts is None:
+            return Cost(window=window)
+        products, operands = counts
+        live = sum(self.value(operand).from_input for operand in operands)
+        if live > 1:
+            return Cost(activation_products=products, window=window)
+        return Cost(multiply_adds=products, window=window)
+
+    def _set(self, tensor: Tensor, value: Value, changed: bool = False) -> None:
+        key = _key(tensor)
+        if key[0] not in self.by_storage:
+            self.by_storage[key[0]] = []
+            self.alive.append(tensor.untyped_storage())
+        others = self.by_storage[key[0]]
+        if changed:
+            for other in others:
+                if other != key:
+                    self.values[other] = _also(self.values[other], key, other, value)
+        if key not in self.values:
+            others.append(key)
+        self.values[key] = value
+
+
+def _also(base: Value, part_key: Key, base_key: Key, part: Value) -> Value:
+    """A view of memory in which another view has just been written."""
+    same_layout = part_key[3] == base_key[3] and len(part_key[2]) == len(base_key[2])
+    if same_layout and all(a <= b for a, b in zip(part_key[2], base_key[2])):
+        return written(base, part)
+    if prod(part_key[2]) == prod(base_key[2]) and part.shape == base.shape:
+        return part
+    return unknown([base, part], base.shape)
+
+
+def _with_values(given: dict[str, Any], flow: Flow) -> dict[str, Any]:
+    """The arguments of an operation with values in place of tensors."""
+
+    def replaced(one: Any) -> Any:
+        if isinstance(one, Tensor):
+            return flow.value(one)
+        if isinstance(one, (list, tuple)) and any(isinstance(t, Tensor) for t in one):
+            return [replaced(t) for t in one]
+        return one
+
+    return {name: replaced(one) for name, one in given.items()}
+
+
+def _is_live(value: object) -> bool:
+    return isinstance(value, Value) and value.from_input
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    if isinstance(tree, Tensor):
+        return [tree]
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _key(tensor: Tensor) -> Key:
+    return (
+        tensor.untyped_storage()._cdata,
+        int(tensor.storage_offset()),
+        tuple(tensor.shape),
+        tuple(tensor.stride()),
+    )

@@ -1,0 +1,169 @@
+"""Operations that move elements and compute nothing: view, permute, slice, join.
+
+Each takes values and the arguments of torch's operation and gives the value of the
+result; None where it is not understood.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from convscope.analysis.value import (
+    Atom,
+    Dim,
+    Seen,
+    Value,
+    broadcast,
+    hull,
+    joined,
+    new_dim,
+    size_of,
+)
+from convscope.arithmetic import ReceptiveField, Window
+
+
+def viewed(value: Value, shape: Sequence[int]) -> Value:
+    """``view``: the same elements in the same order, other dimensions.
+
+    Atoms are handed out to the new dimensions in order. An atom that would have to be
+    divided between two dimensions becomes new ones, and what moved along it is
+    collapsed.
+    """
+    waiting = [atom for dim in value.dims for atom in dim if atom.size != 1]
+    ones = {atom.name for dim in value.dims for atom in dim if atom.size == 1}
+    singles = [a for dim in value.dims for a in dim if a.name in ones]
+    dims: list[Dim] = []
+    for size in shape:
+        taken: list[Atom] = []
+        need = size
+        while need > 1 and waiting and need % waiting[0].size == 0:
+            need //= waiting[0].size
+            taken.append(waiting.pop(0))
+        if need > 1:
+            taken.append(new_dim(need)[0])
+            _take(waiting, need)
+        if not taken and singles and size == 1:
+            taken = [singles.pop(0)]
+        dims.append(tuple(taken) or new_dim(1))
+    return value.with_dims(dims)
+
+
+def _take(waiting: list[Atom], need: int) -> None:
+    """Takes ``need`` positions off the front, dividing atoms into new ones."""
+    while need > 1 and waiting:
+        atom = waiting.pop(0)
+        if atom.size % need == 0:
+            rest = atom.size // need
+            need = 1
+            if rest > 1:
+                waiting.insert(0, new_dim(rest)[0])
+        elif need % atom.size == 0:
+            need //= atom.size
+        elif waiting:  # merge with the next and try again
+            following = waiting.pop(0)
+            waiting.insert(0, new_dim(atom.size * following.size)[0])
+        else:
+            need = 1
+
+
+def permuted(value: Value, order: Sequence[int]) -> Value:
+    """``permute``, ``transpose``, ``t``."""
+    return value.with_dims([value.dims[place] for place in order])
+
+
+def swapped(value: Value, one: int, other: int) -> Value:
+    """``transpose`` of two dimensions."""
+    order = list(range(len(value.dims)))
+    order[one], order[other] = order[other], order[one]
+    return permuted(value, order)
+
+
+def sliced(value: Value, dim: int, start: int, end: int, step: int) -> Value:
+    """``x[..., start:end:step]`` along ``dim``; indices are within the length."""
+    size = value.shape[dim]
+    start, end = min(start, size), min(end, size)
+    if (start, step) == (0, 1) and end == size:
+        return value
+    table = [[place] for place in range(start, end, step)]
+    return value.through(dim, Window(1, stride=step, padding=(-start, 0)), table)
+
+
+def selected(value: Value, dim: int, index: int) -> Value:
+    """``x[..., index]``: one position, and the dimension is gone."""
+    value, axes = value.along(dim)
+    seen = dict(value.seen)
+    for axis in axes:
+        one = seen[axis]
+        field = ReceptiveField((one.field.range(index),), 0, one.field.misaligned)
+        seen[axis] = Seen(None, field, (one.ranges[index],))
+    dims = value.dims[:dim] + value.dims[dim + 1 :]
+    return replace(value, seen=seen).with_dims(dims)
+
+
+def expanded(value: Value, shape: Sequence[int]) -> Value:
+    """``expand``: dimensions of length 1 repeated, new ones in front."""
+    blank = Value(tuple(new_dim(size) for size in shape), {})
+    return broadcast([value, blank])
+
+
+def concatenated(values: Sequence[Value], dim: int) -> Value:
+    """``cat``: along channels the union, along space one after the other."""
+    values = [value.along(dim)[0] for value in values]
+    made = new_dim(sum(value.shape[dim] for value in values))
+    moving = {
+        axis
+        for value in values
+        for axis, one in value.seen.items()
+        if one.atom == value.dims[dim][0].name
+    }
+    lengthened = []
+    for value in values:
+        dims = list(value.dims)
+        dims[dim] = made
+        others = {a: one for a, one in value.seen.items() if a not in moving}
+        lengthened.append(replace(value, seen=others, dims=tuple(dims)))
+    whole = broadcast(lengthened)
+    seen = dict(whole.seen)
+    for axis in moving:
+        fields, ranges = [], []
+        for value in values:
+            one = value.seen.get(axis)
+            length = value.shape[dim]
+            if one is None:
+                ranges += [None] * length
+                continue
+            fields.append(one.field)
+            ranges += one.ranges if len(one.ranges) == length else one.ranges * length
+        field = fields[0]
+        if any(other != field for other in fields):
+            field = ReceptiveField((hull(ranges),), 0)
+        seen[axis] = Seen(whole.dims[dim][0].name, field, tuple(ranges))
+    return replace(whole, seen=seen)
+
+
+def written(base: Value, part: Value) -> Value:
+    """A tensor into whose part along channels another has been written."""
+    if base.shape == part.shape:
+        return part
+    names = [d for d, (a, b) in enumerate(zip(base.shape, part.shape)) if a != b]
+    part = part.mixed(names)
+    dims = list(part.dims)
+    for place in names:
+        dims[place] = base.dims[place]
+    moves = {a for place in names for a in base.dims[place]}
+    stays = all(one.atom not in {m.name for m in moves} for one in base.seen.values())
+    part = part.with_dims(dims)
+    return broadcast([base if stays else base.mixed(names), part])
+
+
+__all__ = [
+    "concatenated",
+    "expanded",
+    "joined",
+    "permuted",
+    "selected",
+    "size_of",
+    "sliced",
+    "swapped",
+    "viewed",
+    "written",
+]

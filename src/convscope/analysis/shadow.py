@@ -1,0 +1,112 @@
+"""A network without its weights: same structure, same code, nothing of the caller's.
+
+``shadow(module)`` copies the tree of modules and replaces every tensor by one of the
+same shape on the meta device, which holds no values. Whatever is then done to the
+copy (hooks, modes, replaced layers, lazy layers that take their shape) leaves the
+original as it was, also when another thread is using it.
+"""
+
+import functools
+import types
+import weakref
+from collections import OrderedDict, deque
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.utils.hooks import RemovableHandle
+
+CONTAINERS = (list, tuple, set, deque, dict, OrderedDict)
+
+
+def shadow(module: nn.Module, *, keep_values: bool = False) -> nn.Module:
+    """A copy of the module tree with meta tensors instead of parameters and buffers.
+
+    Args:
+        module: Any module; it is only read.
+        keep_values: Keep the parameters themselves and copies of the buffers, for a
+            forward pass that needs values.
+
+    >>> copy = shadow(nn.Linear(3, 2))
+    >>> copy.weight.device, copy.weight.shape
+    (device(type='meta'), torch.Size([2, 3]))
+    """
+    return cast("nn.Module", _Copier(keep_values).copy(_uncompiled(module)))
+
+
+class _Copier:
+    """Copies modules and plain containers; shares everything else."""
+
+    def __init__(self, keep_values: bool) -> None:
+        self.keep_values = keep_values
+        self.made: dict[int, Any] = {}  # by id of the original: ties stay ties
+
+    def copy(self, value: Any) -> Any:
+        if id(value) in self.made:
+            return self.made[id(value)]
+        if isinstance(value, nn.Module):
+            return self._module(_uncompiled(value))
+        if isinstance(value, Tensor):
+            return self._kept(value, self._tensor(value))
+        if type(value) in CONTAINERS:
+            return self._container(value)
+        if isinstance(value, types.MethodType) and isinstance(
+            value.__self__, nn.Module
+        ):
+            return types.MethodType(value.__func__, self.copy(value.__self__))
+        if type(value) is functools.partial:
+            arguments = [self.copy(a) for a in value.args]
+            named = {k: self.copy(a) for k, a in value.keywords.items()}
+            return functools.partial(self.copy(value.func), *arguments, **named)
+        if type(value) is RemovableHandle:
+            return self._handle(value)
+        return value
+
+    def _kept(self, original: Any, made: Any) -> Any:
+        self.made[id(original)] = made
+        return made
+
+    def _module(self, module: nn.Module) -> nn.Module:
+        if isinstance(module, torch.jit.ScriptModule):
+            return self._kept(module, module)  # its state lies outside Python
+        clone = self._kept(module, module.__class__.__new__(module.__class__))
+        for name, value in module.__dict__.items():
+            clone.__dict__[name] = self.copy(value)
+        clone.__dict__["_compiled_call_impl"] = None
+        return cast("nn.Module", clone)
+
+    def _container(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            same = self._kept(value, type(value)())
+            same.update((key, self.copy(one)) for key, one in value.items())
+            return same
+        return self._kept(value, type(value)(self.copy(one) for one in value))
+
+    def _tensor(self, value: Tensor) -> Tensor:
+        if isinstance(value, UninitializedParameter):
+            return UninitializedParameter(value.requires_grad, device="meta")
+        if isinstance(value, UninitializedBuffer):
+            return UninitializedBuffer(device="meta")
+        if self.keep_values:
+            return value if isinstance(value, nn.Parameter) else value.detach().clone()
+        empty = torch.empty(value.shape, dtype=value.dtype, device="meta")
+        if isinstance(value, nn.Parameter):
+            return nn.Parameter(empty, value.requires_grad)
+        return empty
+
+    def _handle(self, handle: RemovableHandle) -> RemovableHandle:
+        """The handle of the copied hook; the original's would remove the original."""
+        made = cast("RemovableHandle", RemovableHandle.__new__(RemovableHandle))
+        made.id = handle.id
+        made.hooks_dict_ref = weakref.ref(self.copy(handle.hooks_dict_ref()))
+        made.extra_dict_ref = tuple(
+            weakref.ref(self.copy(ref())) for ref in handle.extra_dict_ref
+        )
+        return made
+
+
+def _uncompiled(module: nn.Module) -> nn.Module:
+    """The module that ``torch.compile`` wraps."""
+    original = module.__dict__.get("_modules", {}).get("_orig_mod")
+    return original if isinstance(original, nn.Module) else module
