@@ -78,13 +78,13 @@ def from_arrays(
     )
     train, val, tested = (whole.subset(indices) for indices in share_out(parts))
     channels: Literal[1, 3] = 1 if pixels.shape[1] == 1 else 3
-    preprocessing = Preprocessing(
+    declared = Preprocessing(
         channels=channels,
         bits=16 if pixels.dtype == np.uint16 else 8,
         size=(pixels.shape[2], pixels.shape[3]),
         mean=(0.0,) * channels,
         std=(1.0,) * channels,
-    ).with_statistics(train.pixels)
+    )
     return Dataset(
         name=name,
         source="",  # nothing to load it from again
@@ -92,7 +92,7 @@ def from_arrays(
         train=train,
         val=val,
         test=tested,
-        preprocessing=preprocessing,
+        preprocessing=declared.with_statistics(train.pixels),
         notes=tuple(notes),
     )
 

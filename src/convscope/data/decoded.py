@@ -28,7 +28,7 @@ def recall(card: StandardSet, found: Found, cache: Path) -> Published | None:
     try:
         # "c": private pages, so that nothing can be written back
         rows = np.load(_file(card, found, cache), mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         return None
     if rows.dtype != np.uint8 or rows.shape != (count, 1 + int(np.prod(card.shape))):
         return None

@@ -87,9 +87,11 @@ def locate(card: StandardSet, cache_dir: str | Path | None = None) -> Found | No
                 folder not in roots(cache_dir) or _is_the_set(card, form, present)
             ):
                 return Found(folder, form, present)  # type: ignore[arg-type]
-        archives = tuple(folder / file.name for file in card.files)
-        if card.format == "cifar" and all(path.is_file() for path in archives):
-            return Found(folder, "archive", archives)
+    if card.format == "cifar":  # an archive only if it is not unpacked anywhere yet
+        for folder in candidates(card, cache_dir):
+            archive = folder / card.files[0].name
+            if archive.is_file():
+                return Found(folder, "archive", (archive,))
     return None
 
 

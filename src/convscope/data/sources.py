@@ -106,7 +106,7 @@ def load(
             train=train,
             val=val,
             test=tested,
-            preprocessing=_with_statistics(preprocessing, train.pixels),
+            preprocessing=preprocessing.with_statistics(train.pixels),
             notes=(_how_parted(card, validation, share), *data.notes),
             options={
                 "validation": validation,
@@ -239,17 +239,4 @@ def _how_parted(card: StandardSet, validation: float, test: float) -> str:
     return (
         f"The test part is the published one; {validation:.0%} of the published "
         "training images are for validation, chosen by a hash of their pixels."
-    )
-
-
-def _with_statistics(
-    preprocessing: Preprocessing, pixels: torch.Tensor
-) -> Preprocessing:
-    greatest = 2**preprocessing.bits - 1
-    planes = [pixels[:, c].numpy() for c in range(pixels.shape[1])]
-    return preprocessing.model_copy(
-        update={
-            "mean": tuple(float(p.mean()) / greatest for p in planes),
-            "std": tuple(float(p.std(dtype=np.float32)) / greatest for p in planes),
-        }
     )
