@@ -1,0 +1,217 @@
+"""One picture out of one file: limits first, every failure a ``BadImageError``."""
+
+import contextlib
+import io
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageFile, TiffImagePlugin, WebPImagePlugin
+
+from convscope.errors import BadImageError
+
+ImageSource = str | Path | bytes | BinaryIO | Image.Image
+
+MAX_PIXELS = 2**27  # 134 million: larger than any camera's, 400 MB when decoded to RGB
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
+SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+)
+WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # "I": Pillow before 11.3
+
+ORIENTATION = 0x0112  # the EXIF tag; its values as in the EXIF standard, section 4.6.4
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+Image.preinit()  # fills Image.OPEN; these two are not among the first it loads
+_PLUGINS = (TiffImagePlugin, WebPImagePlugin)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded picture, upright, with what its file said about it.
+
+    Attributes:
+        image: The pixels, decoded, in the mode of the file; of a GIF the first frame.
+        format: Such as ``"PNG"``; empty for a picture that came from no file.
+        rotated: Whether EXIF asked for a rotation or reflection (now done).
+    """
+
+    image: Image.Image
+    format: str
+    rotated: bool
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it holds more than 8 bits per pixel."""
+        return self.image.mode in WIDE_MODES
+
+
+def read(source: ImageSource) -> Picture:
+    """Decodes one picture and turns it upright.
+
+    Args:
+        source: A path, the bytes of a file, a file open for reading in binary mode, or
+            a Pillow image.
+
+    Raises:
+        BadImageError: It cannot be opened, is no picture, is larger than ``MAX_PIXELS``
+            (found from the header, before any pixel is decoded), or is damaged.
+
+    >>> read(Image.new("L", (3, 2))).image.size
+    (3, 2)
+    """
+    name = name_of(source)
+    with _quiet(), contextlib.ExitStack() as stack:
+        try:
+            if isinstance(source, Image.Image):
+                image: Image.Image = source
+            else:
+                file = stack.enter_context(_file(source, name))
+                image = _header(file, name)
+            _check_size(image, name)
+            asked = _orientation(image)  # of a TIFF: load() turns it and forgets it
+            image.load()
+            turn = _orientation(image)
+            upright = image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image
+            return Picture(
+                upright,
+                image.format or "",
+                rotated=asked in _UPRIGHT or turn in _UPRIGHT,
+            )
+        except BadImageError:
+            raise
+        except Exception as error:  # Pillow lets a dozen kinds through for bad files
+            raise BadImageError(f"{name}: {_reason(error)}") from error
+
+
+def name_of(source: ImageSource) -> str:
+    """What to call the source in a message."""
+    if isinstance(source, str | Path):
+        return str(source)
+    name = getattr(source, "filename", None) or getattr(source, "name", None)
+    return name if isinstance(name, str) and name else "image"
+
+
+def grey16(image: Image.Image, name: str) -> np.ndarray:
+    """(H, W) uint16 from a picture in one of ``WIDE_MODES``."""
+    values = np.asarray(image)
+    if values.dtype.itemsize > 2 and values.size:
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > 65535:
+            raise BadImageError(
+                f"{name}: holds 32-bit values from {low} to {high}, which do not fit "
+                "16 bits. Save it with 8 or 16 bits per pixel."
+            )
+    return values.astype(np.uint16)
+
+
+def _file(
+    source: str | Path | bytes | BinaryIO, name: str
+) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """The source as a file that can seek, checked not to be empty."""
+    if isinstance(source, str | Path):
+        status = os.stat(source)  # noqa: PTH116  a str is enough
+        if stat.S_ISDIR(status.st_mode):
+            raise BadImageError(f"{name}: is a folder, not an image.")
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise BadImageError(f"{name}: is not a regular file.")
+        if status.st_size:
+            return Path(source).open("rb")
+        content = b""
+    else:
+        content = source if isinstance(source, bytes) else source.read()
+    if not content:
+        raise BadImageError(f"{name}: the file is empty (0 bytes).")
+    return io.BytesIO(content)
+
+
+def _header(file: IO[bytes], name: str) -> ImageFile.ImageFile:
+    """The picture with its header read and no pixel decoded.
+
+    Not ``Image.open``: its limit is global, and its message leaves out the size.
+    """
+    start = file.read(16)
+    file.seek(0)
+    for kind in FORMATS:
+        factory, accept = Image.OPEN[kind]
+        if accept is None or accept(start) is True:
+            return factory(file, "")
+    raise BadImageError(
+        f"{name}: is not a picture in a known format (it begins with {start[:8]!r}). "
+        f"Known: {', '.join(FORMATS)}."
+    )
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadImageError(
+            f"{name}: {width:,} x {height:,} pixels are {width * height:,}, more than "
+            f"the limit of {MAX_PIXELS:,}. Scale it down first."
+        )
+    if width * height == 0:
+        raise BadImageError(f"{name}: has no pixels ({width} x {height}).")
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's word on which way is up; 1 where there is none or it is damaged."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:
+        return 1
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file."
+    if isinstance(error, PermissionError):
+        return "permission denied."
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it."
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})."
+    text = str(error) or type(error).__name__
+    if "truncated" in text.lower():
+        return f"the file is truncated ({text})."
+    return f"the file is damaged ({text})."
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_stack = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Pillow's warnings in: what matters is an error or in the audit.
+
+    ``warnings.catch_warnings`` alone would leave the filters of another thread behind
+    when two overlap; here the first in sets them and the last out restores them.
+    """
+    global _quiet_depth
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _quiet_stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                _quiet_stack.close()
