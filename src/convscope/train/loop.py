@@ -62,6 +62,9 @@ class Training:
             augmentation=recipe.augmentation,
             balanced=recipe.balance == "sampling",
             num_classes=len(data.classes),
+            # Batch norm over a few leftover images would throw training off; each
+            # epoch leaves out others.
+            drop_last=len(data.train) >= recipe.batch_size,
             device=setting.device,
             memory_format=setting.memory_format,
         )

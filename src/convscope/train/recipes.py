@@ -9,11 +9,11 @@ DRAWN = Augmentation(shift=2, rotate=10, scale=0.1, shear=8)
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(
-        epochs=30,
+        epochs=16,
         batch_size=64,
         learning_rate=0.1,
         label_smoothing=0.1,
-        augmentation=Augmentation(shift=1, rotate=10, scale=0.1, shear=8),
+        augmentation=Augmentation(rotate=10, scale=0.1, shear=8),
     ),
     "lenet": Recipe(
         epochs=12,
