@@ -69,6 +69,7 @@ def test_floating_point_images_become_8_bits_and_a_note_says_so(dtype):
 @given(arrays(np.uint8, (30, 2, 3)))
 @settings(max_examples=30)
 def test_8_bits_given_as_fractions_come_back_exactly(images):
+    images[:, 0, 0] = np.arange(30)  # no two alike
     pixels, _ = in_order(from_arrays(images / 255, np.arange(30) % 3))
     np.testing.assert_array_equal(pixels[:, 0], images)
 
@@ -230,6 +231,16 @@ def with_nan(kind):
 def test_what_cannot_be_used_is_named(images, labels, options, text):
     with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
         from_arrays(images, labels, **options)
+
+
+def test_an_image_that_carries_every_label_is_no_training_set():
+    image = np.full((60, 5, 4), 8, np.uint8)
+    text = (
+        "from_arrays: no image is left to train on, because all classes share the "
+        "same 1 images. Mend the labels."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
+        from_arrays(image, TWO, test=0.99, validation=0)
 
 
 def test_shares_are_checked_first():

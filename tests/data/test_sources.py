@@ -1,9 +1,13 @@
 import re
 import shutil
+import sys
 import tarfile
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from convscope.data import describe, load, locate, names
@@ -60,6 +64,78 @@ def test_statistics_are_those_of_the_training_part():
     pixels = data.train.pixels.double() / 255
     assert data.preprocessing.mean == pytest.approx([pixels.mean().item()])
     assert data.preprocessing.std == pytest.approx([pixels.std(correction=0).item()])
+
+
+@pytest.mark.parametrize(
+    "form", [{"size": 12}, {"channels": 3}, {"bits": 16}, {"size": (10, 14)}]
+)
+def test_another_form_is_what_the_preprocessing_makes_of_a_file(form, tmp_path):
+    plain, data = load("digits"), load("digits", **form)
+    assert data.preprocessing.bits == form.get("bits", 8)
+    for name, part in data.parts.items():
+        assert part.names == plain.parts[name].names  # the parts stay the same
+    for i in range(20):
+        picture = plain.test.pixels[i, 0].numpy()
+        Image.fromarray(picture).save(tmp_path / "digit.png")
+        np.testing.assert_array_equal(
+            data.test.pixels[i], data.preprocessing.decode(tmp_path / "digit.png")
+        )
+
+
+def test_a_test_image_saved_as_a_file_gives_the_same_input(tmp_path, machine):
+    write_idx_set(machine / "data" / "mnist")
+    data = load("mnist")
+    for i in range(20):
+        Image.fromarray(data.test.pixels[i, 0].numpy()).save(tmp_path / "digit.png")
+        np.testing.assert_array_equal(
+            data.test.pixels[i], data.preprocessing.decode(tmp_path / "digit.png")
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [({"size": 0}, "size"), ({"channels": 2}, "channels"), ({"resize": "x"}, "resize")],
+)
+def test_a_form_that_is_not_allowed_is_an_argument_error(options, name):
+    with pytest.raises(ArgumentError, match=f"^load: {name}=.* is not allowed: "):
+        load("digits", **options)
+
+
+def test_progress_counts_every_image_once():
+    seen = []
+    load("digits", channels=3, progress=lambda *step: seen.append(step))
+    totals = [total for done, total, _ in seen if done == total]
+    assert sum(totals) == 1797
+    assert {what for _, _, what in seen} == {"resizing digits"}
+
+
+@pytest.mark.parametrize("source", ["./mnist", "folder/of/mine", Path("mnist")])
+def test_a_path_is_a_folder_even_if_named_like_a_set(source, monkeypatch):
+    folder = types.ModuleType("convscope.data.folder")
+    folder.load_folder = lambda path, **options: (path, options)
+    monkeypatch.setitem(sys.modules, "convscope.data.folder", folder)
+    path, options = load(source, size=64, strict=True)
+    assert path == Path(source)
+    assert options == {
+        "size": 64,
+        "channels": None,
+        "bits": None,
+        "resize": None,
+        "validation": 0.1,
+        "test": 0.15,
+        "cache_dir": None,
+        "progress": None,
+        "strict": True,
+    }
+
+
+def test_a_folder_that_is_there_needs_no_separator(tmp_path, monkeypatch):
+    folder = types.ModuleType("convscope.data.folder")
+    folder.load_folder = lambda path, **options: path
+    monkeypatch.setitem(sys.modules, "convscope.data.folder", folder)
+    (tmp_path / "leaves").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load("leaves") == Path("leaves")
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])

@@ -77,6 +77,11 @@ def from_arrays(
         [f"{name}/{i}" for i in range(len(numbers))],
     )
     train, val, tested = (whole.subset(indices) for indices in share_out(parts))
+    if not len(train):  # only where the same image carries the names of all classes
+        raise DataError(
+            "from_arrays: no image is left to train on, because all classes share "
+            f"the same {len(set(content_hashes(pixels)))} images. Mend the labels."
+        )
     channels: Literal[1, 3] = 1 if pixels.shape[1] == 1 else 3
     declared = Preprocessing(
         channels=channels,

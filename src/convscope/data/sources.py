@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from convscope.data import decoded, download, standard
 from convscope.data.catalogue import CATALOGUE, StandardSet
@@ -82,20 +83,13 @@ def load(
     name = str(source)
     if isinstance(source, str) and name in CATALOGUE:
         card = CATALOGUE[name]
+        check_fractions("load", validation=validation, test=test or 0.0)
+        preprocessing = _declared(card, size, channels, bits, resize)
         data, share = _published(card, test, cache_dir, progress)
         check_fractions("load", validation=validation, test=share)
         if strict and data.notes:
             raise DataError(f"load: {data.notes[0]}")
         raw = _parts(card, data, validation, share)
-        preprocessing = Preprocessing(
-            channels=channels or card.channels,
-            bits=bits or 8,
-            size=(size, size) if isinstance(size, int) else size or card.shape[1:],
-            resize=resize or "crop",
-            centering=card.centering,
-            mean=(0.0,) * (channels or card.channels),
-            std=(1.0,) * (channels or card.channels),
-        )
         train, val, tested = (
             _converted(part, preprocessing, card, progress) for part in raw
         )
@@ -130,6 +124,33 @@ def load(
         progress=progress,
         strict=strict,
     )
+
+
+def _declared(
+    card: StandardSet,
+    size: int | tuple[int, int] | None,
+    channels: Literal[1, 3] | None,
+    bits: Literal[8, 16] | None,
+    resize: Literal["crop", "squash", "pad"] | None,
+) -> Preprocessing:
+    """How the images of the set become inputs, but for the statistics."""
+    channels = channels or card.channels
+    try:
+        return Preprocessing(
+            channels=channels,
+            bits=bits or 8,
+            size=(size, size) if isinstance(size, int) else size or card.shape[1:],
+            resize=resize or "crop",
+            centering=card.centering if channels == 1 else "none",
+            mean=(0.0,) * channels,
+            std=(1.0,) * channels,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(step) for step in first["loc"][:1])
+        raise ArgumentError(
+            f"load: {name}={first['input']!r} is not allowed: {first['msg']}."
+        ) from None
 
 
 def _published(
