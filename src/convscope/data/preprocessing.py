@@ -163,7 +163,7 @@ class Preprocessing(BaseModel):
         """Pixels to network input: (pixels / greatest - mean) / std.
 
         Shape:
-            pixels: (N, C, H, W) uint8 or uint16
+            pixels: (N, C, H, W) uint8, uint16, or floating on the scale 0 to 1
             return: (N, C, H, W) float32, on the same device
 
         Raises:
@@ -174,14 +174,23 @@ class Preprocessing(BaseModel):
                 f"normalize: pixels must have shape (N, {self.channels}, H, W); got "
                 f"{tuple(pixels.shape)}."
             )
+        return self.standardize(self.unit(pixels))
+
+    def unit(self, pixels: Tensor) -> Tensor:
+        """A float32 copy on the scale 0 to 1, where floating pixels are already."""
+        if pixels.is_floating_point():
+            return pixels.to(torch.float32, copy=True)
+        return pixels.to(torch.float32).div_(2**self.bits - 1)
+
+    def standardize(self, images: Tensor) -> Tensor:
+        """Subtracts the mean and divides by the standard deviation, in place."""
         mean, std = (
-            torch.tensor(values, dtype=torch.float32, device=pixels.device)[
-                :, None, None
-            ]
+            torch.tensor(values, dtype=torch.float32, device=images.device).view(
+                -1, 1, 1
+            )
             for values in (self.mean, self.std)
         )
-        scaled: Tensor = pixels.to(torch.float32) / (2**self.bits - 1)  # a copy
-        return scaled.sub_(mean).div_(std)
+        return images.sub_(mean).div_(std)
 
     def with_statistics(self, pixels: Tensor) -> "Preprocessing":
         """A copy with mean and standard deviation measured, rounded to 6 decimals.
@@ -260,7 +269,7 @@ class Preprocessing(BaseModel):
         """(1, *size) from a drawing on the scale 0 to 1."""
         by: Literal["mass", "box"] = "box" if self.centering == "box" else "mass"
         placed = centered(grey, self.size, by, FILTERS[self.interpolation])
-        levels = (placed.astype(np.float64) * (2**self.bits - 1)).round()
+        levels: np.ndarray = (placed.astype(np.float64) * (2**self.bits - 1)).round()
         return levels.astype(np.uint8 if self.bits == 8 else np.uint16)[None]
 
     def _opaque(self, image: Image.Image) -> Image.Image:
