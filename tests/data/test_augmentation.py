@@ -262,3 +262,9 @@ def test_an_amount_that_leaves_nothing_is_refused(name):
     with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
         Augmentation(**{name: 12}).require_fit((16, 12))
     Augmentation(**{name: 11}).require_fit((16, 12))
+
+
+def test_an_image_left_alone_is_what_prediction_sees_bit_for_bit():
+    pixels = random_pixels(5)
+    nothing = augment(pixels, torch.arange(5), COLOR, Augmentation(), seed=0, epoch=0)
+    assert torch.equal(nothing, COLOR.normalize(pixels))

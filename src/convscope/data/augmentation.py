@@ -130,7 +130,7 @@ def augment(
 
     if not augmentation.warps and (augmentation.shift or augmentation.flip):
         pixels = warps.shift_flip(pixels, down, right, flip, fill)
-    images = unit(pixels, preprocessing)
+    images = preprocessing.unit(pixels)
     if augmentation.warps:
         matrices = warps.source_matrices(
             rotate=math.radians(augmentation.rotate) * _signed(draw["rotate"]),
@@ -154,7 +154,7 @@ def augment(
             contrast=1 + augmentation.contrast * _signed(draw["contrast"]),
             saturation=1 + augmentation.saturation * _signed(draw["saturation"]),
         )
-    images = standardize(images, preprocessing)
+    images = preprocessing.standardize(images)
     if augmentation.cutout:
         rows = (draw["cutout_row"] * height).long()
         columns = (draw["cutout_column"] * width).long()
@@ -162,22 +162,6 @@ def augment(
         square = mixing.box((height, width), rows, columns, side, side)
         images.masked_fill_(square[:, None], 0.0)
     return images
-
-
-def unit(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Pixels on the scale 0 to 1, float32; floating ones are on their scale already."""
-    if pixels.is_floating_point():
-        return pixels.to(torch.float32, copy=True)
-    return pixels.to(torch.float32).div_(2**preprocessing.bits - 1)
-
-
-def standardize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Subtract the mean and divide by the standard deviation, in place."""
-    mean, std = (
-        torch.tensor(numbers, device=images.device).view(-1, 1, 1)
-        for numbers in (preprocessing.mean, preprocessing.std)
-    )
-    return images.sub_(mean).div_(std)
 
 
 def _fill(augmentation: Augmentation, channels: int) -> warps.Fill:
