@@ -1,16 +1,22 @@
+import dataclasses
 import hashlib
 import http.server
 import io
 import re
+import subprocess
+import sys
 import tarfile
 import threading
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
-from convscope.data.catalogue import RemoteFile
+from convscope.data import describe, load
+from convscope.data.catalogue import CATALOGUE, RemoteFile
 from convscope.data.download import fetch, unpack
 from convscope.errors import DataError, MissingDataError
+from data.files import write_cifar, write_idx_set
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 KIB16 = 2**14  # pieces arrive whole
@@ -177,8 +183,79 @@ def test_when_no_mirror_has_it_each_reason_is_given(serve, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(serve, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=r"file\.gz cannot be written"):
+    with pytest.raises(DataError, match=r"below: cannot be made \("):
         fetch(remote(serve()), tmp_path / "file" / "below")
+
+
+def test_two_at_once_download_once(serve, tmp_path):
+    mirror = serve()
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from convscope.data.catalogue import RemoteFile\n"
+        "from convscope.data.download import fetch\n"
+        "name, size, checksum, url, folder = sys.argv[1:]\n"
+        "fetch(RemoteFile(name, int(size), checksum, (url,)), Path(folder))"
+    )
+    file = remote(mirror)
+    command = [sys.executable, "-c", code, file.name, str(file.size_bytes)]
+    command += [file.checksum, mirror.url, str(tmp_path)]
+    both = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert (tmp_path / "file.gz").read_bytes() == CONTENT
+    assert mirror.asked == [None]
+
+
+def published(serve, folder):
+    """What the catalog says, if the files in ``folder`` were the published ones."""
+    files = []
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        checksum = hashlib.sha256(content).hexdigest()
+        url = serve(content=content).url.replace("file.gz", path.name)
+        files.append(RemoteFile(path.name, len(content), f"sha256:{checksum}", (url,)))
+    return tuple(files)
+
+
+def test_a_set_is_downloaded_once_and_then_found(serve, machine, monkeypatch):
+    monkeypatch.delenv("CONVSCOPE_OFFLINE")
+    arrays = write_idx_set(machine / "home", suffix=".gz")
+    card = dataclasses.replace(
+        describe("mnist"), files=published(serve, machine / "home"), content_md5=()
+    )
+    monkeypatch.setitem(CATALOGUE, "mnist", card)
+    data = load("mnist")
+    np.testing.assert_array_equal(data.test.pixels[:, 0], arrays[2])
+    assert len(names_in(machine / "cache" / "mnist")) == 4
+    monkeypatch.setenv("CONVSCOPE_OFFLINE", "1")
+    assert load("mnist").fingerprint() == data.fingerprint()
+
+
+def test_the_archive_is_unpacked_and_not_kept(serve, machine, monkeypatch):
+    monkeypatch.delenv("CONVSCOPE_OFFLINE")
+    images, _ = write_cifar(machine / "cifar-10-batches-py")
+    (machine / "home").mkdir()
+    with tarfile.open(machine / "home" / "cifar-10-python.tar.gz", "w:gz") as tar:
+        tar.add(machine / "cifar-10-batches-py", "cifar-10-batches-py")
+    files = published(serve, machine / "home")
+    card = dataclasses.replace(describe("cifar10"), files=files)
+    monkeypatch.setitem(CATALOGUE, "cifar10", card)
+    np.testing.assert_array_equal(load("cifar10").test.pixels, images[100:])
+    assert names_in(machine / "cache" / "cifar10") == ["cifar-10-batches-py"]
+
+
+def test_a_failed_download_says_why_and_what_to_put_where(serve, machine, monkeypatch):
+    monkeypatch.delenv("CONVSCOPE_OFFLINE")
+    mirror = serve(status=503)
+    card = dataclasses.replace(describe("mnist"), files=(remote(mirror),))
+    monkeypatch.setitem(CATALOGUE, "mnist", card)
+    text = (
+        f"load: mnist is not on this machine (looked below {machine}/data and "
+        f"{machine}/cache) and the download failed ({mirror.url}: HTTP 503). Put these "
+        f"files into {machine}/data/mnist or {machine}/cache/mnist:\n"
+        f"  file.gz  1,024,000 bytes  {card.files[0].checksum}"
+    )
+    with pytest.raises(MissingDataError, match=f"^{re.escape(text)}$"):
+        load("mnist")
 
 
 def tar_of(path, members, mode="w:gz"):

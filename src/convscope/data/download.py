@@ -42,6 +42,17 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None) -> P
         MissingDataError: No mirror had it, with the reason for each.
         DataError: The folder cannot be written to.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be made ({error}). Choose another cache folder."
+        ) from None
+    with _alone(folder):
+        return _fetch(file, folder, progress)
+
+
+def _fetch(file: RemoteFile, folder: Path, progress: Progress | None) -> Path:
     reasons = []
     part = folder / f"{file.name}.part"
     for url in file.mirrors:
@@ -129,6 +140,23 @@ def _in_words(error: requests.RequestException) -> str:
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "broken off"
     return "no connection"
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits until no other process downloads into this folder, where locks exist."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: there a mixed-up download fails its checksum
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network disks have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -85,28 +85,10 @@ def load(
         card = CATALOGUE[name]
         check_fractions("load", validation=validation, test=test or 0.0)
         preprocessing = _declared(card, size, channels, bits, resize)
-        data, share = _published(card, test, cache_dir, progress)
-        check_fractions("load", validation=validation, test=share)
+        data = _published(card, test, cache_dir, progress)
         if strict and data.notes:
             raise DataError(f"load: {data.notes[0]}")
-        raw = _parts(card, data, validation, share)
-        train, val, tested = (
-            _converted(part, preprocessing, card, progress) for part in raw
-        )
-        return Dataset(
-            name=card.name,
-            source=card.name,
-            classes=card.classes,
-            train=train,
-            val=val,
-            test=tested,
-            preprocessing=preprocessing.with_statistics(train.pixels),
-            notes=(_how_parted(card, validation, share), *data.notes),
-            options={
-                "validation": validation,
-                **({} if test is None else {"test": test}),
-            },
-        )
+        return _assembled(card, data, preprocessing, validation, test, progress)
     looks_like_a_path = isinstance(source, Path) or "/" in name or os.sep in name
     if not looks_like_a_path and not Path(name).exists():
         raise UnknownNameError("data set or folder", name, CATALOGUE)
@@ -153,15 +135,44 @@ def _declared(
         ) from None
 
 
+def _assembled(
+    card: StandardSet,
+    data: Published,
+    preprocessing: Preprocessing,
+    validation: float,
+    test: float | None,
+    progress: Progress | None,
+) -> Dataset:
+    """The published arrays, parted and in the form that ``preprocessing`` declares."""
+    has_test = data.train_count < len(data.labels)
+    share = 0.0 if has_test else DIGITS_TEST if test is None else test
+    check_fractions("load", validation=validation, test=share)
+    train, val, tested = (
+        _converted(part, preprocessing, card, progress)
+        for part in _parts(card, data, validation, share)
+    )
+    return Dataset(
+        name=card.name,
+        source=card.name,
+        classes=card.classes,
+        train=train,
+        val=val,
+        test=tested,
+        preprocessing=preprocessing.with_statistics(train.pixels),
+        notes=(_how_parted(card, validation, share), *data.notes),
+        options={"validation": validation, **({} if test is None else {"test": test})},
+    )
+
+
 def _published(
     card: StandardSet,
     test: float | None,
     cache_dir: str | Path | None,
     progress: Progress | None,
-) -> tuple[Published, float]:
-    """The published arrays, and the share to take from them for the test part."""
+) -> Published:
+    """The published arrays, from files that are here or are downloaded now."""
     if card.format == "built in":
-        return standard.digits(), DIGITS_TEST if test is None else test
+        return standard.digits()
     if test is not None:
         raise ArgumentError(
             f"load: test={test} does not go with {card.name!r}, whose "
@@ -169,23 +180,26 @@ def _published(
         )
     cache = cache_folder(cache_dir)
     found = locate(card, cache_dir)
+    was_here = found is not None
     if found is None:
         _download(card, cache / card.name, progress)
         found = locate(card, cache_dir)
     if found is not None and found.form == "archive":
-        batches = cache / card.folders[0]
+        archive, batches = found.paths[0], cache / card.folders[0]
         limit = standard.LARGEST_FILE
-        download.unpack(found.paths[0], CIFAR_BATCHES, batches, limit=limit)
+        download.unpack(archive, CIFAR_BATCHES, batches, limit=limit)
+        if not was_here:  # our own download; what it held is unpacked now
+            archive.unlink()
         found = locate(card, cache_dir)
     if found is None:
         raise MissingDataError(f"load: {card.name} was downloaded and has gone again.")
     if card.format != "cifar":
-        return standard.read(card, found, progress), 0.0
+        return standard.read(card, found, progress)
     data = decoded.recall(card, found, cache)
     if data is None:
         data = standard.read(card, found, progress)
         decoded.keep(card, found, cache, data)
-    return data, 0.0
+    return data
 
 
 def _download(card: StandardSet, folder: Path, progress: Progress | None) -> None:
