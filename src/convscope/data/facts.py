@@ -108,7 +108,9 @@ def recall(path: Path, entries: Iterable[Entry]) -> dict[str, Facts]:
         for entry in entries:
             row = rows.get(entry.path)
             if row and row[1] == entry.size_bytes and row[2] == entry.mtime_ns:
-                found[entry.path] = Facts(*row)
+                facts = found[entry.path] = Facts(*row)
+                if len(base64.b64decode(facts.thumbnail)) != THUMBNAIL**2:
+                    return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return {}
     return found

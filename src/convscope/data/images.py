@@ -82,7 +82,7 @@ def read(source: ImageSource) -> Picture:
             else:
                 file = stack.enter_context(_file(source, name))
                 image = _header(file, name)
-            _check_size(image, name)
+            _check_header(image, name)
             asked = _orientation(image)  # of a TIFF: load() turns it and forgets it
             image.load()
             turn = _orientation(image)
@@ -95,6 +95,25 @@ def read(source: ImageSource) -> Picture:
         except BadImageError:
             raise
         except Exception as error:  # Pillow lets a dozen kinds through for bad files
+            raise BadImageError(f"{name}: {_reason(error)}") from error
+
+
+def peek(path: str | Path) -> tuple[str, tuple[int, int]]:
+    """Mode and (width, height) as the header of a file states them.
+
+    Raises:
+        BadImageError: As for ``read``, as far as the header tells.
+    """
+    name = str(path)
+    with _quiet():
+        try:
+            with _file(path, name) as file:
+                image = _header(file, name)
+                _check_header(image, name)
+                return image.mode, image.size
+        except BadImageError:
+            raise
+        except Exception as error:  # as in read
             raise BadImageError(f"{name}: {_reason(error)}") from error
 
 
@@ -156,7 +175,7 @@ def _header(file: IO[bytes], name: str) -> ImageFile.ImageFile:
     )
 
 
-def _check_size(image: Image.Image, name: str) -> None:
+def _check_header(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadImageError(
@@ -165,6 +184,11 @@ def _check_size(image: Image.Image, name: str) -> None:
         )
     if width * height == 0:
         raise BadImageError(f"{name}: has no pixels ({width} x {height}).")
+    if image.mode == "F":
+        raise BadImageError(
+            f"{name}: holds floating-point values, whose black and white are not "
+            "known. Save it with 8 or 16 bits per pixel."
+        )
 
 
 def _orientation(image: Image.Image) -> int:

@@ -111,11 +111,6 @@ class Preprocessing(BaseModel):
         try:
             if image.mode in images.WIDE_MODES:
                 return self._decode_wide(images.grey16(image, name))
-            if image.mode == "F":
-                raise BadImageError(
-                    f"{name}: holds floating-point values, whose black and white are "
-                    "not known. Save it with 8 or 16 bits per pixel."
-                )
             return self._decode_narrow(image)
         except BadImageError:
             raise
