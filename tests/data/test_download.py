@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from convscope.data import describe, load
-from convscope.data.catalogue import CATALOGUE, RemoteFile
+from convscope.data.catalog import CATALOG, RemoteFile
 from convscope.data.download import fetch, unpack
 from convscope.errors import DataError, MissingDataError
 from data.files import write_cifar, write_idx_set
@@ -191,7 +191,7 @@ def test_two_at_once_download_once(serve, tmp_path):
     mirror = serve()
     code = (
         "import sys; from pathlib import Path\n"
-        "from convscope.data.catalogue import RemoteFile\n"
+        "from convscope.data.catalog import RemoteFile\n"
         "from convscope.data.download import fetch\n"
         "name, size, checksum, url, folder = sys.argv[1:]\n"
         "fetch(RemoteFile(name, int(size), checksum, (url,)), Path(folder))"
@@ -222,7 +222,7 @@ def test_a_set_is_downloaded_once_and_then_found(serve, machine, monkeypatch):
     card = dataclasses.replace(
         describe("mnist"), files=published(serve, machine / "home"), content_md5=()
     )
-    monkeypatch.setitem(CATALOGUE, "mnist", card)
+    monkeypatch.setitem(CATALOG, "mnist", card)
     data = load("mnist")
     np.testing.assert_array_equal(data.test.pixels[:, 0], arrays[2])
     assert len(names_in(machine / "cache" / "mnist")) == 4
@@ -238,7 +238,7 @@ def test_the_archive_is_unpacked_and_not_kept(serve, machine, monkeypatch):
         tar.add(machine / "cifar-10-batches-py", "cifar-10-batches-py")
     files = published(serve, machine / "home")
     card = dataclasses.replace(describe("cifar10"), files=files)
-    monkeypatch.setitem(CATALOGUE, "cifar10", card)
+    monkeypatch.setitem(CATALOG, "cifar10", card)
     np.testing.assert_array_equal(load("cifar10").test.pixels, images[100:])
     assert names_in(machine / "cache" / "cifar10") == ["cifar-10-batches-py"]
 
@@ -247,7 +247,7 @@ def test_a_failed_download_says_why_and_what_to_put_where(serve, machine, monkey
     monkeypatch.delenv("CONVSCOPE_OFFLINE")
     mirror = serve(status=503)
     card = dataclasses.replace(describe("mnist"), files=(remote(mirror),))
-    monkeypatch.setitem(CATALOGUE, "mnist", card)
+    monkeypatch.setitem(CATALOG, "mnist", card)
     text = (
         f"load: mnist is not on this machine (looked below {machine}/data and "
         f"{machine}/cache) and the download failed ({mirror.url}: HTTP 503). Put these "

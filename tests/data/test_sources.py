@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from convscope.data import describe, load, locate, names
-from convscope.data.catalogue import CATALOGUE
+from convscope.data.catalog import CATALOG
 from convscope.data.locate import cache_folder
 from convscope.errors import (
     ArgumentError,
@@ -298,8 +298,8 @@ def test_a_published_test_part_is_not_cut_anew(machine):
 
 
 @pytest.mark.parametrize("name", names())
-def test_the_catalogue_agrees_with_the_published_data(real_data, name):
-    card, data = CATALOGUE[name], load(name, strict=True)
+def test_the_catalog_agrees_with_the_published_data(real_data, name):
+    card, data = CATALOG[name], load(name, strict=True)
     assert data.input_shape == card.shape
     assert data.classes == card.classes
     assert len(data.train) + len(data.val) == card.train_count - (

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from convscope.data.catalogue import CATALOGUE, StandardSet
+from convscope.data.catalog import CATALOG, StandardSet
 from convscope.data.locate import DATA_VARIABLE, cache_folder, data_folder, locate
 
 app = typer.Typer(no_args_is_help=True)
@@ -26,7 +26,7 @@ def list_sets(
     ] = False,
 ) -> None:
     """Print the data sets that have a name, and where each is on this machine."""
-    records = [_record(card) for card in CATALOGUE.values()]
+    records = [_record(card) for card in CATALOG.values()]
     named = data_folder()
     if as_json:
         looked = {"data": named and str(named), "cache": str(cache_folder())}

@@ -3,7 +3,7 @@
 from convscope.data.arrays import from_arrays
 from convscope.data.augmentation import Augmentation
 from convscope.data.batches import Batch, Batches, plain
-from convscope.data.catalogue import StandardSet, describe, names
+from convscope.data.catalog import StandardSet, describe, names
 from convscope.data.dataset import UNLABELED, Dataset, Samples, SetAside
 from convscope.data.locate import locate
 from convscope.data.preprocessing import Preprocessing

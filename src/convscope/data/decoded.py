@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convscope.data.catalogue import StandardSet
+from convscope.data.catalog import StandardSet
 from convscope.data.locate import Found
 from convscope.data.standard import Published
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pooch
 import requests
 
-from convscope.data.catalogue import RemoteFile
+from convscope.data.catalog import RemoteFile
 from convscope.errors import DataError, MissingDataError
 
 Progress = Callable[[int, int, str], None]  # done, total, what

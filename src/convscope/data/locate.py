@@ -9,7 +9,7 @@ from typing import Literal
 
 import pooch
 
-from convscope.data.catalogue import StandardSet
+from convscope.data.catalog import StandardSet
 from convscope.data.compressed import read_bytes
 
 DATA_VARIABLE = "CONVSCOPE_DATA"

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from convscope.data import decoded, download, standard
-from convscope.data.catalogue import CATALOGUE, StandardSet
+from convscope.data.catalog import CATALOG, StandardSet
 from convscope.data.dataset import Dataset, Samples
 from convscope.data.locate import (
     CIFAR_BATCHES,
@@ -58,7 +58,7 @@ def load(
             folder. A name goes before a folder of the same name; ``"./mnist"`` means
             the folder.
         size: Height and width, in pixels; by default that of the images.
-        channels: 1 grey, 3 red-green-blue; by default that of the images.
+        channels: 1 gray, 3 red-green-blue; by default that of the images.
         bits: Bits per channel kept in memory; by default that of the images.
         resize: What gives way when the aspect ratio differs.
         validation: Share of the training images to validate on, in [0, 1).
@@ -81,8 +81,8 @@ def load(
     (1282, 177, 338)
     """
     name = str(source)
-    if isinstance(source, str) and name in CATALOGUE:
-        card = CATALOGUE[name]
+    if isinstance(source, str) and name in CATALOG:
+        card = CATALOG[name]
         check_fractions("load", validation=validation, test=test or 0.0)
         preprocessing = _declared(card, size, channels, bits, resize)
         data = _published(card, test, cache_dir, progress)
@@ -91,7 +91,7 @@ def load(
         return _assembled(card, data, preprocessing, validation, test, progress)
     looks_like_a_path = isinstance(source, Path) or "/" in name or os.sep in name
     if not looks_like_a_path and not Path(name).exists():
-        raise UnknownNameError("data set or folder", name, CATALOGUE)
+        raise UnknownNameError("data set or folder", name, CATALOG)
     from convscope.data.folder import load_folder
 
     return load_folder(

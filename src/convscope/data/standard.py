@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from convscope.data import cifar, idx
-from convscope.data.catalogue import StandardSet
+from convscope.data.catalog import StandardSet
 from convscope.data.compressed import read_bytes
 from convscope.data.locate import SUFFIXES, Found
 from convscope.errors import DataError

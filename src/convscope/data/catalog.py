@@ -59,7 +59,7 @@ class StandardSet:
 
     @property
     def channels(self) -> Literal[1, 3]:
-        """1 grey, 3 red-green-blue."""
+        """1 gray, 3 red-green-blue."""
         return 1 if self.shape[0] == 1 else 3
 
 
@@ -249,7 +249,7 @@ CIFAR10 = StandardSet(
     ),
 )
 
-CATALOGUE = {s.name: s for s in (DIGITS_SET, MNIST, FASHION_MNIST, CIFAR10)}
+CATALOG = {s.name: s for s in (DIGITS_SET, MNIST, FASHION_MNIST, CIFAR10)}
 
 
 def names() -> tuple[str, ...]:
@@ -258,7 +258,7 @@ def names() -> tuple[str, ...]:
     >>> names()
     ('digits', 'mnist', 'fashion-mnist', 'cifar10')
     """
-    return tuple(CATALOGUE)
+    return tuple(CATALOG)
 
 
 def describe(name: str) -> StandardSet:
@@ -270,6 +270,6 @@ def describe(name: str) -> StandardSet:
     >>> describe("mnist").shape
     (1, 28, 28)
     """
-    if name not in CATALOGUE:
-        raise UnknownNameError("data set", name, CATALOGUE)
-    return CATALOGUE[name]
+    if name not in CATALOG:
+        raise UnknownNameError("data set", name, CATALOG)
+    return CATALOG[name]
