@@ -5,12 +5,12 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from convscope.cli.summary import summary
 
 from convscope.cli import data
 from convscope.cli.evaluate import evaluate
 from convscope.cli.models import models
 from convscope.cli.predict import predict
+from convscope.cli.summary import summary
 from convscope.cli.train import train
 from convscope.errors import ConvscopeError
 

@@ -47,7 +47,7 @@ def _flags(
             ],
         )
         for name, field in fields_of.model_fields.items()
-        if name != "augmentation"
+        if name not in ("augmentation", "model", "model_options")
     ]
 
 

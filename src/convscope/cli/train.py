@@ -121,10 +121,12 @@ def train(
         {"size": size, "validation": validation, "test": test, "strict": strict},
         say,
     )
-    choice = Choice(model, model) if model else choose(loaded.input_shape)
-    name = choice.name
-    options = {**choice.options, **_options(model_option or [])}
-    chosen = _recipe(recipe, loaded, name).with_changes(recipe_changes)
+    chosen = _recipe(recipe, loaded, model)
+    choice = _choice(model, chosen, loaded)
+    name, options = choice.name, {**choice.options, **_options(model_option or [])}
+    chosen = chosen.with_changes(
+        {"model": name, "model_options": options, **recipe_changes}
+    )
     place = run or free_name(Path("runs"), f"{loaded.name}-{name}")
     check_free(place, force=force)
     _introduce(loaded, choice.why, chosen, place, say)
@@ -199,7 +201,17 @@ class _Decoding:
             self._bar.stop()
 
 
-def _recipe(wanted: str | None, data: Dataset, model: str) -> Recipe:
+def _choice(wanted: str | None, recipe: Recipe, data: Dataset) -> Choice:
+    """The model asked for, else the recipe's, else what suits the images."""
+    if wanted is None and recipe.model is None:
+        return choose(data.input_shape)
+    name = wanted or str(recipe.model)
+    options = recipe.model_options if name == recipe.model else {}
+    shown = "".join(f" {key}={value}" for key, value in options.items())
+    return Choice(name, f"{name}{shown}", options)
+
+
+def _recipe(wanted: str | None, data: Dataset, model: str | None) -> Recipe:
     if wanted is None:
         return recipes.suited(data, model)
     if Path(wanted).suffix == ".toml" or Path(wanted).is_file():

@@ -67,7 +67,8 @@ def fit(
         recipe = recipe or recipes.suited(data, name)
         recipe = recipe.with_changes(changes)
         if isinstance(net, str):
-            net = new_network(net, data, recipe.seed)
+            options = recipe.model_options if recipe.model == net else {}
+            net = new_network(net, data, recipe.seed, options)
         require_fit(net, data)
         spec = describe(net, data, recipe)
         setting = choose_setting(net, device=recipe.device, precision=recipe.precision)

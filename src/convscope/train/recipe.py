@@ -28,6 +28,12 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    model: str | None = Field(
+        None, description="A name from `convscope models`; by default what suits."
+    )
+    model_options: dict[str, int | float | str] = Field(
+        {}, description="Of the model, such as width=16."
+    )
     epochs: int = Field(20, ge=1, description="Passes over the training images.")
     minutes: float | None = Field(
         None, gt=0, description="Train for this long instead of for --epochs."

@@ -5,53 +5,42 @@ from convscope.data.dataset import Dataset
 from convscope.errors import UnknownNameError
 from convscope.train.recipe import Recipe
 
+SMALL = ("lenet5", "lenet_page", "mlp", "softmax_regression")
 DRAWN = Augmentation(shift=2, rotate=10, scale=0.1, shear=8)
+
+_SMALL = Recipe(
+    epochs=12,
+    batch_size=64,
+    learning_rate=0.05,
+    augmentation=Augmentation(shift=1, rotate=8, scale=0.08),
+)
+_RESIDUAL = Recipe(
+    model="resnet9",
+    batch_size=256,
+    learning_rate=0.4,
+    label_smoothing=0.1,
+    ema=0.99,
+)
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(
+        model="resnet9",
+        model_options={"width": 12},
         epochs=16,
         batch_size=64,
         learning_rate=0.1,
-        label_smoothing=0.1,
         augmentation=Augmentation(rotate=10, scale=0.1, shear=8),
     ),
-    "lenet": Recipe(
-        epochs=12,
-        batch_size=64,
-        learning_rate=0.05,
-        augmentation=Augmentation(shift=2, rotate=8, scale=0.08),
+    "mnist": _SMALL.with_changes({"model": "lenet5"}),
+    "mnist-best": _RESIDUAL.with_changes(
+        {"epochs": 10, "model_options": {"width": 16}, "augmentation": DRAWN}
     ),
-    "mnist-best": Recipe(
-        epochs=12,
-        batch_size=256,
-        learning_rate=0.4,
-        label_smoothing=0.1,
-        ema=0.99,
-        augmentation=DRAWN,
+    "fashion-mnist": _RESIDUAL.with_changes(
+        {"epochs": 8, "model_options": {"width": 24}, "shift": 2, "flip": True}
     ),
-    "fashion-mnist": Recipe(
-        epochs=10,
-        batch_size=256,
-        learning_rate=0.4,
-        label_smoothing=0.1,
-        ema=0.99,
-        augmentation=Augmentation(shift=2, flip=True),
-    ),
-    "cifar10": Recipe(
-        epochs=9,
-        batch_size=256,
-        learning_rate=0.4,
-        label_smoothing=0.1,
-        ema=0.99,
-        augmentation=Augmentation(shift=4, flip=True),
-    ),
-    "drawings": Recipe(
-        epochs=20,
-        batch_size=64,
-        learning_rate=0.1,
-        label_smoothing=0.1,
-        augmentation=DRAWN,
-    ),
+    "cifar10": _RESIDUAL.with_changes({"epochs": 9, "shift": 4, "flip": True}),
+    "small": _SMALL,
+    "drawings": Recipe(epochs=20, batch_size=64, learning_rate=0.1, augmentation=DRAWN),
     "photos": Recipe(
         epochs=30,
         batch_size=64,
@@ -73,14 +62,17 @@ def find(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def suited(data: Dataset, model: str) -> Recipe:
+def suited(data: Dataset, model: str | None = None) -> Recipe:
     """The recipe to take when nobody names one.
 
-    A recipe of the data set's own name comes first, unless the model is one of the
-    small ones; then one by the kind of images and the model.
+    Args:
+        data: Its own recipe is taken, if it has one.
+        model: If given, the data's own recipe is only taken if it is for this model;
+            else one for small networks, for drawings, or for photographs.
     """
-    if model in ("lenet5", "lenet_page", "mlp", "softmax_regression"):
-        return RECIPES["lenet"]
-    if data.source in RECIPES:
-        return RECIPES[data.source]
+    own = RECIPES.get(data.source)
+    if own is not None and model in (None, own.model):
+        return own
+    if model in SMALL:
+        return RECIPES["small"]
     return RECIPES["drawings" if data.preprocessing.centering != "none" else "photos"]
