@@ -81,16 +81,31 @@ def test_what_leads_nowhere_is_a_failure_in_its_place(folder):
     ]
 
 
-def test_a_saved_sample_is_predicted_from_the_same_bits(tmp_path):
-    net, pixels = small_net(), images(3)
+COLOR = GREY.model_copy(update={"channels": 3, "mean": (0.5,) * 3, "std": (0.3,) * 3})
+FORMS = {
+    "grey": GREY,
+    "centered": GREY.model_copy(update={"centering": "mass"}),
+    "16 bits": GREY.model_copy(update={"bits": 16}),
+    "color": COLOR,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_saved_sample_is_predicted_from_the_same_bits(tmp_path, form):
+    preprocessing = FORMS[form]
+    channels = preprocessing.channels
+    dtype = torch.uint16 if preprocessing.bits == 16 else torch.uint8
+    net, pixels = small_net(channels=channels), images(3, channels, dtype=dtype)
     seen = []
     net.register_forward_pre_hook(lambda _net, args: seen.append(args[0].clone()))
     samples = Samples(pixels, torch.zeros(3, dtype=torch.int64), list("abc"))
-    expected = probabilities(net, samples, GREY)
+    expected = probabilities(net, samples, preprocessing)
     paths = [tmp_path / f"{i}.png" for i in range(3)]
-    for path, image in zip(paths, pixels, strict=True):
-        Image.fromarray(image[0].numpy()).save(path)
-    found = list(predict_files(net, GREY, CLASSES, paths, top_k=4))
+    for path, image in zip(paths, pixels.numpy(), strict=True):
+        Image.fromarray(image[0] if channels == 1 else image.transpose(1, 2, 0)).save(
+            path
+        )
+    found = list(predict_files(net, preprocessing, CLASSES, paths, top_k=4))
     assert torch.equal(seen[0], seen[1])
     for record, row in zip(found, expected, strict=True):
         assert dict(record.top) == dict(zip(CLASSES, row.tolist(), strict=True))
@@ -233,10 +248,7 @@ def test_grey_and_color_files_both_reach_the_network(tmp_path):
     Image.fromarray(rng.integers(0, 255, (9, 30), dtype=np.uint8)).save(
         tmp_path / "grey.png"
     )
-    color = GREY.model_copy(
-        update={"channels": 3, "mean": (0.5,) * 3, "std": (0.3,) * 3}
-    )
-    for preprocessing, channels in ((GREY, 1), (color, 3)):
+    for preprocessing, channels in ((GREY, 1), (COLOR, 3)):
         net = small_net(channels=channels)
         found = list(predict_files(net, preprocessing, CLASSES, [tmp_path]))
         assert [type(record) for record in found] == [Prediction, Prediction]

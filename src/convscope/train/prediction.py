@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from convscope.data import images
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ArgumentError, BadImageError, ConvscopeError, DataError
 from convscope.execution import Setting
@@ -24,9 +25,6 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # (C, H, W)
 STDIN = "-"
 MAX_STDIN_BYTES = 256 * 2**20  # a stream has no size to look at before it is read
 MAX_WORKERS = 8  # each decoding thread holds one whole image
-SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-)
 
 
 @dataclass(frozen=True)
@@ -139,11 +137,11 @@ def predict_files(
         good = [pixels for pixels in decoded if not isinstance(pixels, Failure)]
         rows: Iterator[Tensor] = iter(())
         if good:
-            images = torch.from_numpy(np.stack(good))
+            pixels_of_all = torch.from_numpy(np.stack(good))
             rows = iter(
                 probabilities(
                     net,
-                    images,
+                    pixels_of_all,
                     preprocessing,
                     setting,
                     batch_size=batch_size,
@@ -229,7 +227,8 @@ def _decode(preprocessing: Preprocessing, path: str) -> Pixels | Failure:
         return preprocessing.decode(_standard_input() if path == STDIN else path)
     except (ConvscopeError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
-        return Failure(path, reason or str(error))
+        name = "image" if path == STDIN else path  # the path is said once, in front
+        return Failure(path, reason or str(error).removeprefix(f"{name}: "))
 
 
 def _standard_input() -> bytes:
@@ -263,6 +262,6 @@ def _at(path: str) -> list[str]:
         found += (
             str(Path(folder, name))
             for name in sorted(files)
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+            if Path(name).suffix.lower() in images.SUFFIXES and not name.startswith(".")
         )
     return found
