@@ -160,7 +160,7 @@ class PixelWriter:
                 free = f", {shutil.disk_usage(self.place).free / 1e6:,.1f} MB are free"
             raise DataError(
                 f"cache: {self.place} cannot be written ({error.strerror or error}); "
-                f"{2 * self.needed / 1e6:,.1f} MB are needed{free}. Make room there, or "
+                f"{2 * self.needed / 1e6:,.1f} MB are needed{free}. Make room, or "
                 "give another cache_dir."
             ) from error
 
