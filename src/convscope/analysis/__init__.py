@@ -1,5 +1,20 @@
 """What a network is before it has weights, and what it does once it has them."""
 
 from convscope.analysis.check import check
+from convscope.analysis.effective import EffectiveField, effective_receptive_field
+from convscope.analysis.records import AxisField, Inexact, Row, Summary
+from convscope.analysis.render import versus
+from convscope.analysis.summary import exact_ranges, summary
 
-__all__ = ["check"]
+__all__ = [
+    "AxisField",
+    "EffectiveField",
+    "Inexact",
+    "Row",
+    "Summary",
+    "check",
+    "effective_receptive_field",
+    "exact_ranges",
+    "summary",
+    "versus",
+]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from convscope.analysis.complaints import Complaint, Refused, complaint, shape_text
+from convscope.analysis.complaints import Complaint, RefusedError, complaint, shape_text
 from convscope.analysis.inputs import (
     BATCH,
     Inputs,
@@ -91,7 +91,9 @@ def attempt(
             if call.is_layer and call.module is not None:
                 outer = call
                 break
-        problem = error.cause.complaint if isinstance(error.cause, Refused) else None
+        problem = (
+            error.cause.complaint if isinstance(error.cause, RefusedError) else None
+        )
         return _Failure(inner, outer, error.done, problem, error.cause)
 
 
@@ -106,7 +108,7 @@ def failure_error(module: nn.Module, inputs: Inputs, error: LayerError) -> Excep
 def _refuse(name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
     problem = complaint(name, args, kwargs)
     if problem is not None:
-        raise Refused(replace(problem, kind=problem.kind or name))
+        raise RefusedError(replace(problem, kind=problem.kind or name))
 
 
 def _error(

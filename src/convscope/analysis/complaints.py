@@ -45,7 +45,7 @@ class Complaint:
     values: dict[str, int] = field(default_factory=dict)
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A function that would not work."""
 
     def __init__(self, complaint: Complaint) -> None:
@@ -200,8 +200,8 @@ def _window(
         padded = f" + {2 * padding[i]}" if padding[i] else ""
         value = (sizes[i] + 2 * padding[i] - spans[i]) // stride[i] + 1
         texts.append(
-            f"{axis_name(i, axes)}: ({sizes[i]}{padded} - {spans[i]}) / {stride[i]} + 1 "
-            f"gives {value}"
+            f"{axis_name(i, axes)}: ({sizes[i]}{padded} - {spans[i]}) / {stride[i]} "
+            f"+ 1 gives {value}"
         )
         fixes = nearest_fixes(
             sizes[i],
@@ -212,7 +212,7 @@ def _window(
         )
         more = -1 if fixes.padding is None or more < 0 else max(more, fixes.padding)
         taps[i] = fixes.kernel_size or 0
-    if len(set(t.partition(": ")[2] for t in texts)) == 1 and len(texts) == axes:
+    if len({t.partition(": ")[2] for t in texts}) == 1 and len(texts) == axes:
         texts = [texts[0].partition(": ")[2]]
     changes: list[dict[str, Any]] = []
     if more > 0:
@@ -283,8 +283,8 @@ def _layer_norm(b: Bound) -> Complaint | None:
     return Complaint(
         shape_text(x.shape),
         f"(N, ..., {', '.join(map(str, wants))})",
-        f"the last {'axis is' if len(wants) == 1 else 'axes are'} "
-        f"{' x '.join(map(str, came))}, its weight is for {' x '.join(map(str, wants))}",
+        f"the last {'axis is' if len(wants) == 1 else 'axes are'} {_times(came)}, "
+        f"its weight is for {_times(wants)}",
         ({"normalized_shape": came},),
         "features",
     )
@@ -295,7 +295,7 @@ def _cat(b: Bound) -> Complaint | None:
     if not tensors:
         return None
     rank = tensors[0].ndim
-    dim = b.get("dim", b.get("axis", 0)) % max(1, rank)
+    dim = int(b.get("dim", 0)) % max(1, rank)
     came = " and ".join(shape_text(t.shape) for t in tensors)
     if any(t.ndim != rank for t in tensors):
         return Complaint(came, "tensors of equally many axes", "")
@@ -373,6 +373,10 @@ def _rank(x: Tensor, axes: int, wanted: str, channels: int) -> Complaint:
         kind="rank",
         values={"wants": channels},
     )
+
+
+def _times(sizes: Sequence[int]) -> str:
+    return " x ".join(str(size) for size in sizes)
 
 
 def _axis(place: int, rank: int) -> str:

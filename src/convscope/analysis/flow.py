@@ -162,7 +162,8 @@ class Flow:
 def _also(base: Value, part_key: Key, base_key: Key, part: Value) -> Value:
     """A view of memory in which another view has just been written."""
     same_layout = part_key[3] == base_key[3] and len(part_key[2]) == len(base_key[2])
-    if same_layout and all(a <= b for a, b in zip(part_key[2], base_key[2])):
+    pairs = zip(part_key[2], base_key[2], strict=False)
+    if same_layout and all(few <= many for few, many in pairs):
         return written(base, part)
     if prod(part_key[2]) == prod(base_key[2]) and part.shape == base.shape:
         return part

@@ -14,11 +14,9 @@ from convscope.analysis.value import (
     Value,
     broadcast,
     hull,
-    joined,
     new_dim,
-    size_of,
 )
-from convscope.arithmetic import ReceptiveField, Window
+from convscope.arithmetic import Range, ReceptiveField, Window
 
 
 def viewed(value: Value, shape: Sequence[int]) -> Value:
@@ -124,7 +122,8 @@ def concatenated(values: Sequence[Value], dim: int) -> Value:
     whole = broadcast(lengthened)
     seen = dict(whole.seen)
     for axis in moving:
-        fields, ranges = [], []
+        fields: list[ReceptiveField] = []
+        ranges: list[Range] = []
         for value in values:
             one = value.seen.get(axis)
             length = value.shape[dim]
@@ -144,7 +143,7 @@ def written(base: Value, part: Value) -> Value:
     """A tensor into whose part along channels another has been written."""
     if base.shape == part.shape:
         return part
-    names = [d for d, (a, b) in enumerate(zip(base.shape, part.shape)) if a != b]
+    names = [d for d, size in enumerate(part.shape) if size != base.shape[d]]
     part = part.mixed(names)
     dims = list(part.dims)
     for place in names:
@@ -153,17 +152,3 @@ def written(base: Value, part: Value) -> Value:
     stays = all(one.atom not in {m.name for m in moves} for one in base.seen.values())
     part = part.with_dims(dims)
     return broadcast([base if stays else base.mixed(names), part])
-
-
-__all__ = [
-    "concatenated",
-    "expanded",
-    "joined",
-    "permuted",
-    "selected",
-    "size_of",
-    "sliced",
-    "swapped",
-    "viewed",
-    "written",
-]

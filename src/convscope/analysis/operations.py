@@ -107,21 +107,21 @@ def _adaptive(a: Arguments, shape: Shape) -> Value:
 
 def _resize(mode: ResizeMode) -> Rule:
     def rule(a: Arguments, shape: Shape) -> Value:
-        value = a.get("self", a.get("input"))
+        value: Value = a["self"] if "self" in a else a["input"]
         corners = bool(a.get("align_corners", False))
         for dim in range(2, len(shape)):
             size = value.shape[dim]
             layer = Upsample(Fraction(shape[dim], size), mode)
             table = resize_windows(size, shape[dim], mode=mode, align_corners=corners)
             value = value.through(dim, layer, table)
-        return cast("Value", value)
+        return value
 
     return rule
 
 
 def _padded(kind: str) -> Rule:
     def rule(a: Arguments, shape: Shape) -> Value:
-        value, pads = a["self"], list(a.get("pad", a.get("padding")))
+        value, pads = a["self"], list(a["pad"] if "pad" in a else a["padding"])
         for place in range(len(pads) // 2):
             before, after = pads[2 * place : 2 * place + 2]
             dim = len(value.dims) - 1 - place
@@ -246,7 +246,7 @@ def _split(a: Arguments, shape: Shape) -> list[Value]:
     value = a["self"]
     dim = a["dim"] % len(value.dims)
     size = value.shape[dim]
-    given = a.get("split_size", a.get("split_sizes"))
+    given = a["split_size"] if "split_size" in a else a["split_sizes"]
     if isinstance(given, int):
         given = [min(given, size - at) for at in range(0, size, given)]
     parts, at = [], 0

@@ -11,11 +11,17 @@ from torch import nn
 
 ARGUMENTS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Linear: ("in_features", "out_features"),
+    nn.Flatten: ("start_dim", "end_dim"),
+    nn.ReLU: ("inplace",),
+    nn.Dropout: ("p", "inplace"),
+    nn.AdaptiveAvgPool2d: ("output_size",),
+    nn.AdaptiveMaxPool2d: ("output_size",),
     nn.GroupNorm: ("num_groups", "num_channels", "eps", "affine"),
     nn.LayerNorm: ("normalized_shape", "eps", "elementwise_affine"),
 }
 _CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding")
 _POOL = ("kernel_size", "stride", "padding")
+_kind: type[nn.Module]
 for _kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d):
     ARGUMENTS[_kind] = (*_CONV, "dilation", "groups", "padding_mode")
 for _kind in (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d):
@@ -32,7 +38,8 @@ DEFAULTS: dict[str, Any] = {
     "padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros",
     "output_padding": 0, "ceil_mode": False, "count_include_pad": True,
     "return_indices": False, "eps": 1e-5, "momentum": 0.1, "affine": True,
-    "track_running_stats": True, "elementwise_affine": True,
+    "track_running_stats": True, "start_dim": 1, "end_dim": -1, "inplace": False,
+    "elementwise_affine": True,
 }  # fmt: skip
 WITHOUT_NAME = 2  # arguments of a convolution or a linear layer that need no name
 
@@ -105,7 +112,7 @@ def layer_text(layer: nn.Module) -> str:
         parts.append(f"{argument}={value!r}" if named else str(value))
     if "Conv" in name or kind is nn.Linear:
         parts += [] if layer.bias is not None else ["bias=False"]
-    return f"{name}({', '.join(parts)})"
+    return f"{name}({', '.join(parts)})" if parts else name
 
 
 def _short(value: Any) -> Any:

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils.hooks import RemovableHandle
 
+_LAZY_PARAMETER: Any = UninitializedParameter  # torch's stubs leave their arguments out
+_LAZY_BUFFER: Any = UninitializedBuffer
 CONTAINERS = (list, tuple, set, deque, dict, OrderedDict)
 
 
@@ -69,12 +71,14 @@ class _Copier:
 
     def _module(self, module: nn.Module) -> nn.Module:
         if isinstance(module, torch.jit.ScriptModule):
-            return self._kept(module, module)  # its state lies outside Python
-        clone = self._kept(module, module.__class__.__new__(module.__class__))
+            self.made[id(module)] = module
+            return module  # its state lies outside Python
+        clone: nn.Module = module.__class__.__new__(module.__class__)
+        self.made[id(module)] = clone
         for name, value in module.__dict__.items():
             clone.__dict__[name] = self.copy(value)
         clone.__dict__["_compiled_call_impl"] = None
-        return cast("nn.Module", clone)
+        return clone
 
     def _container(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -85,9 +89,11 @@ class _Copier:
 
     def _tensor(self, value: Tensor) -> Tensor:
         if isinstance(value, UninitializedParameter):
-            return UninitializedParameter(value.requires_grad, device="meta")
+            lazy: Tensor = _LAZY_PARAMETER(value.requires_grad, device="meta")
+            return lazy
         if isinstance(value, UninitializedBuffer):
-            return UninitializedBuffer(device="meta")
+            blank: Tensor = _LAZY_BUFFER(device="meta")
+            return blank
         if self.keep_values:
             return value if isinstance(value, nn.Parameter) else value.detach().clone()
         empty = torch.empty(value.shape, dtype=value.dtype, device="meta")
@@ -97,7 +103,7 @@ class _Copier:
 
     def _handle(self, handle: RemovableHandle) -> RemovableHandle:
         """The handle of the copied hook; the original's would remove the original."""
-        made = cast("RemovableHandle", RemovableHandle.__new__(RemovableHandle))
+        made = RemovableHandle.__new__(RemovableHandle)
         made.id = handle.id
         made.hooks_dict_ref = weakref.ref(self.copy(handle.hooks_dict_ref()))
         made.extra_dict_ref = tuple(

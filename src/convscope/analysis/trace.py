@@ -22,9 +22,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from convscope.analysis.flow import Flow, Value
+from convscope.analysis.blank import blank_result
+from convscope.analysis.flow import Flow
 from convscope.analysis.inputs import BATCH, Inputs, Shape
 from convscope.analysis.shadow import shadow
+from convscope.analysis.value import Value
 
 Change = Callable[[nn.Module], None]
 Refuse = Callable[[str, tuple[Any, ...], dict[str, Any]], None]
@@ -49,7 +51,7 @@ class Call:
         multiply_adds: Of the operations in it, for the whole batch.
         activation_products: Products of two activations (attention), likewise.
         new_elements: Elements of its output, 0 if it lies in memory of another.
-        reads: The calls whose outputs it read.
+        reads: Places of the calls whose outputs it read; -1 and below for inputs.
     """
 
     path: str
@@ -187,6 +189,7 @@ class _Recorder:
         positional, named = inputs.tensors(batch, device, dtype)
         for number, tensor in enumerate([*positional, *named.values()]):
             self.flow.start(number, tensor)
+            self.makers[_storage(tensor)] = -1 - number
         with contextlib.ExitStack() as modes:
             modes.enter_context(torch.inference_mode(False))
             modes.enter_context(torch.enable_grad())
@@ -238,7 +241,7 @@ class _Recorder:
 
     def _made_in(self, call: Call, tensor: Tensor) -> bool:
         maker = self.makers.get(_storage(tensor))
-        if maker is None:
+        if maker is None or maker < 0:
             return False
         made: Call | None = self.calls[maker]
         while made is not None:
@@ -321,9 +324,13 @@ class _Operations(TorchDispatchMode):
     """Sees the operations that functions are made of."""
 
     def __init__(self, recorder: _Recorder, values: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self.recorder = recorder
         self.values = values
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the guard would import all of torch._dynamo: 1.4 s, 100 MB
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -331,7 +338,9 @@ class _Operations(TorchDispatchMode):
         kwargs = kwargs or {}
         if not self.values and _mixed((args, kwargs)):
             args, kwargs = tree_map_only(Tensor, _to_meta, (args, kwargs))
-        result = func(*args, **kwargs)
+        result = None if self.values else blank_result(func, args, kwargs)
+        if result is None:
+            result = func(*args, **kwargs)
         self.recorder.operation(func, args, kwargs, result)
         return result
 

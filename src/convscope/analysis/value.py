@@ -1,4 +1,4 @@
-"""What is known of a tensor in a network: which input elements each of its elements sees.
+"""What is known of a tensor in a network: which input elements its elements see.
 
 A tensor's dimension is a tuple of *atoms*: ``flatten`` puts the atoms of height and
 width into one dimension, and a later ``view`` takes them apart again, so that what each
@@ -115,7 +115,7 @@ class Value:
         return replace(self, dims=kept, seen=seen)
 
     def along(self, dim: int) -> tuple["Value", list[Axis]]:
-        """This value with one atom in ``dim``, and the input axes that move along it."""
+        """The same with one atom in ``dim``, and the input axes that move along it."""
         value = self
         if len(self.dims[dim]) != 1:
             dims = list(self.dims)

@@ -1,0 +1,301 @@
+"""``summary``: shapes, costs and receptive fields, before there is any weight."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from convscope.analysis.check import failure_error
+from convscope.analysis.inputs import Inputs, InputSize, Shape, parse_inputs
+from convscope.analysis.rebuild import layer_text
+from convscope.analysis.records import AxisField, Inexact, Row, Summary
+from convscope.analysis.trace import Call, LayerError, Trace, trace
+from convscope.arithmetic import (
+    Range,
+    explain_fit,
+    ignored_elements,
+    inference_activation_bytes,
+    training_activation_bytes,
+)
+
+
+def summary(
+    module: nn.Module,
+    input_size: InputSize,
+    *,
+    name: str = "",
+    training: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Summary:
+    """Shapes, parameters, multiply-adds, memory and receptive fields, layer by layer.
+
+    No weight is allocated and the module is not changed.
+
+    Args:
+        module: Any torch.nn.Module.
+        input_size: Sizes without the batch axis, such as ``(C, H, W)``; a list of such
+            sizes for several inputs.
+        name: What to call the network; its class if not given.
+        training: As it is in training, instead of in evaluation.
+        dtype: Of the inputs.
+
+    Raises:
+        ShapeError: The network does not work on this input; see `check`.
+        ArgumentError: ``input_size`` is no size, or ``forward`` takes other inputs.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 6, 5), nn.Flatten(), nn.Linear(4704, 10))
+    >>> record = summary(net, (1, 32, 32))
+    >>> record.parameters, record.multiply_adds
+    (47206, 164640)
+    """
+    inputs = parse_inputs(input_size, where="summary")
+    note = ""
+    try:
+        traced = trace(module, inputs, training=training, dtype=dtype)
+    except LayerError as error:
+        try:  # some networks are written for one image at a time
+            traced = trace(module, inputs, training=training, dtype=dtype, batch=1)
+            note = "it takes one image at a time"
+        except LayerError:
+            raise failure_error(module, inputs, error) from None
+    return _Builder(traced, name, note).build()
+
+
+def exact_ranges(
+    module: nn.Module, input_size: InputSize, layer: str = ""
+) -> tuple[tuple[Range, ...], ...] | None:
+    """First and last element of the first input that each output of a layer sees.
+
+    Borders are regarded. One entry per spatial axis of the input; in it one range per
+    output position, or a single one where all outputs see the same. None where it is
+    not known.
+
+    Args:
+        module: Any torch.nn.Module.
+        input_size: As in `summary`.
+        layer: Path of the module; its last call counts.
+
+    Raises:
+        ShapeError: The network does not work on this input; see `check`.
+
+    >>> exact_ranges(nn.Conv1d(1, 1, 3, stride=2, padding=1), (1, 5))
+    (((0, 1), (1, 3), (3, 4)),)
+    """
+    inputs = parse_inputs(input_size, where="exact_ranges")
+    try:
+        traced = trace(module, inputs)
+    except LayerError as error:
+        raise failure_error(module, inputs, error) from None
+    calls = [c for c in traced.calls if c.path == layer and c.module is not None]
+    value = calls[-1].value if calls else None
+    keys = [(0, axis) for axis in range(len(inputs.shapes[0]) - 1)]
+    if value is None or any(key not in value.seen for key in keys):
+        return None
+    return tuple(value.seen[key].ranges for key in keys)
+
+
+class _Builder:
+    """Turns a trace into records."""
+
+    def __init__(self, traced: Trace, name: str, note: str) -> None:
+        self.traced = traced
+        self.name = name or type(traced.root).__name__
+        self.notes = [note] if note else []
+        self.counted: set[int] = set()
+
+    def build(self) -> Summary:
+        root = self.traced.root
+        parameters = dict(root.named_parameters())
+        rows = tuple(self._row(call) for call in self.traced.calls)
+        inference, training = self._memory()
+        every = list(parameters.values())
+        buffers = list(root.buffers())
+        named = parameters.items()
+        trained = [p for p in every if p.requires_grad]
+        reached = self.traced.reached
+        self._note_unknown()
+        return Summary(
+            name=self.name,
+            input_shapes=self.traced.inputs.shapes,
+            rows=rows,
+            parameters=_numel(every),
+            trainable=_numel(trained),
+            buffers=_numel(buffers),
+            multiply_adds=rows[0].multiply_adds,
+            activation_products=rows[0].activation_products,
+            weight_bytes=sum(t.numel() * t.element_size() for t in [*every, *buffers]),
+            inference_bytes=inference,
+            training_bytes=training,
+            inexact=tuple(self._inexact()),
+            exceeding=tuple(_exceeding(rows, self.traced.inputs)),
+            unreached=tuple(
+                n for n, p in named if p.requires_grad and id(p) not in reached
+            ),
+            frozen=tuple(n for n, p in named if not p.requires_grad),
+            uncalled=tuple(self._uncalled()),
+            notes=tuple(self.notes),
+        )
+
+    def _row(self, call: Call) -> Row:
+        module, batch = call.module, self.traced.batch
+        parameters = buffers = 0
+        if module is not None:
+            new = [p for p in module.parameters() if id(p) not in self.counted]
+            parameters = _numel(new)
+            buffers = 0 if call.turn else _numel(module.buffers())
+            if call.is_layer:
+                self.counted.update(id(p) for p in new)
+        kind = layer_text(module) if module else f"{call.name}({call.arguments})"
+        return Row(
+            path=call.path,
+            name=call.name or call.path.rpartition(".")[2] or self.name,
+            kind=kind,
+            depth=call.depth,
+            is_layer=call.is_layer,
+            output_shapes=tuple(_without_batch(shape, batch) for shape in call.outputs),
+            parameters=parameters,
+            buffers=buffers,
+            multiply_adds=call.multiply_adds // batch,
+            activation_products=call.activation_products // batch,
+            activation_bytes=call.output_bytes // batch if call.is_layer else 0,
+            receptive_fields=self._fields(call),
+            turn=call.turn,
+        )
+
+    def _fields(self, call: Call) -> tuple[tuple[AxisField, ...] | None, ...]:
+        """For each input one field per axis."""
+        found: list[tuple[AxisField, ...] | None] = []
+        value = call.value
+        for number, shape in enumerate(self.traced.inputs.shapes):
+            fields: list[AxisField] = []
+            lost = False
+            for axis in range(len(shape) - 1):
+                key = (number, axis)
+                if value is None or key in value.unknown:
+                    lost = True
+                elif key in value.seen:
+                    seen = value.seen[key]
+                    lengths = [r[1] - r[0] + 1 for r in seen.ranges if r is not None]
+                    fields.append(
+                        AxisField(
+                            seen.field.size,
+                            seen.field.stride,
+                            seen.field.offset,
+                            max(lengths, default=0),
+                            seen.field.misaligned,
+                        )
+                    )
+            found.append(None if lost else tuple(fields))
+        return tuple(found)
+
+    def _memory(self) -> tuple[int, int]:
+        """Bytes of activations for one image: most at one time, and all together."""
+        inputs = self.traced.inputs.shapes
+        sizes = [4 * _product(shape) for shape in inputs]
+        sources: list[list[int]] = [[] for _ in inputs]
+        places = {-1 - number: number for number in range(len(inputs))}
+        for index, call in enumerate(self.traced.calls):
+            if not call.is_layer:
+                continue
+            places[index] = len(sizes)
+            reads = [places[read] for read in call.reads if read in places]
+            sizes.append(call.output_bytes // self.traced.batch)
+            sources.append([read for read in reads if read < places[index]])
+        return (
+            inference_activation_bytes(sizes, sources, element_bytes=1),
+            training_activation_bytes(sizes, element_bytes=1),
+        )
+
+    def _inexact(self) -> Iterable[Inexact]:
+        for call in self.traced.calls:
+            for sizes, layers in call.windows if call.is_layer else ():
+                if any(layer.ceil_mode for layer in layers):
+                    continue
+                rest = [
+                    ignored_elements(
+                        size,
+                        layer.kernel_size,
+                        stride=layer.stride,
+                        padding=layer.padding,
+                        dilation=layer.dilation,
+                    )
+                    for size, layer in zip(sizes, layers, strict=True)
+                ]
+                if not any(rest):
+                    continue
+                yield Inexact(
+                    _row_name(call),
+                    tuple(
+                        max(0, left - layer.padding[1])
+                        for left, layer in zip(rest, layers, strict=True)
+                    ),
+                    explain_fit(
+                        sizes,
+                        [layer.kernel_size for layer in layers],
+                        stride=[layer.stride for layer in layers],
+                        padding=[layer.padding for layer in layers],
+                        dilation=[layer.dilation for layer in layers],
+                    ),
+                )
+
+    def _uncalled(self) -> Iterable[str]:
+        called = {id(call.module) for call in self.traced.calls}
+        inside = {
+            id(m)
+            for call in self.traced.calls
+            if call.is_layer and call.module is not None
+            for m in call.module.modules()
+        }
+        for path, module in self.traced.root.named_modules():
+            own = any(True for _ in module.parameters(recurse=False))
+            if own and id(module) not in called | inside:
+                yield path
+
+    def _note_unknown(self) -> None:
+        traced = self.traced
+        if traced.with_values:
+            self.notes.append(
+                "forward needs values, so it ran once on zeros with the weights it "
+                f"has ({traced.reason}); what it does with other values is unknown"
+            )
+        if traced.flow.not_understood:
+            names = ", ".join(dict.fromkeys(traced.flow.not_understood))
+            self.notes.append(
+                f"receptive fields are unknown after {names}, which joins elements in "
+                "a way that is not understood"
+            )
+        if traced.flow.spatial_norms:
+            self.notes.append(
+                "group, instance and layer norms take statistics of the whole map; "
+                "receptive fields leave these out"
+            )
+
+
+def _exceeding(rows: tuple[Row, ...], inputs: Inputs) -> Iterable[str]:
+    """Layers with windows that are longer than the image along some axis."""
+    for row in rows:
+        fields = row.receptive_field
+        if not row.is_layer or not fields:
+            continue
+        sizes = inputs.shapes[0][1:]
+        if any(f.size > s and f.stride for f, s in zip(fields, sizes, strict=False)):
+            yield row.path if row.path and row.path.endswith(row.name) else row.name
+
+
+def _row_name(call: Call) -> str:
+    return call.path or call.name
+
+
+def _without_batch(shape: Shape, batch: int) -> Shape:
+    return shape[1:] if shape and shape[0] == batch else shape
+
+
+def _numel(tensors: Iterable[Tensor]) -> int:
+    return sum(t.numel() for t in tensors)
+
+
+def _product(shape: Shape) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total

@@ -1,0 +1,203 @@
+"""``convscope summary``: a network's shapes, costs and receptive fields."""
+
+import importlib
+import inspect
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import nn
+
+from convscope import models
+from convscope.analysis import Summary, versus
+from convscope.analysis import summary as summarize
+from convscope.errors import ArgumentError
+
+WIDTH = 80  # columns, where the output is no terminal
+
+
+def summary(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model's name, package.module:factory, a run folder, or an ONNX "
+            "file.",
+        ),
+    ],
+    input_size: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="C,H,W",
+            help="Size of the input without the batch axis; once for each input. By "
+            "default what the model is made for.",
+        ),
+    ] = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--arg", metavar="KEY=VALUE", help="An argument of the factory or model."
+        ),
+    ] = None,
+    other: Annotated[
+        str | None,
+        typer.Option("--versus", metavar="MODEL", help="A second network beside it."),
+    ] = None,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="Deepest level of nesting to show.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object.")
+    ] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print one row a line.")
+    ] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a table for a document.")
+    ] = False,
+) -> None:
+    """Print what MODEL is before it has weights: shapes, costs, receptive fields."""
+    if as_json + as_csv + as_markdown > 1:
+        raise ArgumentError(
+            "summary: --json, --csv and --markdown exclude each other. Choose one."
+        )
+    if other and (as_csv or as_markdown):
+        raise ArgumentError(
+            "summary: --versus prints text or --json. Leave --csv and --markdown out."
+        )
+    sizes = [_size(text) for text in input_size or ()]
+    named = dict(_argument(text) for text in arguments or ())
+    first = _summary(model, sizes, named)
+    if other is not None:
+        second = _summary(other, sizes, {})
+        if as_json:
+            typer.echo(json.dumps([first.to_dict(), second.to_dict()]))
+        else:
+            typer.echo(versus(first, second, _columns()))
+    elif as_json:
+        typer.echo(json.dumps(first.to_dict()))
+    elif as_csv:
+        typer.echo(first.to_csv(depth), nl=False)
+    elif as_markdown:
+        typer.echo(first.to_markdown(depth))
+    else:
+        typer.echo(first.to_text(_columns(), depth))
+
+
+def _summary(
+    model: str, sizes: Sequence[tuple[int, ...]], named: dict[str, Any]
+) -> Summary:
+    """The summary of whatever ``model`` names."""
+    path = Path(model)
+    if path.is_dir():
+        return _of_run(path, sizes)
+    if path.suffix == ".onnx":
+        from convscope.analysis.onnx_graph import onnx_summary
+
+        return onnx_summary(path, list(sizes) or None)
+    if ":" in model:
+        net = _from_factory(model, named)
+        if not sizes:
+            raise ArgumentError(
+                f"summary: {model} does not say what input it takes. Give --input, "
+                "such as --input 3,224,224."
+            )
+        return summarize(net, list(sizes), name=model.rpartition(":")[2])
+    return _of_our_model(model, sizes, named)
+
+
+def _of_our_model(
+    name: str, sizes: Sequence[tuple[int, ...]], named: dict[str, Any]
+) -> Summary:
+    shape = models.find(name).input_shape
+    if sizes:
+        if len(sizes) != 1 or len(sizes[0]) != 3:
+            raise ArgumentError(
+                f"summary: {name} takes one input (C, H, W). Give --input once, such "
+                f"as --input {','.join(map(str, shape))}."
+            )
+        shape = (sizes[0][0], sizes[0][1], sizes[0][2])
+    with torch.device("meta"):
+        net = models.build(name, in_channels=shape[0], input_size=shape[1:], **named)
+    return summarize(net, shape, name=name)
+
+
+def _of_run(folder: Path, sizes: Sequence[tuple[int, ...]]) -> Summary:
+    from convscope.train.run import Run
+
+    run = Run.load(folder)
+    shape = list(sizes) or [run.spec.input_shape]
+    return summarize(run.net, shape, name=folder.name)
+
+
+def _from_factory(target: str, named: dict[str, Any]) -> nn.Module:
+    """Calls ``package.module:factory`` with the named arguments."""
+    where, _, factory = target.partition(":")
+    sys.path.insert(0, str(Path.cwd()))  # the caller's own file, as python -m finds it
+    try:
+        module = importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        raise ArgumentError(
+            f"summary: {target}: there is no module {error.name!r}. Give a module that "
+            "python can import from here, such as package.module:factory."
+        ) from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    made: Any = module
+    for part in factory.split("."):
+        if not hasattr(made, part):
+            raise ArgumentError(
+                f"summary: {target}: {where} has no {part!r}. Give the name of a class "
+                "or a function in it."
+            )
+        made = getattr(made, part)
+    if not isinstance(made, nn.Module):
+        try:
+            inspect.signature(made).bind(**named)
+        except TypeError as error:
+            raise ArgumentError(
+                f"summary: {target}: {error}. Give its arguments with --arg key=value."
+            ) from error
+        with torch.device("meta"):
+            made = made(**named)
+    if not isinstance(made, nn.Module):
+        raise ArgumentError(
+            f"summary: {target} makes a {type(made).__name__}. It must make a "
+            "torch.nn.Module."
+        )
+    return made
+
+
+def _size(text: str) -> tuple[int, ...]:
+    """``1,32,32`` or ``1x32x32``."""
+    parts = text.replace("x", ",").split(",")
+    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise ArgumentError(
+            f"summary: --input {text} is not a size. Give numbers without the batch "
+            "axis, such as --input 3,224,224."
+        )
+    return tuple(int(part) for part in parts)
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    """``key=value``; the value is read as JSON where it is JSON."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise ArgumentError(
+            f"summary: --arg {text} is not key=value. Write --arg num_classes=10."
+        )
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
+def _columns() -> int:
+    """The terminal's width; fixed where the output goes into a file."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH

@@ -1,0 +1,110 @@
+"""A picture of a measured receptive field beside the one that arithmetic allows."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convscope.analysis import EffectiveField
+from convscope.errors import ArgumentError, MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FLOOR = 1e-4  # of the largest energy; below it the scale ends
+
+
+def receptive_field(field: EffectiveField) -> "Figure":
+    """Draw where one output looks: measured energy, and the bounds of arithmetic.
+
+    Images are drawn as a map, signals as a curve, volumes as their middle slices along
+    each axis. The scale is logarithmic, from the largest energy down to 1/10,000.
+
+    Args:
+        field: From `convscope.analysis.effective_receptive_field`.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ArgumentError: The input has more than three spatial axes.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("matplotlib", "viz") from None
+    axes = field.energy.ndim
+    if axes > 3:
+        raise ArgumentError(
+            f"receptive_field: an input with {axes} spatial axes has no picture. Use "
+            "field.energy."
+        )
+    panels = 3 if axes == 3 else 1
+    figure = Figure(figsize=(4.6 * panels + 0.6, 4.4), layout="constrained")
+    figure.suptitle(_title(field), fontsize=10)
+    plots = figure.subplots(1, panels, squeeze=False)[0]
+    scaled = np.maximum(field.energy / field.energy.max(), FLOOR)
+    if axes == 1:
+        _curve(plots[0], field, scaled)
+        return figure
+    for plot, (cut, names, bounds) in zip(plots, _cuts(field, scaled), strict=True):
+        image = _map(plot, cut, names, bounds)
+    figure.colorbar(image, ax=list(plots), label="energy / largest energy")
+    return figure
+
+
+def _cuts(field: EffectiveField, scaled: Any) -> list[Any]:
+    """For each panel the values, the names of its axes, and the bounds along them."""
+    bounds = field.theory or field.support
+    if scaled.ndim == 2:
+        return [(scaled, ("row", "column"), bounds)]
+    names = ("slice", "row", "column")
+    panels = []
+    for axis in range(3):
+        middle = sum(bounds[axis]) // 2
+        rest = [a for a in range(3) if a != axis]
+        panels.append(
+            (
+                scaled.take(middle, axis=axis),
+                (names[rest[0]], f"{names[rest[1]]}; {names[axis]} {middle}"),
+                (bounds[rest[0]], bounds[rest[1]]),
+            )
+        )
+    return panels
+
+
+def _map(plot: "Axes", values: Any, names: tuple[str, str], bounds: Any) -> Any:
+    from matplotlib.colors import LogNorm
+    from matplotlib.patches import Rectangle
+
+    norm = LogNorm(FLOOR, 1.0)
+    image = plot.imshow(values, norm=norm, cmap="magma", interpolation="nearest")
+    (top, bottom), (left, right) = bounds
+    corner = (left - 0.5, top - 0.5)
+    frame = Rectangle(corner, right - left + 1, bottom - top + 1, fill=False)
+    frame.set(edgecolor="#39c5bb", linewidth=1.6, clip_on=False)
+    plot.add_patch(frame)
+    plot.set_ylabel(names[0])
+    plot.set_xlabel(names[1])
+    return image
+
+
+def _curve(plot: "Axes", field: EffectiveField, scaled: Any) -> None:
+    plot.plot(scaled, drawstyle="steps-mid", color="#7a1f6a")
+    first, last = (field.theory or field.support)[0]
+    plot.axvspan(first - 0.5, last + 0.5, color="#39c5bb", alpha=0.2)
+    plot.set_yscale("log")
+    plot.set_ylim(FLOOR, 1.5)
+    plot.set_xlim(-0.5, len(scaled) - 0.5)
+    plot.set_xlabel("element")
+    plot.set_ylabel("energy / largest energy")
+
+
+def _title(field: EffectiveField) -> str:
+    where = field.path or "the network's output"
+    index = f" {field.output_index}" if field.output_index else ""
+    allowed = field.theory or field.support
+    frame = "may see" if field.theory else "has a gradient in"
+    sizes = " x ".join(str(last - first + 1) for first, last in allowed)
+    widths = " x ".join(str(width) for width in field.width())
+    return (
+        f"{where}{index}: {frame} {sizes} (frame);\n95 % of the energy lies in {widths}"
+    )
