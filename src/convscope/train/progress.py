@@ -52,13 +52,13 @@ def clock(seconds: float) -> str:
 
 
 def epoch_line(event: EpochEnded, epochs: int | None) -> str:
-    """One epoch as one line of aligned text."""
-    number = f"{event.epoch}/{epochs}" if epochs else f"{event.epoch}"
-    line = f"epoch {number:>7}  loss {event.train_loss:.4f}"
+    """One epoch as one line of aligned text, at most 80 columns wide."""
+    number = f"{event.epoch:>{len(str(epochs))}}/{epochs}" if epochs else event.epoch
+    line = f"epoch {number}  loss {event.train_loss:.4f}"
     if event.val_loss is not None and event.val_accuracy is not None:
-        line += f"  val loss {event.val_loss:.4f}  val acc {event.val_accuracy:7.2%}"
+        line += f"  val loss {event.val_loss:.4f}  acc {event.val_accuracy:7.2%}"
     speed = f"{event.images_per_second:,.0f} img/s"
-    return f"{line}  {speed:>12}  left {clock(event.seconds_left)}"
+    return f"{line}  {speed:>12}  {clock(event.seconds_left)} left"
 
 
 class Lines:
