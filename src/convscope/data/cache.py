@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import IO, Self
 
 import numpy as np
+from torch import Tensor
 
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import DataError
@@ -57,6 +58,26 @@ def recall(place: Path, key: str) -> np.ndarray | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return pixels
+
+
+def with_statistics(
+    place: Path, key: str, preprocessing: Preprocessing, pixels: Tensor
+) -> Preprocessing:
+    """Mean and standard deviation of the first ``len(pixels)`` rows under ``key``.
+
+    Measured once and kept beside the pixels, where that can be written.
+    """
+    path = place / f"{key}.{len(pixels)}.statistics"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(path.read_text())
+        known = {name: tuple(map(float, kept[name])) for name in ("mean", "std")}
+        return Preprocessing(**{**preprocessing.model_dump(), **known})
+    measured = preprocessing.with_statistics(pixels)
+    with contextlib.suppress(OSError):
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps({"mean": measured.mean, "std": measured.std}))
+        temporary.replace(path)
+    return measured
 
 
 class PixelWriter:
@@ -179,5 +200,5 @@ def _forget_old(place: Path) -> None:
     """Keeps the pixels that were written last."""
     kept = sorted(place.glob("*.npy"), key=lambda p: p.stat().st_mtime_ns)
     for path in kept[:-KEPT]:
-        path.unlink(missing_ok=True)
-        path.with_suffix(".json").unlink(missing_ok=True)
+        for file in place.glob(f"{path.stem}.*"):
+            file.unlink(missing_ok=True)

@@ -75,7 +75,7 @@ def load_folder(
         reading.headers(listing, known), size, channels, bits, resize
     )
     shares = {"val": validation, "test": test}
-    pixels, entries, parts, known = _pixels(
+    pixels, key, entries, parts, known = _pixels(
         listing, at, known, preprocessing, shares, where, strict, progress
     )
     names = tuple(c for c in listing.classes if any(e.label == c for e in entries))
@@ -83,7 +83,7 @@ def load_folder(
     labels = torch.tensor([number[e.label] for e in entries], dtype=torch.int64)
     whole = torch.from_numpy(pixels)
     root = Path(path)
-    files = [str(root / e.path) for e in entries]
+    files = [f"{root}/{e.path}" for e in entries]  # a Path for each would be slow
     samples = {}
     for part, value in PARTS.items():
         start, stop = np.searchsorted(parts, [value, value + 1]).tolist()
@@ -96,7 +96,9 @@ def load_folder(
         source=str(listing.folder),
         classes=names,
         **samples,
-        preprocessing=preprocessing.with_statistics(samples["train"].pixels),
+        preprocessing=cache.with_statistics(
+            at, key, preprocessing, samples["train"].pixels
+        ),
         set_aside=tuple(SetAside(str(root / f.path), f.reason) for f in bad),
         notes=(
             *reasons,
@@ -218,8 +220,8 @@ def _pixels(
     where: str,
     strict: bool,
     progress: Progress | None,
-) -> tuple[np.ndarray, list[Entry], np.ndarray, dict[str, Facts]]:
-    """Pixels in the order of the parts, their files, their parts, and all facts."""
+) -> tuple[np.ndarray, str, list[Entry], np.ndarray, dict[str, Facts]]:
+    """Pixels by part, their key, file of each, part of each, and facts of all."""
     found = dict(known)
     if 2 * len(known) >= len(listing.entries):
         found = reading.learn(listing, at, progress, known)
@@ -227,7 +229,7 @@ def _pixels(
         key = cache.key_of(preprocessing, (found[e.path].content for e in entries))
         kept = cache.recall(at, key)
         if kept is not None and len(kept) == len(entries):
-            return kept, entries, parts, found
+            return kept, key, entries, parts, found
     shape = (preprocessing.channels, *preprocessing.size)
     dtype = np.uint16 if preprocessing.bits == 16 else np.uint8
     candidates = [
@@ -247,7 +249,7 @@ def _pixels(
         entries, parts = _arranged(listing, found, shares, where, strict)
         key = cache.key_of(preprocessing, (found[e.path].content for e in entries))
         order = np.array([row[e.path] for e in entries])
-        return writer.finish(order, key), entries, parts, found
+        return writer.finish(order, key), key, entries, parts, found
 
 
 def _arranged(

@@ -199,4 +199,4 @@ class _Walk:
                 yield item
 
     def _relative(self, path: str) -> str:
-        return os.path.relpath(path, self.root).replace(os.sep, "/")
+        return path[len(self.root) :].lstrip(os.sep).replace(os.sep, "/")
