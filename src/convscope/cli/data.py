@@ -12,6 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from convscope.data.audit import NEAR, AuditReport, audit
 from convscope.data.catalog import CATALOG, StandardSet
 from convscope.data.locate import DATA_VARIABLE, cache_folder, data_folder, locate
 
