@@ -1,0 +1,71 @@
+"""What the README shows is what happens."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from convscope.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(text, language):
+    """Contents of the code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def commands(text):
+    """The convscope commands in the console blocks, as lists of words."""
+    lines = "".join(blocks(text, "console")).splitlines()
+    shown = [line.removeprefix("$ ").split("#")[0].split() for line in lines]
+    return [words[1:] for words in shown if words[:1] == ["convscope"]]
+
+
+@pytest.mark.filterwarnings("default")  # readers run it without -W error
+def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = blocks(README, "python")
+    assert len(code) >= 3
+    namespace = {}
+    for block in code:
+        exec(compile(block, "README.md", "exec"), namespace)  # noqa: S102
+    assert (tmp_path / "runs" / "first" / "weights.safetensors").exists()
+    assert "61,706" in capsys.readouterr().out
+
+
+def test_every_command_in_the_readme_exists():
+    found = commands(README)
+    assert ["data", "audit", "photos/"] in found
+    for words in found:
+        path = [word for word in words if re.fullmatch(r"[a-z]+", word)][:2]
+        path = path if path[0] == "data" else path[:1]
+        flags = [word for word in words if word.startswith("--")]
+        shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*path, "--help"])
+        assert shown.exit_code == 0, words
+        assert all(flag in shown.output for flag in flags), words
+
+
+def test_a_command_that_does_not_exist_is_noticed():
+    assert CliRunner().invoke(app, ["trian", "--help"]).exit_code == 2
+
+
+def test_the_table_of_commands_is_complete():
+    rows = set(re.findall(r"^\| `convscope ([a-z]+(?: [a-z]+)?)", README, re.MULTILINE))
+    known = {command.callback.__name__ for command in app.registered_commands}
+    groups = {group.name for group in app.registered_groups}
+    assert known | groups == {row.split()[0] for row in rows}
+
+
+def test_the_figures_are_those_that_were_measured():
+    path = ROOT / "benchmarks" / "figures.py"
+    spec = importlib.util.spec_from_file_location("figures", path)
+    figures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(figures)
+    table = figures.table(json.loads(figures.RESULTS.read_text()))
+    shown = re.search(r"<!-- figures -->\n(.*?)\n<!-- /figures -->", README, re.DOTALL)
+    assert shown.group(1) == table
