@@ -16,6 +16,7 @@ from convscope.data import load
 from convscope.errors import DataError, UnknownNameError
 from convscope.train.fit import fit
 from convscope.train.metrics import Evaluation
+from convscope.train.run import Run
 
 DIGITS = load("digits")
 
@@ -96,6 +97,25 @@ def test_classes_are_matched_by_name_not_by_position(run, tmp_path):
     found = json.loads(invoke("evaluate", run, folder, "--json").stdout)
     supports = {each["name"]: each["support"] for each in found["per_class"]}
     assert [supports[str(i)] for i in range(10)] == [0, 0, 0, 3, 0, 0, 0, 3, 0, 0]
+
+
+def test_a_folder_of_one_class_or_one_image_can_be_judged_by(run, tmp_path):
+    folder = folder_of(tmp_path, {"3": 3}, count=1)
+    found = json.loads(invoke("evaluate", run, folder, "--json").stdout)
+    assert (found["part"], found["samples"]) == ("all", 1)
+
+
+def test_a_folder_of_drawings_is_centered_as_the_run_says(run, tmp_path):
+    folder = folder_of(tmp_path, {"3": 3, "7": 7})
+    for path in folder.rglob("*.png"):  # larger paper, the digit in a corner
+        wide = Image.new("L", (40, 40), 0)
+        wide.paste(Image.open(path).resize((24, 24)), (0, 0))
+        wide.save(path)
+    whole = Run.load(run)
+    assert whole.spec.preprocessing.centering == "box"
+    found = whole.load_data(folder)
+    for pixels, name in zip(found.train.pixels, found.train.names, strict=True):
+        assert np.array_equal(whole.spec.preprocessing.decode(name), pixels)
 
 
 def test_color_files_are_made_grey_for_a_grey_network_and_it_is_said(run, tmp_path):

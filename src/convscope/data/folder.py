@@ -32,6 +32,7 @@ def load_folder(
     channels: Literal[1, 3] | None = None,
     bits: Literal[8, 16] | None = None,
     resize: Literal["crop", "squash", "pad"] | None = None,
+    preprocessing: Preprocessing | None = None,
     validation: float = 0.15,
     test: float = 0.15,
     cache_dir: str | Path | None = None,
@@ -53,6 +54,8 @@ def load_folder(
         channels: 1 grey, 3 red-green-blue; by default 1 if every image is grey.
         bits: Bits per channel kept; by default 16 if any image has them.
         resize: What gives way when the aspect ratio differs; by default ``"crop"``.
+        preprocessing: A trained network's, instead of the four above. Then the folder
+            is there to judge by: it may hold one class, or one image of a class.
         validation: Share of the images to validate on, in [0, 1).
         test: Share of the images to test on, in [0, 1).
         cache_dir: Where what was decoded is kept; by default the user's cache.
@@ -68,15 +71,18 @@ def load_folder(
     check_fractions("load", validation=validation, test=test)
     listing = scan(path)
     where = f"load: folder {str(path)!r}"
-    _check_layout(listing, where)
+    judging = preprocessing is not None
+    _check_layout(listing, where, judging)
     at = reading.place(listing, cache_dir)
     known = reading.recalled(listing, at)
-    preprocessing, reasons = _choose(
-        reading.headers(listing, known), size, channels, bits, resize
-    )
+    reasons: list[str] = []
+    declared = preprocessing
+    if declared is None:
+        headers = reading.headers(listing, known)
+        declared, reasons = _choose(headers, size, channels, bits, resize)
     shares = {"val": validation, "test": test}
     pixels, key, entries, parts, known = _pixels(
-        listing, at, known, preprocessing, shares, where, strict, progress
+        listing, at, known, declared, shares, where, strict, progress, judging
     )
     names = tuple(c for c in listing.classes if any(e.label == c for e in entries))
     number = {label: i for i, label in enumerate(names)}
@@ -96,9 +102,8 @@ def load_folder(
         source=str(listing.folder),
         classes=names,
         **samples,
-        preprocessing=cache.with_statistics(
-            at, key, preprocessing, samples["train"].pixels
-        ),
+        preprocessing=preprocessing
+        or cache.with_statistics(at, key, declared, samples["train"].pixels),
         set_aside=tuple(SetAside(str(root / f.path), f.reason) for f in bad),
         notes=(
             *reasons,
@@ -109,7 +114,7 @@ def load_folder(
     )
 
 
-def _check_layout(listing: Scan, where: str) -> None:
+def _check_layout(listing: Scan, where: str, judging: bool) -> None:
     """Refuses what no decoding can mend."""
     seen = list(dict.fromkeys(e.label for e in listing.entries))
     if not seen and listing.stray:
@@ -127,7 +132,7 @@ def _check_layout(listing: Scan, where: str) -> None:
             f"the images of each class into a folder with its name; "
             f"{', '.join(FORMATS)} are read."
         )
-    if len(seen) == 1:
+    if len(seen) == 1 and not judging:
         raise DataError(
             f"{where} has images of one class only, {seen[0]!r}; a network needs two "
             "to tell apart. Add a folder for another class."
@@ -220,12 +225,13 @@ def _pixels(
     where: str,
     strict: bool,
     progress: Progress | None,
+    judging: bool,
 ) -> tuple[np.ndarray, str, list[Entry], np.ndarray, dict[str, Facts]]:
     """Pixels by part, their key, file of each, part of each, and facts of all."""
     found = dict(known)
     if 2 * len(known) >= len(listing.entries):
         found = reading.learn(listing, at, progress, known)
-        entries, parts = _arranged(listing, found, shares, where, strict)
+        entries, parts = _arranged(listing, found, shares, where, strict, judging)
         key = cache.key_of(preprocessing, (found[e.path].content for e in entries))
         kept = cache.recall(at, key)
         if kept is not None and len(kept) == len(entries):
@@ -246,7 +252,7 @@ def _pixels(
             listing, candidates, found, preprocessing, sink, progress
         )
         facts.keep(at / "facts.json", found)
-        entries, parts = _arranged(listing, found, shares, where, strict)
+        entries, parts = _arranged(listing, found, shares, where, strict, judging)
         key = cache.key_of(preprocessing, (found[e.path].content for e in entries))
         order = np.array([row[e.path] for e in entries])
         return writer.finish(order, key), key, entries, parts, found
@@ -258,6 +264,7 @@ def _arranged(
     shares: Mapping[str, float],
     where: str,
     strict: bool,
+    judging: bool,
 ) -> tuple[list[Entry], np.ndarray]:
     """Usable files sorted by part, and the part of each."""
     bad = [f for f in found.values() if f.reason]
@@ -268,7 +275,8 @@ def _arranged(
             f"or leave out strict:{listed}"
         )
     good = [e for e in listing.entries if not found[e.path].reason]
-    _check_classes(good, listing, where)
+    if not (judging and good):
+        _check_classes(good, listing, where)
     parts = np.array([PARTS[e.part or "train"] for e in good])
     free = np.flatnonzero(parts == TRAIN)
     parts[free] = assign(

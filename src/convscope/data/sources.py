@@ -40,6 +40,7 @@ def load(
     channels: Literal[1, 3] | None = None,
     bits: Literal[8, 16] | None = None,
     resize: Literal["crop", "squash", "pad"] | None = None,
+    preprocessing: Preprocessing | None = None,
     validation: float = 0.1,
     test: float | None = None,
     cache_dir: str | Path | None = None,
@@ -61,6 +62,8 @@ def load(
         channels: 1 gray, 3 red-green-blue; by default that of the images.
         bits: Bits per channel kept in memory; by default that of the images.
         resize: What gives way when the aspect ratio differs.
+        preprocessing: A trained network's, instead of the four above, to judge it by
+            these images; a folder may then hold one class, or one image of a class.
         validation: Share of the training images to validate on, in [0, 1).
         test: Share of the images to test on, in [0, 1); only where no test part is
             published: by default 0.2 for digits, 0.15 for a folder.
@@ -84,11 +87,11 @@ def load(
     if isinstance(source, str) and name in CATALOG:
         card = CATALOG[name]
         check_fractions("load", validation=validation, test=test or 0.0)
-        preprocessing = _declared(card, size, channels, bits, resize)
+        declared = preprocessing or _declared(card, size, channels, bits, resize)
         data = _published(card, test, cache_dir, progress)
         if strict and data.notes:
             raise DataError(f"load: {data.notes[0]}")
-        return _assembled(card, data, preprocessing, validation, test, progress)
+        return _assembled(card, data, declared, validation, test, progress)
     looks_like_a_path = isinstance(source, Path) or "/" in name or os.sep in name
     if not looks_like_a_path and not Path(name).exists():
         raise UnknownNameError("data set or folder", name, CATALOG)
@@ -100,6 +103,7 @@ def load(
         channels=channels,
         bits=bits,
         resize=resize,
+        preprocessing=preprocessing,
         validation=validation,
         test=FOLDER_TEST if test is None else test,
         cache_dir=cache_dir,

@@ -103,14 +103,8 @@ class Run:
         same = str(source) == own or (bool(own) and _same_place(source, own))
         options = {**(self.spec.data.options if same else {}), **options}
         preprocessing = self.spec.preprocessing
-        return load(
-            source,
-            size=preprocessing.size,
-            channels=preprocessing.channels,
-            bits=preprocessing.bits,
-            resize=preprocessing.resize,
-            **options,
-        ).replace(preprocessing=preprocessing)
+        found = load(source, preprocessing=preprocessing, **options)
+        return found.replace(preprocessing=preprocessing)
 
     def evaluate(
         self,
