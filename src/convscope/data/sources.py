@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from convscope.data import decoded, download, standard
 from convscope.data.catalog import CATALOG, StandardSet
+from convscope.data.convert import converted
 from convscope.data.dataset import Dataset, Samples
 from convscope.data.locate import (
     CIFAR_BATCHES,
@@ -152,7 +153,7 @@ def _assembled(
     share = 0.0 if has_test else DIGITS_TEST if test is None else test
     check_fractions("load", validation=validation, test=share)
     train, val, tested = (
-        _converted(part, preprocessing, card, progress)
+        converted(part, preprocessing, card.name, progress)
         for part in _parts(card, data, validation, share)
     )
     return Dataset(
@@ -248,25 +249,6 @@ def _parts(
     images = torch.from_numpy(data.images)
     whole = Samples(images, torch.from_numpy(labels), names)
     return [whole.subset(indices) for indices in (train, val, tested)]
-
-
-def _converted(
-    part: Samples,
-    preprocessing: Preprocessing,
-    card: StandardSet,
-    progress: Progress | None,
-) -> Samples:
-    """The samples in the form that ``preprocessing`` declares."""
-    form = (preprocessing.channels, *preprocessing.size)
-    if form == tuple(part.pixels.shape[1:]) and preprocessing.bits == 8:
-        return part
-    dtype = np.uint16 if preprocessing.bits == 16 else np.uint8
-    pixels = np.empty((len(part), *form), dtype)
-    for i, image in enumerate(part.pixels.numpy()):
-        pixels[i] = preprocessing.decode_array(np.moveaxis(image, 0, -1))
-        if progress and (i % 1000 == 999 or i + 1 == len(part)):
-            progress(i + 1, len(part), f"resizing {card.name}")
-    return Samples(torch.from_numpy(pixels), part.labels, part.names)
 
 
 def _how_parted(card: StandardSet, validation: float, test: float) -> str:

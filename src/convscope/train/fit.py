@@ -15,6 +15,7 @@ from torch import nn
 from convscope import models
 from convscope.analysis import check
 from convscope.data import Dataset
+from convscope.data.convert import resized
 from convscope.errors import RunError, ShapeError
 from convscope.execution import choose as choose_setting
 from convscope.models import BuiltFrom
@@ -69,6 +70,7 @@ def fit(
         if isinstance(net, str):
             options = recipe.model_options if recipe.model == net else {}
             net = new_network(net, data, recipe.seed, options)
+        data, note = _as_built_for(net, data)
         require_fit(net, data)
         spec = describe(net, data, recipe)
         setting = choose_setting(net, device=recipe.device, precision=recipe.precision)
@@ -77,6 +79,8 @@ def fit(
             place = RunFolder.create(folder, spec, data.set_aside, force=force)
         training = Training(net, data, recipe, setting)
         listeners = default_listeners() if listeners is None else listeners
+        for listener in listeners if note else ():
+            listener(Warned(note))
         return _go(training, spec, place, listeners, checkpoint_seconds)
 
 
@@ -204,6 +208,20 @@ def describe(net: nn.Module, data: Dataset, recipe: Recipe) -> RunSpec:
 
 def _built_from(net: nn.Module) -> BuiltFrom | None:
     return getattr(net, "built_from", None)
+
+
+def _as_built_for(net: nn.Module, data: Dataset) -> tuple[Dataset, str]:
+    """The data at the size that one of our models was built for, and what was done."""
+    built = _built_from(net)
+    if built is None or built.input_shape == data.input_shape:
+        return data, ""
+    if built.input_shape[0] != data.input_shape[0]:
+        return data, ""  # the check that follows names the layer
+    (height, width), size = data.input_shape[1:], built.input_shape[1:]
+    return resized(data, size), (
+        f"{data.name}: images of {height} x {width} are resized to {size[0]} x "
+        f"{size[1]}, the size that {built.name} was built for."
+    )
 
 
 def _name(net: nn.Module) -> str:

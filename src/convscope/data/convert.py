@@ -1,0 +1,55 @@
+"""Samples in another form: another size, number of channels or depth."""
+
+import numpy as np
+import torch
+
+from convscope.data.dataset import Dataset, Samples
+from convscope.data.preprocessing import Preprocessing
+from convscope.data.standard import Progress
+
+
+def converted(
+    part: Samples,
+    preprocessing: Preprocessing,
+    name: str,
+    progress: Progress | None = None,
+) -> Samples:
+    """The samples in the form that ``preprocessing`` declares, by its own code.
+
+    Args:
+        part: Samples in any form; those in the right one are returned as they are.
+        preprocessing: Declares channels, size and bits.
+        name: What is being resized, for ``progress``.
+        progress: Called with images done, images in all, and what is being done.
+    """
+    form = (preprocessing.channels, *preprocessing.size)
+    dtype = np.uint16 if preprocessing.bits == 16 else np.uint8
+    found = part.pixels.numpy()
+    if form == found.shape[1:] and found.dtype == dtype:
+        return part
+    pixels = np.empty((len(part), *form), dtype)
+    for i, image in enumerate(found):
+        pixels[i] = preprocessing.decode_array(np.moveaxis(image, 0, -1))
+        if progress and (i % 1000 == 999 or i + 1 == len(part)):
+            progress(i + 1, len(part), f"resizing {name}")
+    return Samples(torch.from_numpy(pixels), part.labels, part.names)
+
+
+def resized(
+    data: Dataset, size: tuple[int, int], progress: Progress | None = None
+) -> Dataset:
+    """The same data with images of another height and width.
+
+    The mean and standard deviation are measured again, on the training images.
+
+    Args:
+        data: In any size.
+        size: Height and width, in pixels.
+        progress: As for ``converted``.
+    """
+    declared = data.preprocessing.model_copy(update={"size": size})
+    train, val, test = (
+        converted(part, declared, data.name, progress) for part in data.parts.values()
+    )
+    preprocessing = declared.with_statistics(train.pixels)
+    return data.replace(train=train, val=val, test=test, preprocessing=preprocessing)
