@@ -155,7 +155,7 @@ def _unreadable(records: Iterable[Facts]) -> Iterable[Finding]:
         yield Finding(
             "unreadable",
             "must mend",
-            f"{_files(len(bad))} cannot be read. Replace or remove: "
+            f"{counted(len(bad), 'file')} that cannot be read. Replace or remove: "
             + "; ".join(f"{f.path}: {f.reason.rstrip('.')}" for f in bad[:3])
             + (f"; and {len(bad) - 3} more." if len(bad) > 3 else "."),
             tuple((f.path,) for f in bad),
@@ -296,8 +296,8 @@ def _names(listing: Scan) -> Iterable[Finding]:
         yield Finding(
             "names that differ by case",
             "note",
-            f"{_files(sum(map(len, alike)))} have a name that another has but for "
-            "upper and lower case: on macOS or Windows one replaces the other.",
+            f"{counted(sum(map(len, alike)), 'file')} whose names differ only in "
+            "case: on macOS or Windows one replaces the other.",
             alike,
         )
 
@@ -310,8 +310,8 @@ def _oddities(usable: Sequence[Facts]) -> Iterable[Finding]:
         yield Finding(
             "rotated by EXIF",
             "note",
-            f"{_files(len(rotated))} rely on EXIF to be upright; they are turned here. "
-            "Other programs may not.",
+            f"{counted(len(rotated), 'file')} upright only by their EXIF tag: "
+            "turned here; other programs may not.",
             tuple((f.path,) for f in rotated),
         )
     if wide:
@@ -319,7 +319,7 @@ def _oddities(usable: Sequence[Facts]) -> Iterable[Finding]:
         yield Finding(
             "16 bits",
             "note",
-            f"{_files(len(wide))}{some} have 16 bits per pixel; they are kept.",
+            f"{counted(len(wide), 'file')}{some} with 16 bits per pixel: kept.",
             tuple((f.path,) for f in wide),
         )
     if odd:
@@ -327,7 +327,7 @@ def _oddities(usable: Sequence[Facts]) -> Iterable[Finding]:
         yield Finding(
             "odd modes",
             "note",
-            f"{_files(len(odd))} are neither plain grey nor RGB ({modes}); they are "
+            f"{counted(len(odd), 'file')} neither plain grey nor RGB ({modes}): "
             "converted, transparency onto white.",
             tuple((f.path,) for f in odd),
         )
@@ -338,7 +338,7 @@ def _leftovers(listing: Scan) -> Iterable[Finding]:
         yield Finding(
             "outside class folders",
             "note",
-            f"{_files(len(listing.stray))} lie in no class folder and are not used.",
+            f"{counted(len(listing.stray), 'file')} in no class folder, not used.",
             tuple((path,) for path in listing.stray),
         )
     if listing.others:
@@ -346,15 +346,15 @@ def _leftovers(listing: Scan) -> Iterable[Finding]:
         yield Finding(
             "other files",
             "note",
-            f"{_files(sum(listing.others.values()))} are no images by their name "
-            f"({kinds}) and are not used.",
+            f"{counted(sum(listing.others.values()), 'file')} with the name of no "
+            f"image ({kinds}), not used.",
         )
     if listing.loops:
         yield Finding(
             "links in a circle",
             "note",
-            f"{_files(len(listing.loops))} lead back to a folder around them and are "
-            "not followed.",
+            f"{counted(len(listing.loops), 'link')} that lead back to a folder "
+            "around them, not followed.",
             tuple((path,) for path in listing.loops),
         )
 
@@ -370,12 +370,17 @@ def _paths(groups: Iterable[Iterable[Entry]]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(e.path for e in group) for group in groups)
 
 
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count:,} files"
+def counted(count: int, noun: str) -> str:
+    """The number with its noun.
+
+    >>> counted(1, "file"), counted(1200, "file")
+    ('1 file', '1,200 files')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def _times(groups: Sequence[object]) -> str:
-    return "1 case" if len(groups) == 1 else f"{len(groups):,} cases"
+    return counted(len(groups), "case")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from convscope.data import cache, facts, reading
-from convscope.data.audit import examine
+from convscope.data.audit import counted, examine
 from convscope.data.dataset import Dataset, Samples, SetAside
 from convscope.data.facts import Facts
 from convscope.data.images import FORMATS
@@ -122,8 +122,8 @@ def _check_layout(listing: Scan, where: str, judging: bool) -> None:
         below, _, file = first.rpartition("/")
         example = f"{below}/cat/{file}" if below else f"cat/{file}"
         raise DataError(
-            f"{where} holds {count:,} images but no class folders. Put the images of "
-            f"each class into a folder with its name: {example}"
+            f"{where} holds {counted(count, 'image')} but no class folders. Put the "
+            f"images of each class into a folder with its name: {example}"
         )
     if not seen:
         others = ", ".join(f"{n:,} {suffix}" for suffix, n in listing.others.items())
@@ -270,9 +270,10 @@ def _arranged(
     bad = [f for f in found.values() if f.reason]
     if strict and bad:
         listed = "".join(f"\n  {f.path}: {f.reason}" for f in bad)
+        them = "it" if len(bad) == 1 else "them"
         raise DataError(
-            f"{where} has {len(bad):,} files that cannot be used. Mend or remove them, "
-            f"or leave out strict:{listed}"
+            f"{where} has {counted(len(bad), 'file')} that cannot be used. Mend or "
+            f"remove {them}, or leave out strict:{listed}"
         )
     good = [e for e in listing.entries if not found[e.path].reason]
     if not (judging and good):
