@@ -17,7 +17,7 @@ from rich.text import Text
 from convscope.cli.evaluate import shared_folder
 from convscope.cli.progress import counting
 from convscope.errors import ArgumentError, UnknownNameError
-from convscope.train.prediction import Failure, Prediction, predict_files
+from convscope.train.prediction import Failure, Prediction
 from convscope.train.run import Run
 
 Format = Literal["table", "csv", "jsonl"]
@@ -61,15 +61,7 @@ def predict(
     trained = Run.load(run)
     streams = layout != "table"
     with counting(shown=not (streams and sys.stdout.isatty())) as (bar, complain):
-        records = predict_files(
-            trained.net,
-            trained.spec.preprocessing,
-            trained.spec.classes,
-            paths,
-            batch_size=batch_size,
-            top_k=top,
-            progress=bar,
-        )
+        records = trained.predict(paths, batch_size=batch_size, top_k=top, progress=bar)
         good: list[Prediction] = []
         bad: list[Failure] = []
         columns = min(top, len(trained.spec.classes))

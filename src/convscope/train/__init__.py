@@ -1,9 +1,10 @@
 """Training, judging and keeping networks: recipe, loop, run folder, metrics."""
 
+from convscope.train.doubt import wilson
 from convscope.train.estimator import ConvClassifier
 from convscope.train.fit import fit, new_network, require_fit, resume
 from convscope.train.inference import probabilities
-from convscope.train.metrics import Evaluation, wilson
+from convscope.train.metrics import Evaluation
 from convscope.train.prediction import Failure, Prediction
 from convscope.train.rate_finder import RateSearch, find_rate
 from convscope.train.recipe import Recipe

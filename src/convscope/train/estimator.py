@@ -27,7 +27,7 @@ from convscope.data.dataset import Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ArgumentError
 from convscope.train import recipes
-from convscope.train.fit import fit
+from convscope.train.fit import fit, new_network
 from convscope.train.inference import probabilities
 from convscope.train.prediction import decode_files
 from convscope.train.recipe import Recipe
@@ -273,16 +273,7 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
         choice = models.Choice(self.model, why="asked for")
         if self.model == "auto":
             choice = models.choose(data.input_shape)
-        channels, *size = data.input_shape
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            net = models.build(
-                choice.name,
-                num_classes=len(data.classes),
-                in_channels=channels,
-                input_size=(size[0], size[1]),
-                **choice.options,
-            )
+        net = new_network(choice.name, data, seed, choice.options)
         return net, choice.name
 
     def _recipe(self, data: Dataset, name: str, seed: int) -> Recipe:

@@ -171,7 +171,12 @@ class Run:
         """
         many = [paths] if isinstance(paths, str | Path) else paths
         return predict_files(
-            self.net, self.spec.preprocessing, self.spec.classes, many, **options
+            self.net,
+            self.spec.preprocessing,
+            self.spec.classes,
+            many,
+            self._setting(),
+            **options,
         )
 
     def __repr__(self) -> str:
