@@ -16,7 +16,7 @@ from convscope.data.scan import Entry, Scan
 from convscope.data.standard import Progress
 from convscope.errors import BadImageError
 
-CHUNK = 2048  # files handed to the threads at a time, so that Ctrl-C is quick
+CHUNK = 512  # files handed to the threads at a time, so that Ctrl-C is quick
 Sink = Callable[[Entry, np.ndarray], None]
 
 
