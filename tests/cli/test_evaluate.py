@@ -118,13 +118,23 @@ def test_a_folder_of_drawings_is_centered_as_the_run_says(run, tmp_path):
         assert np.array_equal(whole.spec.preprocessing.decode(name), pixels)
 
 
-def test_color_files_are_made_grey_for_a_grey_network_and_it_is_said(run, tmp_path):
+def test_color_files_are_made_gray_for_a_gray_network_and_it_is_said(run, tmp_path):
     folder = folder_of(tmp_path, {"3": 3, "7": 7})
+    plain = json.loads(invoke("evaluate", run, folder, "--json").stdout)
+    assert not any("gray" in note for note in plain["notes"][1:])
     for path in folder.rglob("*.png"):
         Image.open(path).convert("RGB").save(path)
     found = json.loads(invoke("evaluate", run, folder, "--json").stdout)
     assert found["samples"] == 6
-    assert any("grey" in note for note in found["notes"])
+    assert "6 of 6 images are in color; made gray." in found["notes"]
+    assert found["accuracy"] == plain["accuracy"]
+
+
+def test_gray_files_are_given_to_a_color_network_and_it_is_said(tmp_path):
+    color = load("digits", channels=3)
+    trained = fit("mlp", color, listeners=(), epochs=1)
+    found = trained.evaluate(folder_of(tmp_path, {"3": 3, "7": 7}))
+    assert "6 of 6 images are gray; made red-green-blue." in found.notes
 
 
 def test_labels_that_the_run_never_saw_are_named(run, tmp_path):

@@ -75,11 +75,11 @@ def load_folder(
     _check_layout(listing, where, judging)
     at = reading.place(listing, cache_dir)
     known = reading.recalled(listing, at)
-    reasons: list[str] = []
-    declared = preprocessing
-    if declared is None:
-        headers = reading.headers(listing, known)
+    headers = reading.headers(listing, known)
+    if preprocessing is None:
         declared, reasons = _choose(headers, size, channels, bits, resize)
+    else:
+        declared, reasons = preprocessing, _changed(headers, preprocessing.channels)
     shares = {"val": validation, "test": test}
     pixels, key, entries, parts, known = _pixels(
         listing, at, known, declared, shares, where, strict, progress, judging
@@ -198,6 +198,19 @@ def _choose(
         ),
         reasons,
     )
+
+
+def _changed(
+    headers: Sequence[tuple[str, tuple[int, int]]], channels: int
+) -> list[str]:
+    """Says if images are made what the network takes: gray, or of three channels."""
+    gray = sum(mode in GREY_MODES or mode.startswith("I") for mode, _ in headers)
+    color = len(headers) - gray
+    if channels == 1 and color:
+        return [f"{color:,} of {len(headers):,} images are in color; made gray."]
+    if channels == 3 and gray:
+        return [f"{gray:,} of {len(headers):,} images are gray; made red-green-blue."]
+    return []
 
 
 def _size(sizes: Sequence[tuple[int, int]]) -> tuple[int, str]:
