@@ -56,3 +56,19 @@ def test_alike_in_hash_alone_is_not_enough():
 def test_few_pictures_have_no_groups():
     for count in (0, 1):
         assert duplicates.near_groups(smooth(count), 6) == []
+
+
+def test_what_was_kept_is_used_for_the_same_thumbnails_only(tmp_path, monkeypatch):
+    path = tmp_path / "near.json"
+    pictures = smooth(20)
+    pictures[5] = pictures[1]
+    assert duplicates.kept_near_groups(pictures, 6, path) == [[1, 5]]
+    found = duplicates.near_groups
+    monkeypatch.setattr(duplicates, "near_groups", lambda *_: "compared again")
+    assert duplicates.kept_near_groups(pictures, 6, path) == [[1, 5]]
+    assert duplicates.kept_near_groups(pictures, 5, path) == "compared again"
+    monkeypatch.setattr(duplicates, "near_groups", found)
+    pictures[7] = pictures[2]
+    assert duplicates.kept_near_groups(pictures, 6, path) == [[1, 5], [2, 7]]
+    path.write_text('{"key": 1, "groups": [["x"]]}')
+    assert duplicates.kept_near_groups(pictures, 6, path) == [[1, 5], [2, 7]]

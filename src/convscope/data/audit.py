@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from convscope.data import reading
-from convscope.data.duplicates import near_groups
+from convscope.data.duplicates import kept_near_groups
 from convscope.data.facts import Facts, thumbnails
 from convscope.data.scan import Entry, Scan, scan
 from convscope.data.standard import Progress
@@ -114,14 +114,14 @@ def audit(
     if not 0 <= near <= 32:
         raise ArgumentError(f"audit: near={near} is not from 0 to 32 bits.")
     listing = scan(folder)
-    facts = reading.learn(listing, reading.place(listing, cache_dir), progress)
-    return examine(listing, facts, near=near)
+    at = reading.place(listing, cache_dir)
+    return examine(listing, reading.learn(listing, at, progress), at, near=near)
 
 
 def examine(
-    listing: Scan, facts: Mapping[str, Facts], *, near: int = NEAR
+    listing: Scan, facts: Mapping[str, Facts], at: Path, *, near: int = NEAR
 ) -> AuditReport:
-    """The report on files that have been read already."""
+    """The report on files that have been read already; ``at`` is their cache."""
     good = [e for e in listing.entries if not facts[e.path].reason]
     records = [facts[e.path] for e in listing.entries]
     usable = [facts[e.path] for e in good]
@@ -129,7 +129,7 @@ def examine(
         *_unreadable(records),
         *_classes(listing, good),
         *_copies(good, usable),
-        *(_near(good, usable, near) if near else ()),
+        *(_near(good, usable, near, at) if near else ()),
         *_names(listing),
         *_oddities(usable),
         *_leftovers(listing),
@@ -223,13 +223,14 @@ def _copies(good: Sequence[Entry], usable: Sequence[Facts]) -> Iterable[Finding]
 
 
 def _near(
-    good: Sequence[Entry], usable: Sequence[Facts], near: int
+    good: Sequence[Entry], usable: Sequence[Facts], near: int, at: Path
 ) -> Iterable[Finding]:
     first: dict[str, int] = {}  # copies are one picture here
     for i, facts in enumerate(usable):
         first.setdefault(facts.content, i)
     chosen = list(first.values())
-    members = near_groups(thumbnails(usable[i] for i in chosen), near)
+    pictures = thumbnails(usable[i] for i in chosen)
+    members = kept_near_groups(pictures, near, at / "near.json")
     groups = [[good[chosen[i]] for i in group] for group in members]
     yield from _grouped(groups, "near duplicates", "Nearly the same picture")
 

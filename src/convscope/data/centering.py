@@ -19,9 +19,9 @@ def centered(
 
     The paper's grey is the median of the border. Ink is what differs from it, to the
     darker or the lighter side, whichever holds more. ``"mass"`` scales the bounding
-    box of the ink to fit 20/28 of the frame and puts the centre of mass in the middle,
+    box of the ink to fit 20/28 of the frame and puts the center of mass in the middle,
     as near as whole pixels and an uncut digit allow; ``"box"`` scales the bounding box
-    to fit the frame and puts its own centre in the middle. Proportions are kept.
+    to fit the frame and puts its own center in the middle. Proportions are kept.
 
     Args:
         grey: The drawing, from 0 to 1.
@@ -35,7 +35,7 @@ def centered(
 
     Source:
         LeCun et al. 1998, Gradient-based learning, section III.A, gives the box and
-        the centre of mass. The rule for paper and ink is ours.
+        the center of mass. The rule for paper and ink is ours.
 
     >>> paper = np.ones((9, 9)); paper[2:7, 4] = 0  # a dark stroke
     >>> centered(paper, (5, 5), "box", Image.Resampling.BOX)[:, 2].tolist()
@@ -71,8 +71,8 @@ def _ink(grey: np.ndarray) -> np.ndarray:
 
 def _start(profile: np.ndarray, size: int, by_mass: bool) -> int:
     """Where the digit begins along one axis."""
-    centre = len(profile) / 2
+    center = len(profile) / 2
     if by_mass and profile.sum() > 0:
-        centre = float(profile @ (np.arange(len(profile)) + 0.5) / profile.sum())
-    start = int(np.floor(size / 2 - centre + 0.5))
+        center = float(profile @ (np.arange(len(profile)) + 0.5) / profile.sum())
+    start = int(np.floor(size / 2 - center + 0.5))
     return min(max(start, 0), size - len(profile))

@@ -1,6 +1,12 @@
 """Pictures that look alike: perceptual hashes, compared in blocks, then confirmed."""
 
+import json
+from hashlib import blake2b
+from pathlib import Path
+
 import numpy as np
+
+from convscope.data.facts import write
 
 BLOCK = 512  # rows of the table of distances made at a time
 ALIKE = 0.99  # least correlation of thumbnails: hashes alone confuse plain pictures
@@ -101,3 +107,21 @@ def near_groups(thumbnails: np.ndarray, near: int) -> list[list[int]]:
     for i, original in enumerate(eligible.tolist()):
         groups.setdefault(find(i), []).append(original)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def kept_near_groups(thumbnails: np.ndarray, near: int, path: Path) -> list[list[int]]:
+    """``near_groups``, found in ``path`` if these thumbnails were compared before."""
+    key = blake2b(f"{near}|{ALIKE}|{FLAT}|{SLACK}|".encode(), digest_size=16)
+    key.update(np.ascontiguousarray(thumbnails).data)
+    name = key.hexdigest()
+    try:
+        kept = json.loads(path.read_text())
+        groups = [[int(i) for i in group] for group in kept["groups"]]
+        largest = max((i for group in groups for i in group), default=-1)
+        if kept["key"] == name and largest < len(thumbnails):
+            return groups
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or damaged
+    groups = near_groups(thumbnails, near)
+    write(path, {"key": name, "groups": groups})
+    return groups

@@ -123,12 +123,17 @@ def keep(path: Path, facts: Mapping[str, Facts]) -> None:
     """
     names = [field.name for field in dataclasses.fields(Facts)]
     rows = [[getattr(f, n) for n in names] for f in facts.values() if not f.reason]
+    write(path, {"version": VERSION, "facts": rows})
+
+
+def write(path: Path, record: object) -> None:
+    """Writes JSON, whole or not at all, and not where that fails."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         try:
             with os.fdopen(handle, "w") as file:
-                json.dump({"version": VERSION, "facts": rows}, file)
+                json.dump(record, file)
             Path(temporary).replace(path)
         finally:
             Path(temporary).unlink(missing_ok=True)

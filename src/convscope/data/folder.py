@@ -108,7 +108,7 @@ def load_folder(
         notes=(
             *reasons,
             _how_parted(listing, shares),
-            *_from_audit(listing, known, str(path)),
+            *_from_audit(listing, known, at, str(path)),
         ),
         options={"validation": validation, "test": test},
     )
@@ -176,7 +176,7 @@ def _choose(
     grey = sum(mode in GREY_MODES for mode, _ in headers) + wide
     if channels is None:
         channels = 1 if headers and grey == len(headers) else 3
-        kept = "grey" if channels == 1 else "colour"
+        kept = "grey" if channels == 1 else "color"
         reasons.append(f"Kept in {kept}: {grey:,} of {len(headers):,} images are grey.")
     if bits is None:
         bits = 16 if wide else 8
@@ -326,9 +326,11 @@ def _how_parted(listing: Scan, shares: Mapping[str, float]) -> str:
     return f"{own}; taken from train by a hash of the pixels: {taken}."
 
 
-def _from_audit(listing: Scan, known: Mapping[str, Facts], path: str) -> Iterable[str]:
+def _from_audit(
+    listing: Scan, known: Mapping[str, Facts], at: Path, path: str
+) -> Iterable[str]:
     """What an audit would say must be mended, and files that are not used."""
-    report = examine(listing, known)
+    report = examine(listing, known, at)
     shown = ("outside class folders", "other files", "links in a circle", "imbalance")
     for finding in report.problems:
         if finding.severity == "must mend" or finding.kind in shown:

@@ -52,7 +52,7 @@ class Preprocessing(BaseModel):
         "bilinear", description="Resampling filter; all but nearest with antialias."
     )
     centering: Literal["none", "mass", "box"] = Field(
-        "none", description="For drawn digits: by centre of mass, or by bounding box."
+        "none", description="For drawn digits: by center of mass, or by bounding box."
     )
     background: Byte = Field(
         255, description="Grey behind transparency; with centering, what contrasts."
@@ -292,7 +292,7 @@ class Preprocessing(BaseModel):
         resample = FILTERS[self.interpolation]
         if self.resize == "squash":
             return image.resize((width, height), resample)
-        if self.resize == "crop":  # the centre of the shape that is wanted, at once
+        if self.resize == "crop":  # the center of the shape that is wanted, at once
             scale = max(height / h, width / w)
             across, down = min(w, width / scale), min(h, height / scale)
             left, top = (w - across) / 2, (h - down) / 2
