@@ -6,10 +6,22 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "convscope"
-ORDER = (
-    "cli serve export viz train analysis data models execution layers functional "
-    "kernels arithmetic errors"
-).split()
+ORDER = [
+    "cli",
+    "serve",
+    "export",
+    "viz",
+    "train",
+    "analysis",
+    "data",
+    "models",
+    "execution",
+    "layers",
+    "functional",
+    "kernels",
+    "arithmetic",
+    "errors",
+]
 
 
 def imports_of(code: str) -> set[str]:
@@ -30,7 +42,8 @@ def imports_of(code: str) -> set[str]:
 
 def upward(room: str, code: str) -> set[str]:
     """What a file in ``room`` imports from above itself."""
-    return {other for other in imports_of(code) if ORDER.index(other) < ORDER.index(room)}
+    floor = ORDER.index(room)
+    return {other for other in imports_of(code) if ORDER.index(other) < floor}
 
 
 FILES = [p for p in sorted(SOURCE.rglob("*.py")) if p.parent != SOURCE]

@@ -1,5 +1,6 @@
 """The learning rate over a training."""
 
+import itertools
 import math
 
 import pytest
@@ -22,7 +23,7 @@ def test_the_rate_is_never_negative_nor_above_the_peak(name, progress, warmup, p
 def test_it_rises_in_a_straight_line_during_the_warmup(name):
     recipe = Recipe(schedule=name, warmup=0.5, learning_rate=1.0)
     rates = [rate(recipe, progress) for progress in (0.0, 0.1, 0.2, 0.3, 0.4)]
-    steps = [after - before for before, after in zip(rates, rates[1:], strict=False)]
+    steps = [after - before for before, after in itertools.pairwise(rates)]
     assert steps == pytest.approx([steps[0]] * 4)
     assert steps[0] > 0
 
