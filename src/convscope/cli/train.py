@@ -103,7 +103,7 @@ def train(
     Example: convscope train photos/ --minutes 5
     """
     keep_freed_memory()
-    say = Console(stderr=True, highlight=False)
+    say = Console(stderr=True, highlight=False, markup=False)
     if resume_run is not None:
         if data is not None or model is not None or recipe_changes:
             raise ArgumentError(
@@ -292,7 +292,7 @@ def _judge(run: Run, data: Dataset, as_json: bool) -> None:
             )
         )
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     console.print()
     for each in tables(found):
         console.print(each)
@@ -309,7 +309,7 @@ def _show_search(found: RateSearch, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(found)))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("learning rate", justify="right")
     table.add_column("loss", justify="right")

@@ -25,6 +25,7 @@ from convscope.train.events import (
     Listener,
     Started,
     Stepped,
+    Stopped,
     Warned,
 )
 
@@ -34,7 +35,7 @@ def default_listeners() -> Sequence[Listener]:
     if _in_notebook():
         return (NotebookBar(),)
     if sys.stderr.isatty():
-        return (TerminalBar(Console(stderr=True)),)
+        return (TerminalBar(Console(stderr=True, markup=False)),)
     return (Lines(sys.stderr),)
 
 
@@ -137,8 +138,10 @@ class TerminalBar:
             case Warned():
                 self._console.print(f"warning: {event.text}", style="yellow")
             case Finished():
-                self.close()
+                self._close()
                 self._console.print(finished_line(event), highlight=False)
+            case Stopped():
+                self._close()
 
     def _start(self, event: Started) -> None:
         self._epochs = event.epochs
@@ -163,8 +166,8 @@ class TerminalBar:
         )
         self._bar.start()
 
-    def close(self) -> None:
-        """Takes the bar off the screen; also when training stopped early."""
+    def _close(self) -> None:
+        """Takes the bar off the screen."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -201,6 +204,8 @@ class NotebookBar:
                 self._lines.append(f"warning: {event.text}")
             case Finished():
                 self._draw(html.escape(finished_line(event)))
+            case Stopped():
+                self._draw(html.escape(f"stopped: {event.reason}"))
 
     def _draw(self, top: str) -> None:
         rows = html.escape("\n".join(self._lines[-12:]))
