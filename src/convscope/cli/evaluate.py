@@ -58,6 +58,9 @@ def evaluate(
         bool, typer.Option("--csv", help="Print rows of metric,class,predicted,value.")
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 256,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, ...; by default as in training.")
+    ] = None,
 ) -> None:
     """Print accuracy with its interval, scores per class, confusions and mistakes."""
     if as_json and as_csv:
@@ -67,7 +70,7 @@ def evaluate(
     if tta not in (None, *get_args(Tta)):
         raise UnknownNameError("tta", str(tta), get_args(Tta))
     with counting() as (advance, _):
-        judged = Run.load(run).evaluate(
+        judged = Run.load(run, device=device).evaluate(
             data,
             part,
             tta=cast("Tta | None", tta),

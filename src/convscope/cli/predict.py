@@ -46,6 +46,9 @@ def predict(
         bool, typer.Option("--json", help="Print one JSON object at the end.")
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 64,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, ...; by default as in training.")
+    ] = None,
 ) -> None:
     """Print the most probable classes of images, with their probabilities.
 
@@ -58,7 +61,7 @@ def predict(
         raise ArgumentError(
             f"predict: --json and --format {layout} exclude each other. Choose one."
         )
-    trained = Run.load(run)
+    trained = Run.load(run, device=device)
     streams = layout != "table"
     with counting(shown=not (streams and sys.stdout.isatty())) as (bar, complain):
         records = trained.predict(paths, batch_size=batch_size, top_k=top, progress=bar)

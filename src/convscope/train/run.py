@@ -31,6 +31,7 @@ class Run:
         history: One dictionary for each epoch: losses, accuracy, speed.
         set_aside: Files of the data that could not be used.
         folder: Where it lies on disk, if it does.
+        device: Where it evaluates and predicts; by default where it was trained.
     """
 
     def __init__(
@@ -41,18 +42,27 @@ class Run:
         set_aside: Sequence[SetAside] = (),
         folder: Path | None = None,
         data: Dataset | None = None,
+        device: str | None = None,
     ) -> None:
         self.net, self.spec, self.folder = net, spec, folder
         self.history, self.set_aside = list(history), tuple(set_aside)
         self._data = data
+        self.device = device or spec.recipe.device
 
     @classmethod
-    def load(cls, folder: str | Path, net: nn.Module | None = None) -> "Run":
+    def load(
+        cls,
+        folder: str | Path,
+        net: nn.Module | None = None,
+        *,
+        device: str | None = None,
+    ) -> "Run":
         """Reads a run folder.
 
         Args:
             folder: What ``convscope train`` or ``Run.save`` made.
             net: The network, if it is not one of ours; it gets the run's weights.
+            device: Where to run it, if not on the device that its recipe names.
 
         Raises:
             RunError: No run, an unfinished one, or one whose files do not fit.
@@ -71,7 +81,8 @@ class Run:
                 f"{first[0].strip() if first else error}"
             ) from None
         net.eval()
-        return cls(net, spec, place.history(), place.set_aside(), place.path)
+        found = (place.history(), place.set_aside(), place.path)
+        return cls(net, spec, *found, device=device)
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
         """Writes a run folder, whole or not at all, and returns its path."""
@@ -154,10 +165,8 @@ class Run:
         return dataclasses.replace(found, data=data.name, part=part, notes=notes)
 
     def _setting(self) -> Setting:
-        recipe = self.spec.recipe
-        return choose_setting(
-            self.net, device=recipe.device, precision=recipe.precision
-        )
+        precision = self.spec.recipe.precision
+        return choose_setting(self.net, device=self.device, precision=precision)
 
     def predict(
         self, paths: Sequence[str | Path] | str | Path, **options: Any
