@@ -287,6 +287,7 @@ def _layer_norm(b: Bound) -> Complaint | None:
         f"its weight is for {_times(wants)}",
         ({"normalized_shape": came},),
         "features",
+        {"came": prod(came), "wants": prod(wants)},
     )
 
 

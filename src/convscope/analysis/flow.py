@@ -10,7 +10,6 @@ views and in-place operations need no special treatment by the caller's code.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -161,12 +160,23 @@ class Flow:
 
 def _also(base: Value, part_key: Key, base_key: Key, part: Value) -> Value:
     """A view of memory in which another view has just been written."""
-    same_layout = part_key[3] == base_key[3] and len(part_key[2]) == len(base_key[2])
-    pairs = zip(part_key[2], base_key[2], strict=False)
-    if same_layout and all(few <= many for few, many in pairs):
-        return written(base, part)
-    if prod(part_key[2]) == prod(base_key[2]) and part.shape == base.shape:
+    (_, begin, part_shape, strides), (_, origin, shape, base_strides) = (
+        part_key,
+        base_key,
+    )
+    if part_shape == shape and part.shape == base.shape and begin == origin:
         return part
+    starts, rest = [], begin - origin
+    for size, stride in zip(shape, base_strides, strict=True):
+        place = rest // stride if stride and size > 1 else 0
+        starts.append(place)
+        rest -= place * stride
+    fits = strides == base_strides and rest == 0 and min(starts, default=0) >= 0
+    if fits and all(
+        start + few <= many
+        for start, few, many in zip(starts, part_shape, shape, strict=True)
+    ):
+        return written(base, part, starts)
     return unknown([base, part], base.shape)
 
 

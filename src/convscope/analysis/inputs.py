@@ -70,7 +70,8 @@ def parse_inputs(input_size: InputSize, *, where: str) -> Inputs:
         return Inputs(
             _some((_shape(input_size, input_size, where),), input_size, where)
         )
-    return Inputs(tuple(_shape(shape, input_size, where) for shape in input_size))
+    shapes = tuple(_shape(shape, input_size, where) for shape in input_size)
+    return Inputs(_some(shapes, input_size, where))
 
 
 def _shape(value: object, given: object, where: str) -> Shape:

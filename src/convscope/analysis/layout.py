@@ -139,16 +139,44 @@ def concatenated(values: Sequence[Value], dim: int) -> Value:
     return replace(whole, seen=seen)
 
 
-def written(base: Value, part: Value) -> Value:
-    """A tensor into whose part along channels another has been written."""
+def written(base: Value, part: Value, starts: Sequence[int]) -> Value:
+    """A tensor into which another has been written, from ``starts`` on.
+
+    Along space the ranges of the written positions are replaced. The field far from
+    borders is that of whichever piece is the longer: a border that is filled by itself
+    does not change what the middle sees.
+    """
     if base.shape == part.shape:
         return part
     names = [d for d, size in enumerate(part.shape) if size != base.shape[d]]
-    part = part.mixed(names)
-    dims = list(part.dims)
-    for place in names:
-        dims[place] = base.dims[place]
-    moves = {a for place in names for a in base.dims[place]}
-    stays = all(one.atom not in {m.name for m in moves} for one in base.seen.values())
-    part = part.with_dims(dims)
-    return broadcast([base if stays else base.mixed(names), part])
+    for dim in names:
+        part = _placed(part, dim, base.shape[dim], starts[dim])
+    kept = dict(base.seen)
+    whole = broadcast([base, part])
+    seen = dict(whole.seen)
+    for dim in names:
+        atom = whole.dims[dim][0].name if len(whole.dims[dim]) == 1 else None
+        for axis, one in part.seen.items():
+            if axis in kept and one.atom == part.dims[dim][0].name and atom is not None:
+                old, length = kept[axis], base.shape[dim]
+                ranges = list(old.ranges * (length if len(old.ranges) == 1 else 1))
+                end = starts[dim] + _length(one)
+                ranges[starts[dim] : end] = one.ranges[starts[dim] : end]
+                longer = 2 * _length(one) > length
+                field = one.field if longer else old.field
+                seen[axis] = Seen(atom, field, tuple(ranges))
+    return replace(whole, seen=seen)
+
+
+def _placed(part: Value, dim: int, size: int, start: int) -> Value:
+    """``part`` at ``start`` of a longer dimension, with nothing around it."""
+    after = size - part.shape[dim] - start
+    places = range(-start, part.shape[dim] + after)
+    inside = range(part.shape[dim])
+    table = [[place if place in inside else None] for place in places]
+    return part.through(dim, Window(1, padding=(start, after)), table)
+
+
+def _length(seen: Seen) -> int:
+    """How many positions a placed part really fills."""
+    return sum(one is not None for one in seen.ranges)

@@ -31,7 +31,9 @@ def to_text(summary: Summary, width: int = 80, depth: int | None = None) -> str:
         widths[1] = max(6, widths[1] - over)
     lines = [_title(summary), _line(HEADS, widths), _rule(widths)]
     lines += [_line(cells, widths) for cells in rows]
-    lines += [_rule(widths), *_totals(summary)]
+    lines.append(_rule(widths))
+    for total in _totals(summary):
+        lines += textwrap.wrap(total, width)
     for remark in _remarks(summary):
         lines += _wrapped(remark, width)
     return "\n".join(line.rstrip() for line in lines)

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -286,6 +287,8 @@ class _Recorder:
     def operation(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     ) -> None:
+        if any(is_lazy(t) for t in _tensors((args, kwargs, result))):
+            return  # a parameter that is getting its shape
         cost = self.flow.through(func, args, kwargs, result)
         row = self.shown()
         if row is None:

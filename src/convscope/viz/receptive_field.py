@@ -74,6 +74,7 @@ def _cuts(field: EffectiveField, scaled: Any) -> list[Any]:
 def _map(plot: "Axes", values: Any, names: tuple[str, str], bounds: Any) -> Any:
     from matplotlib.colors import LogNorm
     from matplotlib.patches import Rectangle
+    from matplotlib.ticker import MaxNLocator
 
     norm = LogNorm(FLOOR, 1.0)
     image = plot.imshow(values, norm=norm, cmap="magma", interpolation="nearest")
@@ -82,6 +83,8 @@ def _map(plot: "Axes", values: Any, names: tuple[str, str], bounds: Any) -> Any:
     frame = Rectangle(corner, right - left + 1, bottom - top + 1, fill=False)
     frame.set(edgecolor="#39c5bb", linewidth=1.6, clip_on=False)
     plot.add_patch(frame)
+    plot.xaxis.set_major_locator(MaxNLocator(integer=True))
+    plot.yaxis.set_major_locator(MaxNLocator(integer=True))
     plot.set_ylabel(names[0])
     plot.set_xlabel(names[1])
     return image
