@@ -3,12 +3,12 @@
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -42,29 +42,31 @@ def whole_or_absent(path: Path) -> Iterator[BinaryIO]:
     Raises:
         RunError: It cannot be written; what stood at ``path`` before still does.
     """
-    handle = None
+    # One name, so that what a killed process left behind is written over.
+    draft = path.with_name(f".{path.name}.part")
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        handle = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
+        with draft.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        handle.chmod(0o644)
-        handle.replace(path)
+        draft.replace(path)
     except OSError as error:
         raise RunError(
             f"cannot write {path}: {error.strerror or error}. What was there before "
             "is unchanged. Free some space or choose another folder."
         ) from error
     finally:
-        if handle is not None:
-            handle.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], values: Any = None) -> None:
     """Writes tensors, and JSON values beside them, as one safetensors file."""
-    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    # A copy each: safetensors refuses tensors that share memory, as tied weights do.
+    plain = {
+        name: t.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, t in tensors.items()
+    }
     metadata = None if values is None else {"values": json.dumps(values)}
     content = save(plain, metadata)
     with whole_or_absent(path) as file:
@@ -103,7 +105,9 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
             os.link(latest, spare)
             spare.replace(folder / PREVIOUS)
     except OSError as error:
-        raise RunError(f"cannot write in {folder}: {error.strerror}.") from error
+        raise RunError(
+            f"cannot write in {folder}: {error.strerror or error}."
+        ) from error
     write_tensors(latest, checkpoint.tensors, checkpoint.values)
     return latest
 

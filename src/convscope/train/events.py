@@ -75,5 +75,13 @@ class Finished:
     chosen_epoch: int | None  # whose weights were kept, if not the last one's
 
 
-Event = Started | Stepped | EpochEnded | Saved | Warned | Finished
+@dataclass(frozen=True)
+class Stopped:
+    """Training ended before it was through."""
+
+    reason: str  # "interrupted", or what went wrong
+    interrupted: bool  # by Ctrl-C or SIGTERM, not by an error
+
+
+Event = Started | Stepped | EpochEnded | Saved | Warned | Finished | Stopped
 Listener = Callable[[Event], None]

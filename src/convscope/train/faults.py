@@ -10,23 +10,41 @@ def first_fault(net: nn.Module, setting: Setting, images: Tensor) -> str:
     """A sentence that names the first input, weight or layer that is not finite."""
     if not torch.isfinite(images).all():
         return "the images themselves hold a value that is not finite"
-    for name, parameter in net.named_parameters():
-        if not torch.isfinite(parameter).all():
-            return f"{_named(net, name)} holds a weight that is not finite"
+    return bad_weight(net) or _bad_output(net, setting, images)
+
+
+def bad_weight(net: nn.Module) -> str | None:
+    """A sentence that names the first layer with a weight that is not finite, if any.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> with torch.no_grad():
+    ...     _ = layer.bias.fill_(float("nan"))
+    >>> bad_weight(nn.Sequential(nn.ReLU(), layer))
+    "layer '1' (Linear) holds a bias that is not finite"
+    """
+    for name, tensor in net.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            path, _, kind = name.rpartition(".")
+            layer = _named(path, net.get_submodule(path))
+            return f"{layer} holds a {kind} that is not finite"
+    return None
+
+
+def _bad_output(net: nn.Module, setting: Setting, images: Tensor) -> str:
     found: list[str] = []
 
     def watch(name: str, module: nn.Module) -> None:
         def hook(_module: nn.Module, _inputs: object, output: object) -> None:
             bad = isinstance(output, Tensor) and not torch.isfinite(output).all()
             if bad and not found:
-                found.append(f"layer {name!r} ({type(module).__name__})")
+                found.append(_named(name, module))
 
         handles.append(module.register_forward_hook(hook))
 
     handles: list[torch.utils.hooks.RemovableHandle] = []
+    # A layer is through before the one that holds it: the innermost comes first.
     for name, module in net.named_modules():
-        if not list(module.children()):
-            watch(name or "the network", module)
+        watch(name, module)
     try:
         with torch.no_grad():
             setting.forward(net, images)
@@ -38,6 +56,6 @@ def first_fault(net: nn.Module, setting: Setting, images: Tensor) -> str:
     return "every layer's output is finite; the loss itself overflowed"
 
 
-def _named(net: nn.Module, parameter: str) -> str:
-    path = parameter.rpartition(".")[0]
-    return f"layer {path!r} ({type(net.get_submodule(path)).__name__})"
+def _named(path: str, module: nn.Module) -> str:
+    kind = type(module).__name__
+    return f"layer {path!r} ({kind})" if path else f"the network itself ({kind})"

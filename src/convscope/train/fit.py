@@ -16,11 +16,11 @@ from convscope import models
 from convscope.analysis import check
 from convscope.data import Dataset
 from convscope.data.convert import resized
-from convscope.errors import RunError, ShapeError
+from convscope.errors import CheckpointError, RunError, ShapeError
 from convscope.execution import choose as choose_setting
 from convscope.models import BuiltFrom
 from convscope.train import recipes
-from convscope.train.events import Listener, Warned
+from convscope.train.events import Event, Listener, Stopped, Warned
 from convscope.train.folder import RunFolder
 from convscope.train.keeper import Keeper, deferred_signals
 from convscope.train.loop import Training
@@ -54,6 +54,7 @@ def fit(
             ``Run.save`` writes it when it is through.
         force: Replace a run that is in ``folder`` already.
         listeners: Get every event; by default a progress bar, or lines in a log.
+            What they raise stops training.
         checkpoint_seconds: Shortest time between two checkpoints.
         changes: Fields of the recipe to change: ``epochs=3``.
 
@@ -74,14 +75,15 @@ def fit(
         require_fit(net, data)
         spec = describe(net, data, recipe)
         setting = choose_setting(net, device=recipe.device, precision=recipe.precision)
+        training = Training(net, data, recipe, setting)
         place = None
         if folder is not None:
             place = RunFolder.create(folder, spec, data.set_aside, force=force)
-        training = Training(net, data, recipe, setting)
         listeners = default_listeners() if listeners is None else listeners
-        for listener in listeners if note else ():
-            listener(Warned(note))
-        return _go(training, spec, place, listeners, checkpoint_seconds)
+        if note:
+            _tell(listeners, Warned(note))
+        with contextlib.nullcontext() if place is None else place.locked():
+            return _go(training, spec, place, listeners, checkpoint_seconds)
 
 
 def new_network(
@@ -122,12 +124,14 @@ def resume(
     """
     place = RunFolder.open(folder)
     spec = place.spec
-    if place.is_finished:
-        raise RunError(
-            f"run {place.path} is finished; there is nothing to go on with. "
-            "Evaluate it, or train a new run."
-        )
-    with _own_random_state():
+    listeners = default_listeners() if listeners is None else listeners
+    with place.locked(), _own_random_state():
+        if place.is_finished:
+            raise RunError(
+                f"run {place.path} is finished; there is nothing to go on with. "
+                "Evaluate it, or train a new run."
+            )
+        torch.manual_seed(spec.recipe.seed)
         net = build_network(spec) if net is None else net
         data = Run(net, spec, folder=place.path).data() if data is None else data
         if data.fingerprint() != spec.data.fingerprint:
@@ -135,20 +139,35 @@ def resume(
                 f"run {place.path}: the data at {spec.data.source or 'hand'} are not "
                 "those that it began with. Put them back, or train a new run."
             )
-        torch.manual_seed(spec.recipe.seed)
-        net = build_network(spec) if spec.model.name else net
         setting = choose_setting(
             net, device=spec.recipe.device, precision=spec.recipe.precision
         )
         training = Training(net, data, spec.recipe, setting)
-        listeners = default_listeners() if listeners is None else listeners
-        if (place.path / "checkpoint").exists():
-            state, warning = place.load_checkpoint()
-            training.restore(state)
-            if warning:
-                for listener in listeners:
-                    listener(Warned(warning))
+        if place.has_checkpoint:
+            for warning in _restore(training, place):
+                _tell(listeners, Warned(warning))
         return _go(training, spec, place, listeners, checkpoint_seconds)
+
+
+def _restore(training: Training, place: RunFolder) -> Iterator[str]:
+    """Puts training back to its last checkpoint; gives what a person should know."""
+    state, warning = place.load_checkpoint()
+    if warning:
+        yield warning
+    try:
+        training.restore(state)
+    except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"the checkpoint in {place.path} does not fit its spec.json: {first}. "
+            "Put the original spec.json back, or start again with --force."
+        ) from error
+    before, now = state.values.get("threads"), torch.get_num_threads()
+    if before != now:
+        yield (
+            f"training began with {before} threads and goes on with {now}: "
+            "the last bits of the weights may differ"
+        )
 
 
 def require_fit(net: nn.Module, data: Dataset) -> None:
@@ -243,22 +262,30 @@ def _go(
     listeners: Sequence[Listener],
     checkpoint_seconds: float,
 ) -> Run:
-    lock = contextlib.nullcontext() if place is None else place.locked()
-    with lock, deferred_signals() as stop:
-        keeper = Keeper(training, place, checkpoint_seconds)
-        for event in training.run():
-            saved = keeper.after(event, now=stop.wanted)
-            for said in (event, *saved):
-                for listener in listeners:
-                    listener(said)
-            if stop.wanted:
-                raise KeyboardInterrupt
-        history = training.position.history
-        if place is not None:
-            place.write_history(history)
-            place.finish(dict(training.net.state_dict()))
+    keeper = Keeper(training, place, checkpoint_seconds)
+    try:
+        with deferred_signals() as stop:
+            for event in training.run():
+                _tell(listeners, event, *keeper.after(event, now=stop.wanted))
+                if stop.wanted:
+                    raise KeyboardInterrupt
+            history = training.position.history
+            if place is not None:
+                place.write_history(history)
+                place.finish(dict(training.net.state_dict()))
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        reason = "interrupted" if interrupted else str(error)
+        _tell(listeners, Stopped(reason, interrupted))
+        raise
     training.net.eval()
     path = None if place is None else place.path
     return Run(
         training.net, spec, history, training.data.set_aside, path, training.data
     )
+
+
+def _tell(listeners: Sequence[Listener], *events: Event) -> None:
+    for event in events:
+        for listener in listeners:
+            listener(event)

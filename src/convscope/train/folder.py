@@ -15,7 +15,7 @@ from convscope.data.dataset import SetAside
 from convscope.errors import CheckpointError, RunBusyError, RunError, RunExistsError
 from convscope.train import checkpoint as checkpoints
 from convscope.train.checkpoint import Checkpoint, whole_or_absent, write_tensors
-from convscope.train.spec import FILE, RunSpec, read_spec
+from convscope.train.spec import FILE, RunSpec, read_json, read_spec
 
 try:
     import fcntl
@@ -65,13 +65,15 @@ class RunFolder:
             RunError: It cannot be written.
         """
         path = Path(path)
+        path = path.resolve() if path.is_symlink() else path
         check_free(path, force=force)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         except OSError as error:
             raise RunError(
-                f"cannot make {path}: {error.strerror}. Choose another place (--run)."
+                f"cannot make {path}: {error.strerror or error}. "
+                "Choose another place (--run)."
             ) from error
         try:
             draft.chmod(0o755)
@@ -86,7 +88,11 @@ class RunFolder:
                     shutil.rmtree(path)
             draft.rename(path)
         except OSError as error:
-            raise RunError(f"cannot make {path}: {error.strerror}.") from error
+            check_free(path, force=False)  # another process may have been quicker
+            raise RunError(
+                f"cannot make {path}: {error.strerror or error}. "
+                "Choose another place (--run)."
+            ) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return cls(path)
@@ -113,6 +119,11 @@ class RunFolder:
     def is_finished(self) -> bool:
         """Whether training is through."""
         return (self.path / WEIGHTS).exists()
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a checkpoint was ever begun."""
+        return (self.path / CHECKPOINT).exists()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -202,7 +213,7 @@ def check_free(path: Path, *, force: bool) -> None:
     """Refuses to overwrite: without ``force`` anything, with it all but a run."""
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    if not (path / FILE).exists():
+    if not is_run(path):
         raise RunExistsError(
             f"{path} exists and is not a run folder; it will not be overwritten. "
             "Choose another place (--run)."
@@ -212,6 +223,15 @@ def check_free(path: Path, *, force: bool) -> None:
             f"{path} holds a run already. Go on with it (--resume {path}), replace it "
             "(--force), or choose another place (--run)."
         )
+
+
+def is_run(path: Path) -> bool:
+    """Whether ``path`` holds a run of any version, by what its spec.json says."""
+    try:
+        values = read_json(path / FILE)
+    except RunError:
+        return False
+    return isinstance(values, dict) and {"format", "convscope"} <= values.keys()
 
 
 def free_name(parent: Path, stem: str) -> Path:

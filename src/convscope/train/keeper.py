@@ -11,7 +11,7 @@ from types import FrameType
 import torch
 
 from convscope.train.checkpoint import Checkpoint
-from convscope.train.events import EpochEnded, Event, Saved, Stepped
+from convscope.train.events import EpochEnded, Event, Saved, Started, Stepped
 from convscope.train.folder import RunFolder
 from convscope.train.loop import Training
 
@@ -42,9 +42,7 @@ class Keeper:
             return ()
         if isinstance(event, EpochEnded):
             self.place.write_history(self.training.position.history)
-        between_steps = isinstance(event, Stepped | EpochEnded)
-        due = time.monotonic() - self._last >= self.seconds
-        if not now and not (between_steps and due):
+        if not (now or self._is_due(event, self.place)):
             return ()
         state = self.training.checkpoint()
         if not is_finite(state):
@@ -53,6 +51,12 @@ class Keeper:
         self._last = time.monotonic()
         position = self.training.position
         return (Saved(position.epoch + 1, position.batch, str(path)),)
+
+    def _is_due(self, event: Event, place: RunFolder) -> bool:
+        if isinstance(event, Started):  # a full disk shows now, not after an hour
+            return not place.has_checkpoint
+        between_steps = isinstance(event, Stepped | EpochEnded)
+        return between_steps and time.monotonic() - self._last >= self.seconds
 
 
 def is_finite(state: Checkpoint) -> bool:

@@ -18,7 +18,7 @@ from convscope.errors import NotFiniteError, TrainingError
 from convscope.execution import Setting
 from convscope.train.checkpoint import Checkpoint
 from convscope.train.events import EpochEnded, Event, Finished, Started, Stepped
-from convscope.train.faults import first_fault
+from convscope.train.faults import bad_weight, first_fault
 from convscope.train.optimizer import Optimizer
 from convscope.train.recipe import Recipe
 from convscope.train.schedule import rate
@@ -72,20 +72,16 @@ class Training:
         self.average = self._averaged() if recipe.ema else None
         self.best: dict[str, Tensor] = {}
         self.position = Position()
-        self._class_weights = self._weights_of_classes()
+        self._class_weights = class_weights(data, recipe, setting.device)
+        if recipe.patience is not None and not len(data.val):
+            raise TrainingError(
+                "recipe: patience needs validation images to watch; there are none. "
+                "Leave out patience, or set aside a part with --validation."
+            )
 
     def _averaged(self) -> AveragedModel:
         average = get_ema_multi_avg_fn(self.recipe.ema)
         return AveragedModel(self.net, multi_avg_fn=average, use_buffers=True)
-
-    def _weights_of_classes(self) -> Tensor | None:
-        if self.recipe.balance != "weights":
-            return None
-        counts = torch.bincount(
-            self.data.train.labels, minlength=len(self.data.classes)
-        )
-        weights = len(self.data.train) / (len(counts) * counts.clamp(min=1).float())
-        return weights.to(self.setting.device)
 
     @property
     def final(self) -> nn.Module:
@@ -125,7 +121,7 @@ class Training:
                 loss = self._step(batch)
                 images += len(batch.indices)
                 position.seconds = seconds_before + time.monotonic() - began
-                speed = images / (time.monotonic() - began)
+                speed = images / max(position.seconds - seconds_before, 1e-9)
                 yield self._stepped(loss, speed)
                 if recipe.minutes is not None and self.progress() >= 1:
                     break
@@ -137,7 +133,7 @@ class Training:
         """One forward pass, one backward pass, one change of the weights."""
         recipe, position = self.recipe, self.position
         # Dropout draws from torch's generator: keyed by the step, like all the rest.
-        torch.manual_seed(recipe.seed * 1_000_003 + position.step)
+        torch.manual_seed(self._step_seed())
         learning_rate = rate(recipe, self.progress())
         self.optimizer.set_rate(learning_rate)
         self.optimizer.zero_grad()
@@ -150,7 +146,11 @@ class Training:
         )
         value = loss.item()
         if not math.isfinite(value):
-            raise NotFiniteError(self._explain(batch, value))
+            # Before a reason is looked for, the same units drop out as just now.
+            torch.manual_seed(self._step_seed())
+            raise NotFiniteError(
+                self._explain(self.net, batch, f"the loss became {value}", ahead=1)
+            )
         loss.backward()
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_norm)
@@ -163,13 +163,18 @@ class Training:
         position.loss_sum += value * len(batch.indices)
         return value
 
-    def _explain(self, batch: Batch, value: float) -> str:
+    def _step_seed(self) -> int:
+        return self.recipe.seed * 1_000_003 + self.position.step
+
+    def _explain(
+        self, net: nn.Module, batch: Batch, what: str, *, ahead: int = 0
+    ) -> str:
+        """Where and why; ``ahead`` is 1 if the step in question is not done yet."""
         position = self.position
-        fault = first_fault(self.net, self.setting, batch.images)
+        fault = first_fault(net, self.setting, batch.images)
         return (
-            f"the loss became {value} at step {position.step + 1} "
-            f"(epoch {position.epoch + 1}, batch {position.batch + 1}): {fault}. "
-            f"Lower learning_rate={self.recipe.learning_rate:g}, or set clip_norm=1."
+            f"{what} at step {position.step + ahead} (epoch {position.epoch + 1}, "
+            f"batch {position.batch + ahead}): {fault}. {self._remedy()}"
         )
 
     def _stepped(self, loss: float, speed: float) -> Stepped:
@@ -194,7 +199,8 @@ class Training:
 
     def _end_epoch(self, before: float, began: float, images: int) -> EpochEnded:
         position = self.position
-        speed = images / (time.monotonic() - began)
+        speed = images / max(time.monotonic() - began, 1e-9)
+        self._require_finite()
         val_loss, val_accuracy = self._validate()
         position.seconds = before + time.monotonic() - began
         event = EpochEnded(
@@ -211,9 +217,22 @@ class Training:
         position.epoch += 1
         position.batch, position.images, position.loss_sum = 0, 0, 0.0
         position.history.append(asdict(event))
-        if self.recipe.patience is not None:
+        if self.recipe.patience is not None and val_loss is not None:
             self._remember_best(val_loss)
         return event
+
+    def _require_finite(self) -> None:
+        """Refuses weights that the last step of an epoch spoiled: no loss shows it."""
+        fault = bad_weight(self.final)
+        if fault is not None:
+            position = self.position
+            raise NotFiniteError(
+                f"after step {position.step}, the last of epoch {position.epoch + 1}, "
+                f"{fault}. {self._remedy()}"
+            )
+
+    def _remedy(self) -> str:
+        return f"Lower learning_rate={self.recipe.learning_rate:g}, or set clip_norm=1."
 
     def _validate(self) -> tuple[float | None, float | None]:
         """Loss and accuracy on the validation images."""
@@ -233,15 +252,13 @@ class Training:
             for batch in batches:
                 out = self.setting.forward(net, batch.images).double()
                 loss += F.cross_entropy(out, batch.targets, reduction="sum").item()
+                if not math.isfinite(loss):
+                    what = f"the val loss became {loss}"
+                    raise NotFiniteError(self._explain(net, batch, what))
                 right += int((out.argmax(1) == batch.targets).sum())
         return loss / len(val), right / len(val)
 
-    def _remember_best(self, val_loss: float | None) -> None:
-        if val_loss is None:
-            raise TrainingError(
-                "recipe: patience needs validation images to watch; there are none. "
-                "Leave out patience, or set aside a part with --validation."
-            )
+    def _remember_best(self, val_loss: float) -> None:
         if val_loss < self.position.best_loss:
             self.position.best_loss = val_loss
             self.position.best_epoch = self.position.epoch
@@ -290,3 +307,12 @@ class Training:
         if values["best_loss"] is None:
             values["best_loss"] = math.inf
         self.position = Position(**values)
+
+
+def class_weights(data: Dataset, recipe: Recipe, device: torch.device) -> Tensor | None:
+    """(K,) what each class counts in the loss, 1 on average over the samples."""
+    if recipe.balance != "weights":
+        return None
+    counts = torch.bincount(data.train.labels, minlength=len(data.classes))
+    weights = len(data.train) / (len(counts) * counts.clamp(min=1).float())
+    return weights.to(device)

@@ -14,6 +14,7 @@ from convscope.data import Dataset
 from convscope.data.batches import Batch, Batches
 from convscope.errors import ArgumentError, TrainingError
 from convscope.execution import choose as choose_setting
+from convscope.train.loop import class_weights
 from convscope.train.optimizer import Optimizer
 from convscope.train.recipe import Recipe
 
@@ -77,6 +78,7 @@ def find_rate(
         batch_size=recipe.batch_size,
         seed=recipe.seed,
         augmentation=recipe.augmentation,
+        balanced=recipe.balance == "sampling",
         num_classes=len(data.classes),
         device=setting.device,
         memory_format=setting.memory_format,
@@ -86,7 +88,8 @@ def find_rate(
     rates: list[float] = []
     losses: list[float] = []
     smooth = 0.0
-    with torch.random.fork_rng(devices=[]):
+    weights = class_weights(data, recipe, setting.device)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         for step, batch in enumerate(itertools.islice(_endless(batches), steps)):
             torch.manual_seed(recipe.seed + step)
             optimizer.set_rate(lowest * factor**step)
@@ -94,12 +97,15 @@ def find_rate(
             loss = F.cross_entropy(
                 setting.forward(trial, batch.images),
                 batch.targets,
+                weight=weights,
                 label_smoothing=recipe.label_smoothing,
             )
             value = loss.item()
             if not math.isfinite(value) or (losses and value > 4 * losses[0]):
                 break
             loss.backward()
+            if recipe.clip_norm is not None:
+                nn.utils.clip_grad_norm_(trial.parameters(), recipe.clip_norm)
             optimizer.step()
             smooth = 0.9 * smooth + 0.1 * value
             rates.append(lowest * factor**step)

@@ -99,4 +99,7 @@ def read_spec(folder: Path) -> RunSpec:
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"])
-        raise RunError(f"{path}: key {key!r}: {problem['msg'].lower()}.") from None
+        raise RunError(
+            f"{path}: key {key!r}: {problem['msg'].lower()}. "
+            "Put the original back, or train again."
+        ) from None

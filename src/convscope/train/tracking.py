@@ -1,11 +1,12 @@
 """Listeners that hand each epoch to TensorBoard or MLflow, by their own libraries."""
 
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import MissingExtraError
-from convscope.train.events import EpochEnded, Event, Finished
+from convscope.errors import MissingExtraError, TrainingError
+from convscope.train.events import EpochEnded, Event, Finished, Started, Stopped
 from convscope.train.recipe import Recipe
 
 _SCALARS = (
@@ -23,11 +24,34 @@ def scalars(event: EpochEnded) -> dict[str, float]:
     return {name: values[name] for name in _SCALARS if values[name] is not None}
 
 
-class TensorBoard:
+class _Tracker:
+    """A listener whose failure is a warning: a lost log must not cost a training."""
+
+    _has_failed = False
+
+    def __call__(self, event: Event) -> None:
+        """Hands the event on."""
+        if self._has_failed:
+            return
+        try:
+            self._take(event)
+        except Exception as error:  # whatever a library, a disk or a network raises
+            self._has_failed = True
+            warnings.warn(
+                f"{type(self).__name__} failed ({error}); training goes on without it",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _take(self, event: Event) -> None:
+        raise NotImplementedError
+
+
+class TensorBoard(_Tracker):
     """Writes event files for ``tensorboard --logdir``.
 
     Args:
-        folder: Where the event files go.
+        folder: Where the event files go; made when training starts.
 
     Raises:
         MissingExtraError: tensorboard is not installed.
@@ -38,19 +62,23 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise MissingExtraError("tensorboard", "tracking") from None
-        self._writer: Any = SummaryWriter(str(folder))
+        self._open: Any = SummaryWriter
+        self._writer: Any = None
+        self._folder = str(folder)
 
-    def __call__(self, event: Event) -> None:
-        """Writes the scalars of an epoch."""
+    def _take(self, event: Event) -> None:
         match event:
+            case Started():  # what a killed process wrote of this epoch is dropped
+                self._writer = self._open(self._folder, purge_step=event.epoch)
             case EpochEnded():
                 for name, value in scalars(event).items():
                     self._writer.add_scalar(name, value, event.epoch)
-            case Finished():
+                self._writer.flush()
+            case Finished() | Stopped() if self._writer is not None:
                 self._writer.close()
 
 
-class MLflow:
+class MLflow(_Tracker):
     """Logs to MLflow: to ``MLFLOW_TRACKING_URI`` if set, else where MLflow decides.
 
     Args:
@@ -59,6 +87,7 @@ class MLflow:
 
     Raises:
         MissingExtraError: mlflow is not installed.
+        TrainingError: It cannot log to that place.
     """
 
     def __init__(self, name: str, recipe: Recipe) -> None:
@@ -66,17 +95,38 @@ class MLflow:
             import mlflow
         except ImportError:
             raise MissingExtraError("mlflow", "tracking") from None
-        self._mlflow = mlflow
-        self._run = mlflow.start_run(run_name=name)
-        values = recipe.model_dump(exclude={"augmentation"})
-        mlflow.log_params({**values, **recipe.augmentation.model_dump()})
+        try:
+            mlflow.MlflowClient()
+        except mlflow.MlflowException as error:
+            place, reason = mlflow.get_tracking_uri(), str(error).strip().split(". ")[0]
+            raise TrainingError(
+                f"MLflow cannot log to {place}: {reason}. Set MLFLOW_TRACKING_URI to "
+                "a server, or install all of mlflow to log to a file."
+            ) from None
+        self._mlflow: Any = mlflow
+        self._name, self._recipe = name, recipe
+        self._run_id: str | None = None
 
-    def __call__(self, event: Event) -> None:
-        """Logs the metrics of an epoch."""
+    def _take(self, event: Event) -> None:
         match event:
+            case Started():
+                self._start()
             case EpochEnded():
                 self._mlflow.log_metrics(
-                    scalars(event), step=event.epoch, run_id=self._run.info.run_id
+                    scalars(event), step=event.epoch, run_id=self._run_id
                 )
             case Finished():
-                self._mlflow.end_run()
+                self._end("FINISHED")
+            case Stopped():
+                self._end("KILLED" if event.interrupted else "FAILED")
+
+    def _start(self) -> None:
+        self._run_id = self._mlflow.start_run(run_name=self._name).info.run_id
+        values = self._recipe.model_dump(exclude={"augmentation"})
+        values |= self._recipe.augmentation.model_dump()
+        self._mlflow.log_params(values)
+
+    def _end(self, status: str) -> None:
+        if self._run_id is not None:
+            self._run_id = None
+            self._mlflow.end_run(status)
