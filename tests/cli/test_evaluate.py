@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from convscope.cli.evaluate import tables
 from convscope.cli.main import app
 from convscope.data import load
-from convscope.errors import DataError, UnknownNameError
+from convscope.errors import ArgumentError, DataError, UnknownNameError
 from convscope.train.fit import fit
 from convscope.train.metrics import Evaluation
 from convscope.train.run import Run
@@ -31,6 +31,10 @@ def run(tmp_path_factory):
 
 def invoke(*arguments):
     return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def invoke_raising(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
 
 
 def folder_of(tmp_path, classes, count=3):
@@ -156,6 +160,14 @@ def test_a_typo_gets_a_suggestion(run):
         error = invoke("evaluate", run, *option).exception
         assert isinstance(error, UnknownNameError)
         assert str(error) == text
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["predict", "x.png"]])
+def test_a_device_that_is_not_there_is_refused(run, command, tmp_path):
+    Image.fromarray(DIGITS.test.pixels[0, 0].numpy()).save(tmp_path / "x.png")
+    paths = [tmp_path / name for name in command[1:]]
+    with pytest.raises(ArgumentError, match=r"^device='tpu' is not available on this"):
+        invoke_raising(command[0], run, *paths, "--device", "tpu")
 
 
 def test_json_and_csv_exclude_each_other(run):
