@@ -116,8 +116,8 @@ CASES = {
     "sum of unequal maps": (
         Joined("add"), (3, 33, 32),
         "check: Joined, add() wants equal shapes, but (N, 3, 33, 32) and "
-        "(N, 3, 34, 32) reach it: height: 33 and 34 differ. Use the same stride and padding in the "
-        "branches that meet here.",
+        "(N, 3, 34, 32) reach it: height: 33 and 34 differ. Use the same stride and "
+        "padding in the branches that meet here.",
     ),
     "concatenation of unequal maps": (
         Joined("cat"), (3, 33, 33),

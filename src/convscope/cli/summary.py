@@ -1,5 +1,6 @@
 """``convscope summary``: a network's shapes, costs and receptive fields."""
 
+import contextlib
 import importlib
 import inspect
 import json
@@ -159,7 +160,8 @@ def _from_factory(target: str, named: dict[str, Any]) -> nn.Module:
         made = getattr(made, part)
     if not isinstance(made, nn.Module):
         try:
-            inspect.signature(made).bind(**named)
+            with contextlib.suppress(ValueError):  # a builtin that does not tell
+                inspect.signature(made).bind(**named)
         except TypeError as error:
             raise ArgumentError(
                 f"summary: {target}: {error}. Give its arguments with --arg key=value."

@@ -1,0 +1,478 @@
+"""A summary of an ONNX file, from its graph; nothing in the file is executed.
+
+A file from a stranger is data: its size, the number of its nodes and the sizes of its
+tensors are limited, weights that lie in other files are not read, and a network with
+loops or branches of its own is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from convscope.analysis.inputs import Shape
+from convscope.analysis.layout import concatenated, permuted, viewed
+from convscope.analysis.records import AxisField, Row, Summary
+from convscope.analysis.value import (
+    Value,
+    broadcast,
+    constant,
+    input_value,
+    joined,
+    new_dim,
+    unknown,
+)
+from convscope.arithmetic import (
+    Window,
+    convolution_multiply_adds,
+    inference_activation_bytes,
+    linear_multiply_adds,
+    resolve_padding,
+    training_activation_bytes,
+)
+from convscope.errors import ArgumentError, MissingExtraError, ShapeError
+
+LARGEST_BYTES = 2**31  # protobuf's own limit
+MOST_NODES = 20_000
+LARGEST_LENGTH = 2**24  # elements along one axis of an activation
+MOST_AXES = 8
+
+
+@dataclass
+class _Tensor:
+    """One value of the graph."""
+
+    shape: Shape
+    value: Value
+    made_by: int | None = None  # place among the activations
+
+
+def onnx_summary(
+    path: str | Path, input_size: Sequence[Shape] | None = None, *, name: str = ""
+) -> Summary:
+    """Shapes, costs and receptive fields of the network in an ONNX file.
+
+    Args:
+        path: The file.
+        input_size: For each input its size without the batch axis; by default what the
+            file says, which may leave lengths open.
+        name: What to call it; the file's name if not given.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ArgumentError: The file is no ONNX network, is too large, or has loops.
+        ShapeError: An input has another number of axes, or its size is open.
+    """
+    try:
+        import onnx
+        from onnx import numpy_helper, shape_inference
+    except ImportError:
+        raise MissingExtraError("onnx", "onnx") from None
+    path = Path(path)
+    graph = _graph(onnx, path)
+    weights = {w.name: tuple(w.dims) for w in graph.initializer}
+    inputs = [i for i in graph.input if i.name not in weights]
+    shapes = _input_shapes(inputs, input_size, path.name)
+    for given, shape in zip(inputs, shapes, strict=True):
+        tensor = given.type.tensor_type
+        tensor.ClearField("shape")
+        for size in (1, *shape):
+            tensor.shape.dim.add().dim_value = size
+    if input_size is not None:
+        del graph.value_info[:]  # they are of the size it was exported for
+    for output in graph.output:
+        output.type.tensor_type.ClearField("shape")
+    model = onnx.helper.make_model(graph, opset_imports=_graph_opsets(onnx, path))
+    try:
+        inferred = shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception as error:  # onnx raises its own kinds, all with a text
+        says = str(error).strip().partition("\n")[0]
+        raise ShapeError(
+            f"summary: {path.name}: shapes cannot be inferred for an input of "
+            f"{', '.join(map(str, shapes))}: {says}. Give the size that the network "
+            "was exported for with --input."
+        ) from error
+    sizes = {v.name: _static(v) for v in [*inferred.value_info, *inferred.output]}
+    small = {
+        w.name: numpy_helper.to_array(w).tolist()
+        for w in graph.initializer
+        if w.data_type == onnx.TensorProto.INT64
+        and prod(w.dims) <= MOST_AXES
+        and not w.external_data
+    }
+    reader = _Reader(weights, small, sizes)
+    for number, (given, shape) in enumerate(zip(inputs, shapes, strict=True)):
+        reader.start(number, given.name, (1, *shape))
+    for place, node in enumerate(graph.node):
+        reader.follow(onnx, node, place)
+    return reader.summary(name or path.name, shapes)
+
+
+def _graph(onnx: Any, path: Path) -> Any:
+    """The file's graph, if it is of a sane size and kind."""
+    if not path.is_file():
+        raise ArgumentError(f"summary: {path} is not there. Give the path of a file.")
+    if path.stat().st_size > LARGEST_BYTES:
+        raise ArgumentError(
+            f"summary: {path.name} has {path.stat().st_size:,} bytes, more than an "
+            f"ONNX file can have ({LARGEST_BYTES:,}). Give another file."
+        )
+    graph = _load(onnx, path).graph
+    if not graph.node:
+        raise ArgumentError(
+            f"summary: {path.name} is no ONNX network. Give a file that torch.onnx or "
+            "convscope export wrote."
+        )
+    if len(graph.node) > MOST_NODES:
+        raise ArgumentError(
+            f"summary: {path.name} has {len(graph.node):,} nodes, more than "
+            f"{MOST_NODES:,}. Give a smaller network."
+        )
+    for node in graph.node:
+        if any(a.HasField("g") or a.graphs for a in node.attribute):
+            raise ArgumentError(
+                f"summary: {path.name}: {node.op_type} has a graph of its own (a loop "
+                "or a branch), which is not followed. Export the network without it."
+            )
+    for weight in graph.initializer:
+        if any(size < 0 for size in weight.dims) or len(weight.dims) > MOST_AXES:
+            raise ArgumentError(
+                f"summary: {path.name}: weight {weight.name!r} has an impossible shape "
+                f"{tuple(weight.dims)}. The file is damaged; export it again."
+            )
+    return graph
+
+
+def _load(onnx: Any, path: Path) -> Any:
+    try:
+        return onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's kinds depend on its version
+        raise ArgumentError(
+            f"summary: {path.name} cannot be read as ONNX. Give a file that torch.onnx "
+            "or convscope export wrote."
+        ) from error
+
+
+def _graph_opsets(onnx: Any, path: Path) -> Any:
+    return _load(onnx, path).opset_import
+
+
+def _input_shapes(
+    inputs: Sequence[Any], given: Sequence[Shape] | None, where: str
+) -> tuple[Shape, ...]:
+    """The size of each input without the batch axis."""
+    declared = [
+        tuple(d.dim_value for d in i.type.tensor_type.shape.dim) for i in inputs
+    ]
+    if given is not None and len(given) != len(inputs):
+        raise ShapeError(
+            f"summary: {where} has {len(inputs)} inputs, and {len(given)} sizes are "
+            "given. Give one --input for each."
+        )
+    shapes = []
+    for place, shape in enumerate(declared):
+        size = shape[1:] if given is None else tuple(given[place])
+        if len(size) != len(shape) - 1 or len(shape) > MOST_AXES:
+            raise ShapeError(
+                f"summary: {where}: input {inputs[place].name!r} has {len(shape)} axes "
+                f"with the batch, and {size} is given. Give {len(shape) - 1} numbers."
+            )
+        if any(length < 1 for length in size):
+            raise ShapeError(
+                f"summary: {where}: input {inputs[place].name!r} leaves lengths open. "
+                "Give its size with --input, such as --input 3,224,224."
+            )
+        shapes.append(size)
+    return tuple(shapes)
+
+
+def _static(info: Any) -> Shape | None:
+    """A shape of which every length is known, and none is absurd."""
+    tensor = info.type.tensor_type
+    if not tensor.HasField("shape") or len(tensor.shape.dim) > MOST_AXES:
+        return None
+    shape = tuple(d.dim_value for d in tensor.shape.dim)
+    if any(
+        not d.HasField("dim_value") or not 0 <= d.dim_value <= LARGEST_LENGTH
+        for d in tensor.shape.dim
+    ):
+        return None
+    return shape
+
+
+class _Reader:
+    """Follows the nodes of a graph and writes a row for each."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, Shape],
+        numbers: Mapping[str, list[int]],
+        sizes: Mapping[str, Shape | None],
+    ) -> None:
+        self.weights = weights
+        self.numbers = numbers
+        self.sizes = sizes
+        self.tensors: dict[str, _Tensor] = {}
+        self.counted: set[str] = set()
+        self.rows: list[Row] = []
+        self.bytes: list[int] = []
+        self.sources: list[list[int]] = []
+        self.lost: list[str] = []
+        self.inputs = 0
+
+    def start(self, number: int, name: str, shape: Shape) -> None:
+        self.inputs += 1
+        self.tensors[name] = _Tensor(shape, input_value(number, shape), number)
+        self.bytes.append(4 * prod(shape))
+        self.sources.append([])
+
+    def follow(self, onnx: Any, node: Any, place: int) -> None:
+        """One node: its value, its cost, its row."""
+        arguments = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if any(isinstance(v, onnx.TensorProto) for v in arguments.values()):
+            arguments = {}  # a constant
+        inputs = [self._tensor(name) for name in node.input if name]
+        live = [t for t in inputs if t.value.from_input]
+        shape = self.sizes.get(node.output[0]) if node.output else None
+        if not live or not node.output:
+            for name in node.output:
+                self.tensors[name] = _Tensor(shape or (), constant(shape or ()))
+            return
+        if shape is None:
+            raise ShapeError(
+                f"summary: the output of {node.op_type} {node.name!r} has no size that "
+                "can be inferred. Export the network for one fixed input size."
+            )
+        value = self._value(node, arguments, inputs, shape)
+        made = _Tensor(shape, value, len(self.bytes))
+        self.bytes.append(4 * prod(shape))
+        self.sources.append([t.made_by for t in live if t.made_by is not None])
+        for name in node.output:
+            self.tensors[name] = made
+        self._row(node, arguments, inputs, made, place)
+
+    def _tensor(self, name: str) -> _Tensor:
+        if name not in self.tensors:
+            shape = self.weights.get(name, ())
+            if any(size > LARGEST_LENGTH for size in shape):
+                shape = ()
+            self.tensors[name] = _Tensor(shape, constant(shape))
+        return self.tensors[name]
+
+    def _value(
+        self, node: Any, arguments: dict[str, Any], inputs: list[_Tensor], shape: Shape
+    ) -> Value:
+        value = _followed(node, arguments, inputs, shape)
+        if value is not None and value.shape == shape:
+            return value
+        values = [tensor.value for tensor in inputs]
+        if any(v.seen for v in values):
+            self.lost.append(node.op_type)
+        return unknown(values, shape)
+
+    def _row(
+        self,
+        node: Any,
+        arguments: dict[str, Any],
+        inputs: list[_Tensor],
+        made: _Tensor,
+        place: int,
+    ) -> None:
+        new = [n for n in node.input if n in self.weights and n not in self.counted]
+        self.counted.update(new)
+        buffers = [
+            n
+            for n in new
+            if node.op_type == "BatchNormalization" and n in list(node.input)[3:5]
+        ]
+        scalars = [n for n in new if n not in buffers and n not in self.numbers]
+        products = _products(node.op_type, arguments, inputs, made.shape)
+        two = sum(t.value.from_input for t in inputs[:2]) > 1
+        self.rows.append(
+            Row(
+                path=node.name or f"{node.op_type}_{place}",
+                name=node.name or f"{node.op_type}_{place}",
+                kind=_kind(node.op_type, arguments),
+                depth=1,
+                is_layer=True,
+                output_shapes=(
+                    made.shape[1:] if made.shape[:1] == (1,) else made.shape,
+                ),
+                parameters=sum(prod(self.weights[n]) for n in scalars),
+                buffers=sum(prod(self.weights[n]) for n in buffers),
+                multiply_adds=0 if two else products,
+                activation_products=products if two else 0,
+                activation_bytes=4 * prod(made.shape),
+                receptive_fields=self._fields(made.value),
+            )
+        )
+
+    def _fields(self, value: Value) -> tuple[tuple[AxisField, ...] | None, ...]:
+        found: list[tuple[AxisField, ...] | None] = []
+        for number in range(self.inputs):
+            if any(axis[0] == number for axis in value.unknown):
+                found.append(None)
+                continue
+            keys = sorted(axis for axis in value.seen if axis[0] == number)
+            fields = []
+            for key in keys:
+                seen = value.seen[key]
+                spans = [r[1] - r[0] + 1 for r in seen.ranges if r is not None]
+                fields.append(
+                    AxisField(
+                        seen.field.size,
+                        seen.field.stride,
+                        seen.field.offset,
+                        max(spans, default=0),
+                        seen.field.misaligned,
+                    )
+                )
+            found.append(tuple(fields))
+        return tuple(found)
+
+    def summary(self, name: str, shapes: tuple[Shape, ...]) -> Summary:
+        parameters = sum(row.parameters for row in self.rows)
+        buffers = sum(row.buffers for row in self.rows)
+        notes = ["names and layers are those of the file; training may have had others"]
+        if self.lost:
+            nodes = ", ".join(dict.fromkeys(self.lost))
+            notes.append(f"receptive fields are unknown after {nodes}")
+        return Summary(
+            name=name,
+            input_shapes=shapes,
+            rows=tuple(self.rows),
+            parameters=parameters,
+            trainable=parameters,
+            buffers=buffers,
+            multiply_adds=sum(row.multiply_adds for row in self.rows),
+            activation_products=sum(row.activation_products for row in self.rows),
+            weight_bytes=4 * (parameters + buffers),
+            inference_bytes=inference_activation_bytes(
+                self.bytes, self.sources, element_bytes=1
+            ),
+            training_bytes=training_activation_bytes(self.bytes, element_bytes=1),
+            notes=tuple(notes),
+        )
+
+
+ELEMENTWISE = frozenset(
+    {
+        "Abs", "Add", "BatchNormalization", "Cast", "Ceil", "Clip", "Div", "Dropout",
+        "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity",
+        "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow",
+        "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Softplus", "Softsign",
+        "Sqrt", "Sub", "Sum", "Swish", "Tanh", "Where",
+    }
+)  # fmt: skip
+
+
+def _followed(
+    node: Any, a: dict[str, Any], inputs: list[_Tensor], shape: Shape
+) -> Value | None:
+    """What the node's output sees; None where it is not understood."""
+    kind, first = node.op_type, inputs[0].value
+    if kind == "BatchNormalization":
+        return first
+    if kind in ELEMENTWISE:
+        return broadcast([tensor.value for tensor in inputs])
+    if kind == "Conv" or kind in ("MaxPool", "AveragePool"):
+        if a.get("ceil_mode"):
+            return None
+        kernel = a.get("kernel_shape") or list(inputs[1].shape[2:])
+        for axis, window in enumerate(_windows(a, kernel, first.shape[2:])):
+            first = first.through(2 + axis, window)
+        return _into(first, 1, shape[1]) if kind == "Conv" else first
+    if kind in ("GlobalAveragePool", "GlobalMaxPool"):
+        first = first.mixed(range(2, len(shape)))
+        return first.with_dims([*first.dims[:2], *(new_dim(1) for _ in shape[2:])])
+    if kind in ("Gemm", "MatMul"):
+        second = inputs[1].value
+        left = first.mixed([-1])
+        right = second.mixed(range(len(second.dims)))
+        if first.from_input and second.from_input:
+            left = first.mixed(range(len(first.dims)))
+        dims = [*left.dims[: len(shape) - 1], new_dim(shape[-1])]
+        return joined([left, right], dims)
+    if kind in ("Flatten", "Reshape", "Squeeze", "Unsqueeze"):
+        return viewed(first, shape)
+    if kind == "Transpose":
+        order = a.get("perm") or list(range(len(shape)))[::-1]
+        return permuted(first, order)
+    if kind == "Concat":
+        return concatenated([t.value for t in inputs], a["axis"] % len(shape))
+    if kind in ("Softmax", "LogSoftmax"):
+        return first.mixed([a.get("axis", -1)])
+    return None
+
+
+def _into(value: Value, dim: int, size: int) -> Value:
+    dims = list(value.mixed([dim]).dims)
+    dims[dim] = new_dim(size)
+    return value.mixed([dim]).with_dims(dims)
+
+
+def _windows(
+    a: dict[str, Any], kernel: Sequence[int], sizes: Sequence[int]
+) -> list[Window]:
+    """The window along each axis; padding is all before, then all after in ONNX."""
+    axes = len(kernel)
+    strides = a.get("strides") or [1] * axes
+    dilations = a.get("dilations") or [1] * axes
+    pads = a.get("pads") or [0] * (2 * axes)
+    auto = a.get("auto_pad", b"NOTSET").decode()
+    windows = []
+    for axis in range(axes):
+        pair = (pads[axis], pads[axes + axis])
+        if auto in ("SAME_UPPER", "SAME_LOWER"):
+            pair = resolve_padding(
+                "same" if auto == "SAME_UPPER" else "same_lower",
+                sizes[axis],
+                kernel[axis],
+                stride=strides[axis],
+                dilation=dilations[axis],
+            )
+        windows.append(Window(kernel[axis], strides[axis], pair, dilations[axis]))
+    return windows
+
+
+def _products(kind: str, a: dict[str, Any], inputs: list[_Tensor], shape: Shape) -> int:
+    """Products of one image."""
+    if kind in ("Conv", "ConvTranspose"):
+        weight, groups = inputs[1].shape, a.get("group", 1)
+        sizes = inputs[0].shape[2:] if kind == "ConvTranspose" else shape[2:]
+        return convolution_multiply_adds(
+            weight[0], weight[1] * groups, weight[2:], sizes, groups=groups
+        )
+    if kind in ("Gemm", "MatMul"):
+        left = inputs[0].shape
+        inner = left[-2] if kind == "Gemm" and a.get("transA") else left[-1]
+        return linear_multiply_adds(inner, shape[-1], positions=prod(shape[:-1]))
+    return 0
+
+
+def _kind(kind: str, a: dict[str, Any]) -> str:
+    """The node with the arguments that matter."""
+    names = {
+        "kernel_shape": "kernel_size",
+        "strides": "stride",
+        "pads": "padding",
+        "dilations": "dilation",
+        "group": "groups",
+        "axis": "axis",
+    }
+    parts = []
+    for name, word in names.items():
+        value = a.get(name)
+        if (
+            value is None
+            or value == 1
+            or (
+                isinstance(value, list)
+                and set(value) == ({0} if name == "pads" else {1})
+            )
+        ):
+            continue
+        same = isinstance(value, list) and len(set(value)) == 1
+        parts.append(f"{word}={value[0] if same else value}")
+    return f"{kind}({', '.join(parts)})"

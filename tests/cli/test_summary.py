@@ -1,0 +1,77 @@
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from convscope.cli.summary import summary
+from convscope.errors import ArgumentError, UnknownNameError
+
+app = typer.Typer()
+app.command()(summary)
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_our_model_by_name():
+    assert "61,706 parameters; 416,520 multiply-adds" in run("lenet5")
+
+
+def test_another_input_size_and_argument_of_the_model():
+    data = json.loads(run("lenet5", "--input", "3,28,28", "--arg", "num_classes=7",
+                          "--json"))  # fmt: skip
+    assert data["input_shapes"] == [[3, 28, 28]]
+    assert data["rows"][0]["output_shapes"] == [[7]]
+
+
+def test_a_factory_of_a_module():
+    text = run("torch.nn:Conv2d", "--arg", "in_channels=3", "--arg", "out_channels=8",
+               "--arg", "kernel_size=3", "--input", "3x32x32", "--csv")  # fmt: skip
+    assert text.splitlines()[1].endswith("3x3,1x1,0x0,3x3")
+
+
+def test_a_file_beside_the_caller(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\ndef net(width):\n    return nn.Linear(4, width)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert "15 parameters" in run("mine:net", "--arg", "width=3", "--input", "4")
+
+
+def test_two_networks_side_by_side():
+    lines = run("lenet5", "--versus", "mlp", "--input", "1,28,28").splitlines()
+    assert lines[0].split() == ["lenet5", "mlp", "ratio"]
+    both = json.loads(run("lenet5", "--versus", "mlp", "--input", "1,28,28", "--json"))
+    assert [one["name"] for one in both] == ["lenet5", "mlp"]
+
+
+def test_a_table_for_a_document():
+    assert run("lenet5", "--markdown").startswith("**lenet5 on 1x32x32**")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["lenet5", "--json", "--csv"], "exclude each other"),
+        (["lenet5", "--input", "a,b"], "--input a,b is not a size"),
+        (["lenet5", "--input", "5"], "takes one input"),
+        (["lenet5", "--arg", "x"], "is not key=value"),
+        (["torch.nn:Conv2d"], "Give its arguments with --arg"),
+        (["torch.nn:Nothing"], "has no 'Nothing'"),
+        (["no.such.module:net"], "there is no module"),
+        (["torch.nn:ReLU"], "does not say what input it takes"),
+        (["fractions:Fraction", "--input", "4"], "makes a Fraction. It must make"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_say_what_to_do(arguments, text):
+    with pytest.raises(ArgumentError, match=text):
+        run(*arguments)
+
+
+def test_a_name_with_a_mistake_gets_a_suggestion():
+    with pytest.raises(UnknownNameError, match="Did you mean 'lenet5'"):
+        run("lenet-5")
