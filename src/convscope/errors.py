@@ -10,6 +10,7 @@ ConvscopeError
 ├── RunError                          a run folder that cannot be read or written
 │   ├── RunExistsError                it holds another run already
 │   ├── RunBusyError                  another process is training in it
+│   ├── WriteError                a disk that is full, or does not let us write
 │   └── CheckpointError               its checkpoint cannot be used
 ├── TrainingError                     training cannot start or cannot go on
 │   └── NotFiniteError                the loss became NaN or infinite
@@ -71,6 +72,10 @@ class RunExistsError(RunError):
 
 class RunBusyError(RunError):
     """Another process is training in this run folder."""
+
+
+class WriteError(RunError):
+    """A file of the run cannot be written; what was there before still is."""
 
 
 class CheckpointError(RunError):

@@ -12,13 +12,14 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from convscope.cli.command import Command
 from convscope.data.audit import NEAR, AuditReport, audit
 from convscope.data.catalog import CATALOG, StandardSet
 from convscope.data.locate import DATA_VARIABLE, cache_folder, data_folder, locate
 
 SHOWN = 5  # lines per list
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
@@ -26,7 +27,7 @@ def data() -> None:
     """Which data sets there are; what is wrong with one."""
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_sets(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object.")
@@ -92,7 +93,7 @@ def _short(record: dict[str, Any]) -> str:
     return "built in" if record["form"] == "built in" else "yes"
 
 
-@app.command("audit")
+@app.command("audit", cls=Command)
 def audit_folder(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder.")],
     near: Annotated[

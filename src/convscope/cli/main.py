@@ -1,12 +1,14 @@
 """The command ``convscope``: gathers the commands, turns our errors into one line."""
 
 import sys
+import warnings
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
 from convscope.cli import data
+from convscope.cli.command import Command
 from convscope.cli.evaluate import evaluate
 from convscope.cli.models import models
 from convscope.cli.predict import predict
@@ -16,15 +18,22 @@ from convscope.errors import ConvscopeError
 
 app = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode=None,  # boxes leave the text of 40 flags a third of the screen
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Begin with: convscope train",
 )
-app.command()(train)
-app.command()(evaluate)
-app.command()(predict)
-app.command()(models)
-app.command()(summary)
+app.command(cls=Command)(train)
+app.command(cls=Command, short_help="Tell what a run is worth and where it fails.")(
+    evaluate
+)
+app.command(cls=Command, short_help="Print the most probable classes of images.")(
+    predict
+)
+app.command(cls=Command)(models)
+app.command(cls=Command, short_help="Print a model's shapes, costs and fields.")(
+    summary
+)
 app.add_typer(data.app, name="data")
 
 
@@ -46,10 +55,16 @@ def _options(
     """Build, train, see through and ship convolutional networks."""
 
 
+def _warn(message: Warning | str, *_where: object, **_more: object) -> None:
+    typer.echo(f"warning: {message}", err=True)
+
+
 def run() -> None:
     """Entry point: an error raised on purpose is one line and exit code 2."""
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            app()
     except ConvscopeError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(2)

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from convscope.models import cards
 
@@ -26,17 +28,21 @@ def models(
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", no_wrap=True)
-    table.add_column("input", no_wrap=True)
-    table.add_column("parameters", justify="right", no_wrap=True)
-    table.add_column("multiply-adds", justify="right", no_wrap=True)
-    table.add_column("what it is")
+    for heading in ("input", "smallest", "parameters", "multiply-adds"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, card in known.items():
         table.add_row(
             name,
             "x".join(map(str, card.input_shape)),
+            f"{card.min_size}x{card.min_size}",
             f"{card.parameters:,}",
             f"{card.multiply_adds:,}",
-            f"{card.summary}. {card.source.split(',')[0]}",
         )
-    Console().print(table)
+    console = Console(highlight=False, markup=False)
+    console.print(table)
     typer.echo("Counts are for that input and 10 classes; both follow your data.")
+    for name, card in known.items():
+        console.print()
+        console.print(Text.assemble((name, "bold"), f": {card.summary}"))
+        console.print(Padding(f"{card.source}", (0, 0, 0, 2)))
+        console.print(Padding(f"here: {'; '.join(card.differs)}", (0, 0, 0, 2)))

@@ -19,7 +19,7 @@ def with_recipe_flags(command: Callable[..., None]) -> Callable[..., None]:
     """
     signature = inspect.signature(command)
     kept = [p for n, p in signature.parameters.items() if n != "recipe_changes"]
-    flags = [*_flags(Recipe, "Recipe"), *_flags(Augmentation, "Augmentation")]
+    flags = [*_flags(Recipe), *_flags(Augmentation)]
 
     def wrapped(**values: Any) -> None:
         changes = {flag.name: values.pop(flag.name) for flag in flags}
@@ -33,9 +33,7 @@ def with_recipe_flags(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def _flags(
-    fields_of: type[Recipe] | type[Augmentation], panel: str
-) -> list[inspect.Parameter]:
+def _flags(fields_of: type[Recipe] | type[Augmentation]) -> list[inspect.Parameter]:
     return [
         inspect.Parameter(
             name,
@@ -43,7 +41,7 @@ def _flags(
             default=None,
             annotation=Annotated[
                 Optional[_type(field)],  # noqa: UP045 - the type is a value here
-                typer.Option(help=_help(field), rich_help_panel=panel),
+                typer.Option(help=_help(field)),
             ],
         )
         for name, field in fields_of.model_fields.items()
@@ -68,7 +66,7 @@ def _help(field: FieldInfo) -> str:
     default = "none" if field.default is None else field.default
     if isinstance(default, tuple):
         default = " ".join(map(str, default))
-    return f"{field.description} \\[{default}]"
+    return f"{field.description} [{default}]"
 
 
 def _plain(value: Any) -> Any:

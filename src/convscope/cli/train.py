@@ -17,12 +17,13 @@ from convscope import models
 from convscope.cli.evaluate import tables
 from convscope.cli.recipe_flags import with_recipe_flags
 from convscope.data import Dataset, load
-from convscope.errors import ArgumentError, NotFiniteError
+from convscope.errors import ArgumentError, NotFiniteError, WriteError
 from convscope.execution import keep_freed_memory
 from convscope.models import Choice, choose
 from convscope.train import recipes
+from convscope.train.events import Listener
 from convscope.train.fit import fit, new_network, resume
-from convscope.train.folder import check_free, free_name
+from convscope.train.folder import RunFolder, check_free, free_name
 from convscope.train.progress import default_listeners
 from convscope.train.rate_finder import RateSearch, find_rate
 from convscope.train.recipe import Recipe
@@ -37,7 +38,7 @@ def train(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATA]",
+            metavar="DATA",
             help="digits (default, built in), mnist, fashion-mnist, cifar10, or a "
             "folder of images.",
         ),
@@ -105,40 +106,49 @@ def train(
     keep_freed_memory()
     say = Console(stderr=True, highlight=False, markup=False)
     if resume_run is not None:
-        if data is not None or model is not None or recipe_changes:
+        others = (data, model, model_option, recipe, run, force, find_lr)
+        if any((*others, size, validation, test, strict, recipe_changes)):
             raise ArgumentError(
                 "train: --resume goes on with the run's own data, model and recipe. "
                 "Leave the other arguments out, or train a new run."
             )
+        own = RunFolder.open(resume_run).spec.recipe
         with _told_how_to_go_on(resume_run):
-            done = resume(resume_run, checkpoint_seconds=checkpoint_seconds)
+            done = resume(
+                resume_run,
+                listeners=_listeners(resume_run, own, tensorboard, mlflow),
+                checkpoint_seconds=checkpoint_seconds,
+            )
         _judge(done, done.data(), as_json)
         return
 
+    # What can be refused at once is refused before data are read or downloaded.
+    named = None if recipe is None else _recipe(recipe)
+    (named or Recipe()).with_changes(recipe_changes)
+    own_options = _options(model_option or [])
+    if model is not None:
+        models.find(model)
+    if run is not None and not find_lr:
+        check_free(run, force=force)
     loaded = _load(
         data or "digits",
         model,
         {"size": size, "validation": validation, "test": test, "strict": strict},
         say,
     )
-    chosen = _recipe(recipe, loaded, model)
+    chosen = named or recipes.suited(loaded, model)
     choice = _choice(model, chosen, loaded)
-    name, options = choice.name, {**choice.options, **_options(model_option or [])}
+    name, options = choice.name, {**choice.options, **own_options}
     chosen = chosen.with_changes(
         {"model": name, "model_options": options, **recipe_changes}
     )
     place = run or free_name(Path("runs"), f"{loaded.name}-{name}")
-    check_free(place, force=force)
     _introduce(loaded, choice.why, chosen, place, say)
     net = new_network(name, loaded, chosen.seed, options)
     if find_lr:
         _show_search(find_rate(net, loaded, chosen), as_json)
         return
-    listeners = [*default_listeners()]
-    if tensorboard:
-        listeners.append(TensorBoard(place / "tensorboard"))
-    if mlflow:
-        listeners.append(MLflow(place.name, chosen))
+    listeners = _listeners(place, chosen, tensorboard, mlflow)
     with _told_how_to_go_on(place):
         done = fit(
             net,
@@ -150,6 +160,18 @@ def train(
             checkpoint_seconds=checkpoint_seconds,
         )
     _judge(done, loaded, as_json)
+
+
+def _listeners(
+    place: Path, recipe: Recipe, tensorboard: bool, mlflow: bool
+) -> list[Listener]:
+    """What shows training, and what else is to hear of it."""
+    listeners = [*default_listeners()]
+    if tensorboard:
+        listeners.append(TensorBoard(place / "tensorboard"))
+    if mlflow:
+        listeners.append(MLflow(place.name, recipe))
+    return listeners
 
 
 def _load(
@@ -211,9 +233,8 @@ def _choice(wanted: str | None, recipe: Recipe, data: Dataset) -> Choice:
     return Choice(name, f"{name}{shown}", options)
 
 
-def _recipe(wanted: str | None, data: Dataset, model: str | None) -> Recipe:
-    if wanted is None:
-        return recipes.suited(data, model)
+def _recipe(wanted: str) -> Recipe:
+    """A recipe by its name, or from a file."""
     if Path(wanted).suffix == ".toml" or Path(wanted).is_file():
         return Recipe.from_file(wanted)
     return recipes.find(wanted)
@@ -260,20 +281,22 @@ def _introduce(
 
 @contextlib.contextmanager
 def _told_how_to_go_on(place: Path) -> Iterator[None]:
-    """Ctrl-C and a diverging loss end with what to do next, not with a traceback."""
+    """Ctrl-C, a diverging loss and a full disk end with what to do next."""
+    go_on = f"convscope train --resume {shlex.quote(str(place))}"
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(
-            "\nstopped; go on with: "
-            f"convscope train --resume {shlex.quote(str(place))}",
-            err=True,
-        )
+        begun = RunFolder(place).has_checkpoint
+        what = f"stopped; go on with: {go_on}" if begun else "stopped before training"
+        typer.echo(f"\n{what}", err=True)
         raise typer.Exit(_STOPPED) from None
     except NotFiniteError as error:
         kept = place / "checkpoint" / "state.safetensors"
-        where = f"The last good checkpoint is {kept}." if kept.exists() else ""
-        raise NotFiniteError(f"{error} {where}".rstrip()) from None
+        raise NotFiniteError(f"{error} The last good checkpoint is {kept}.") from None
+    except WriteError as error:
+        begun = RunFolder(place).has_checkpoint
+        hint = f" Then go on with: {go_on}" if begun else ""
+        raise WriteError(f"{error}{hint}") from None
 
 
 def _judge(run: Run, data: Dataset, as_json: bool) -> None:

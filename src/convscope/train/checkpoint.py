@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from convscope.errors import CheckpointError, RunError
+from convscope.errors import CheckpointError, WriteError
 
 LATEST, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 
@@ -40,7 +40,7 @@ def whole_or_absent(path: Path) -> Iterator[BinaryIO]:
     """A file to write that takes the place of ``path`` at once when it is complete.
 
     Raises:
-        RunError: It cannot be written; what stood at ``path`` before still does.
+        WriteError: It cannot be written; what stood at ``path`` before still does.
     """
     # One name, so that what a killed process left behind is written over.
     draft = path.with_name(f".{path.name}.part")
@@ -51,9 +51,9 @@ def whole_or_absent(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        raise RunError(
+        raise WriteError(
             f"cannot write {path}: {error.strerror or error}. What was there before "
-            "is unchanged. Free some space or choose another folder."
+            "is unchanged. Free some space, or make the folder writable."
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -105,7 +105,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
             os.link(latest, spare)
             spare.replace(folder / PREVIOUS)
     except OSError as error:
-        raise RunError(
+        raise WriteError(
             f"cannot write in {folder}: {error.strerror or error}."
         ) from error
     write_tensors(latest, checkpoint.tensors, checkpoint.values)
