@@ -61,6 +61,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": models[0].split(":")[1].strip() if models else platform.processor(),
         "cores": os.cpu_count(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
         "python": platform.python_version(),
         "torch": importlib.metadata.version("torch"),
     }
@@ -87,9 +88,14 @@ def table(results: dict[str, Any]) -> str:
         rows.append(
             f"| {name} | {runs[0]['model']['name']} | {runs[0]['epochs']} "
             f"| {statistics.mean(accuracy):.2f}{spread} % "
-            f"| {goal} %: {met} | {length} |"
+            f"| {goal} %: {met} | {length}, {_threads(entry)} |"
         )
     return "\n".join(rows)
+
+
+def _threads(entry: dict[str, Any]) -> str:
+    threads = entry["machine"]["threads"]
+    return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 def main() -> None:

@@ -6,10 +6,17 @@ from convscope.errors import ArgumentError
 from convscope.models.card import ModelCard, register
 
 
-def conv_norm_relu(in_channels: int, out_channels: int, stride: int = 1) -> nn.Module:
-    """3x3 convolution without bias, batch norm, ReLU."""
+def conv_norm_relu(
+    in_channels: int, out_channels: int, *, stride: int = 1, pool: bool = False
+) -> nn.Module:
+    """3x3 convolution without bias, 2x2 max pooling if wanted, batch norm, ReLU.
+
+    Pooling comes first because norm and ReLU then have a quarter of the numbers to
+    read and write, which is where a CPU spends its time.
+    """
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
+        *([nn.MaxPool2d(2)] if pool else []),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(),
     )
@@ -53,6 +60,7 @@ class Scale(nn.Module):
         source="Page 2018, How to Train Your ResNet",
         differs=(
             "half the channels (width 32, there 64)",
+            "pools before batch norm and ReLU, there after",
             "halves images above 48 pixels first, twice above 96",
             "global max pooling in place of a 4x4 pooling",
         ),
@@ -74,16 +82,12 @@ def resnet9(
     if width < 1:
         raise ArgumentError(f"resnet9: width={width} must be at least 1.")
     size = min(input_size)
-    stem: list[nn.Module] = [
-        conv_norm_relu(in_channels, width, stride=1 if size <= 48 else 2)
-    ]
-    if size > 96:
-        stem.append(nn.MaxPool2d(2))
+    stride = 1 if size <= 48 else 2
     return nn.Sequential(
-        *stem,
-        conv_norm_relu(width, 2 * width), nn.MaxPool2d(2), Residual(2 * width),
-        conv_norm_relu(2 * width, 4 * width), nn.MaxPool2d(2),
-        conv_norm_relu(4 * width, 8 * width), nn.MaxPool2d(2), Residual(8 * width),
+        conv_norm_relu(in_channels, width, stride=stride, pool=size > 96),
+        conv_norm_relu(width, 2 * width, pool=True), Residual(2 * width),
+        conv_norm_relu(2 * width, 4 * width, pool=True),
+        conv_norm_relu(4 * width, 8 * width, pool=True), Residual(8 * width),
         nn.AdaptiveMaxPool2d(1), nn.Flatten(),
         nn.Linear(8 * width, num_classes, bias=False), Scale(0.125),
     )  # fmt: skip
