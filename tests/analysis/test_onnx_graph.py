@@ -13,6 +13,7 @@ helper = onnx.helper
 CASES = {
     "lenet5": (networks.lenet5, (1, 32, 32)),
     "inception": (lambda: networks.Inception(3, 4), (3, 16, 16)),
+    "unet": (networks.UNet, (3, 16, 16)),
     "volume": (networks.volume, (1, 6, 12, 14)),
 }
 

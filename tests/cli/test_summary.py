@@ -5,7 +5,9 @@ import typer
 from typer.testing import CliRunner
 
 from convscope.cli.summary import summary
+from convscope.data import load
 from convscope.errors import ArgumentError, UnknownNameError
+from convscope.train import fit
 
 app = typer.Typer()
 app.command()(summary)
@@ -42,6 +44,13 @@ def test_a_file_beside_the_caller(tmp_path, monkeypatch):
     assert "15 parameters" in run("mine:net", "--arg", "width=3", "--input", "4")
 
 
+def test_a_run_folder(tmp_path):
+    fit("mlp", load("digits"), folder=tmp_path / "run", epochs=1, listeners=[])
+    assert run(str(tmp_path / "run"), "--csv") == run(
+        "mlp", "--input", "1,8,8", "--csv"
+    )
+
+
 def test_two_networks_side_by_side():
     lines = run("lenet5", "--versus", "mlp", "--input", "1,28,28").splitlines()
     assert lines[0].split() == ["lenet5", "mlp", "ratio"]
@@ -59,6 +68,7 @@ def test_a_table_for_a_document():
         (["lenet5", "--json", "--csv"], "exclude each other"),
         (["lenet5", "--input", "a,b"], "--input a,b is not a size"),
         (["lenet5", "--input", "5"], "takes one input"),
+        (["runs/none"], "runs/none is not there"),
         (["lenet5", "--arg", "x"], "is not key=value"),
         (["torch.nn:Conv2d"], "Give its arguments with --arg"),
         (["torch.nn:Nothing"], "has no 'Nothing'"),

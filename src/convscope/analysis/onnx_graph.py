@@ -24,6 +24,7 @@ from convscope.analysis.value import (
     unknown,
 )
 from convscope.arithmetic import (
+    Transposed,
     Window,
     convolution_multiply_adds,
     inference_activation_bytes,
@@ -335,6 +336,14 @@ class _Reader:
         parameters = sum(row.parameters for row in self.rows)
         buffers = sum(row.buffers for row in self.rows)
         notes = ["names and layers are those of the file; training may have had others"]
+        if any(
+            row.kind.partition("(")[0] in NORMS - {"BatchNormalization"}
+            for row in self.rows
+        ):
+            notes.append(
+                "group, instance and layer norms take statistics of the whole map; "
+                "receptive fields leave these out"
+            )
         if self.lost:
             nodes = ", ".join(dict.fromkeys(self.lost))
             notes.append(f"receptive fields are unknown after {nodes}")
@@ -358,7 +367,7 @@ class _Reader:
 
 ELEMENTWISE = frozenset(
     {
-        "Abs", "Add", "BatchNormalization", "Cast", "Ceil", "Clip", "Div", "Dropout",
+        "Abs", "Add", "Cast", "Ceil", "Clip", "Div", "Dropout",
         "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity",
         "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow",
         "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Softplus", "Softsign",
@@ -367,12 +376,22 @@ ELEMENTWISE = frozenset(
 )  # fmt: skip
 
 
+NORMS = frozenset(
+    {
+        "BatchNormalization",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+    }
+)
+
+
 def _followed(
     node: Any, a: dict[str, Any], inputs: list[_Tensor], shape: Shape
 ) -> Value | None:
     """What the node's output sees; None where it is not understood."""
     kind, first = node.op_type, inputs[0].value
-    if kind == "BatchNormalization":
+    if kind in NORMS:
         return first
     if kind in ELEMENTWISE:
         return broadcast([tensor.value for tensor in inputs])
@@ -383,6 +402,10 @@ def _followed(
         for axis, window in enumerate(_windows(a, kernel, first.shape[2:])):
             first = first.through(2 + axis, window)
         return _into(first, 1, shape[1]) if kind == "Conv" else first
+    if kind == "ConvTranspose":
+        for axis, layer in enumerate(_transposed(a, inputs[1].shape[2:], shape[2:])):
+            first = first.through(2 + axis, layer)
+        return _into(first, 1, shape[1])
     if kind in ("GlobalAveragePool", "GlobalMaxPool"):
         first = first.mixed(range(2, len(shape)))
         return first.with_dims([*first.dims[:2], *(new_dim(1) for _ in shape[2:])])
@@ -404,6 +427,27 @@ def _followed(
     if kind in ("Softmax", "LogSoftmax"):
         return first.mixed([a.get("axis", -1)])
     return None
+
+
+def _transposed(
+    a: dict[str, Any], kernel: Sequence[int], outputs: Sequence[int]
+) -> list[Transposed]:
+    """The window along each axis of a transposed convolution."""
+    axes = len(kernel)
+    strides = a.get("strides") or [1] * axes
+    dilations = a.get("dilations") or [1] * axes
+    pads = a.get("pads") or [0] * (2 * axes)
+    more = a.get("output_padding") or [0] * axes
+    return [
+        Transposed(
+            kernel[axis],
+            strides[axis],
+            (pads[axis], pads[axes + axis]),
+            dilations[axis],
+            more[axis],
+        )
+        for axis in range(len(outputs))
+    ]
 
 
 def _into(value: Value, dim: int, size: int) -> Value:

@@ -110,6 +110,11 @@ def _summary(
                 "such as --input 3,224,224."
             )
         return summarize(net, list(sizes), name=model.rpartition(":")[2])
+    if len(path.parts) > 1:
+        raise ArgumentError(
+            f"summary: {model} is not there. Give a run folder, an ONNX file, or a "
+            "model's name."
+        )
     return _of_our_model(model, sizes, named)
 
 
