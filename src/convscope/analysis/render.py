@@ -103,7 +103,9 @@ def to_html(summary: Summary, depth: int | None = None) -> str:
         style = f"text-align:left;padding-left:{1 + row.depth}em"
         cells = f'<td style="{style}"><b>{html.escape(row.name)}</b> '
         cells += f"{html.escape(_kind(row))}</td>"
-        cells += "".join(f"<td>{html.escape(cell)}</td>" for cell in others)
+        cells += "".join(
+            f'<td style="text-align:right">{html.escape(cell)}</td>' for cell in others
+        )
         lines.append(f"<tr>{cells}</tr>")
     lines += ["</tbody>", "</table>"]
     lines += [f"<p>{html.escape(line)}</p>" for line in _totals(summary)]
@@ -238,7 +240,8 @@ def _kind(row: Row) -> str:
     """The layer, or a function's arguments; calls after the first say so."""
     kind = row.kind
     if kind.startswith(f"{row.name}("):
-        kind = "" if kind.endswith("()") else kind.removeprefix(row.name)
+        kind = kind.removeprefix(row.name)
+        kind = "" if kind in ("()", "(inplace=False)") else kind
     return f"{kind} again" if row.turn else kind
 
 
