@@ -36,7 +36,7 @@ RECIPES: dict[str, Recipe] = {
         {"epochs": 10, "model_options": {"width": 16}, "augmentation": DRAWN}
     ),
     "fashion-mnist": _RESIDUAL.with_changes(
-        {"epochs": 8, "model_options": {"width": 24}, "shift": 2, "flip": True}
+        {"epochs": 10, "model_options": {"width": 16}, "shift": 2, "flip": True}
     ),
     "cifar10": _RESIDUAL.with_changes({"epochs": 9, "shift": 4, "flip": True}),
     "small": _SMALL,
