@@ -266,8 +266,9 @@ def _go(
     try:
         with deferred_signals() as stop:
             for event in training.run():
-                _tell(listeners, event, *keeper.after(event, now=stop.wanted))
+                _tell(listeners, event, *keeper.after(event))
                 if stop.wanted:
+                    _tell(listeners, *keeper.save())
                     raise KeyboardInterrupt
             history = training.position.history
             if place is not None:

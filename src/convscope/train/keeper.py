@@ -31,22 +31,19 @@ class Keeper:
         self.training, self.place, self.seconds = training, place, seconds
         self._last = time.monotonic()
 
-    def after(self, event: Event, *, now: bool = False) -> tuple[Event, ...]:
-        """What is to be said besides ``event``: a checkpoint, if one was taken.
-
-        Args:
-            event: What just happened.
-            now: Take a checkpoint in any case, as training is about to stop.
-        """
+    def after(self, event: Event) -> tuple[Event, ...]:
+        """What is to be said besides ``event``: a checkpoint, if one was due."""
         if self.place is None:
             return ()
         if isinstance(event, EpochEnded):
             self.place.write_history(self.training.position.history)
-        if not (now or self._is_due(event, self.place)):
-            return ()
+        return self.save() if self._is_due(event, self.place) else ()
+
+    def save(self) -> tuple[Event, ...]:
+        """Takes a checkpoint now, and gives what is to be said of it."""
         state = self.training.checkpoint()
-        if not is_finite(state):
-            return ()  # the weights are spoiled: the one before is the last good one
+        if self.place is None or not is_finite(state):
+            return ()  # spoiled weights: the one before is the last good one
         path = self.place.save_checkpoint(state)
         self._last = time.monotonic()
         position = self.training.position

@@ -26,7 +26,7 @@ class Recipe(BaseModel):
     0.05
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: str | None = Field(
         None, description="A name from `convscope models`; by default what suits."
