@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from convscope.analysis.records import AxisField, Row, Summary
 
+FIELD_COLUMNS = 14
 HEADS = ("layer", "output", "params", "%", "mult-adds", "%", "memory", "field")
 COLUMNS = (
     "path", "name", "kind", "depth", "call", "output_shape", "parameters", "buffers",
@@ -56,7 +57,7 @@ def to_markdown(summary: Summary, depth: int | None = None) -> str:
             f"{row.parameters:,}",
             f"{row.multiply_adds:,}",
             f"{row.activation_bytes:,}",
-            field_text(row.receptive_field, offset=True),
+            field_text(row.receptive_field),
         )
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", *(f"{line}  " for line in _totals(summary))]
@@ -189,11 +190,11 @@ def shape_text(shape: Sequence[int]) -> str:
     return "x".join(str(size) for size in shape) or "scalar"
 
 
-def field_text(fields: Sequence[AxisField] | None, *, offset: bool = False) -> str:
-    """A receptive field as ``size/stride``; ``?`` where it is not known.
+def field_text(fields: Sequence[AxisField] | None) -> str:
+    """A receptive field as ``size/stride@offset``; ``?`` where it is not known.
 
-    >>> field_text([AxisField(7, 2, -3, 4)], offset=True)
-    '7/2 from -3'
+    >>> field_text([AxisField(7, 2, -3, 4)])
+    '7/2@-3'
     """
     if fields is None:
         return "?"
@@ -203,10 +204,9 @@ def field_text(fields: Sequence[AxisField] | None, *, offset: bool = False) -> s
     text = sizes
     if any(f.stride for f in fields):
         text += f"/{_alike([decimal(f.stride) for f in fields])}"
+        text += f"@{_alike([decimal(f.offset) for f in fields])}"
     if any(f.misaligned for f in fields):
         text += "!"
-    if offset:
-        text += f" from {_alike([decimal(f.offset) for f in fields])}"
     return text
 
 
@@ -232,8 +232,16 @@ def _cells(summary: Summary, row: Row) -> tuple[str, ...]:
         count_text(row.multiply_adds),
         _share(row.multiply_adds, summary.multiply_adds),
         byte_text(row.activation_bytes) if row.activation_bytes else "",
-        field_text(row.receptive_field),
+        _short_field(row.receptive_field),
     )
+
+
+def _short_field(fields: Sequence[AxisField] | None) -> str:
+    """The field, its offset left out where three unequal axes would fill the line."""
+    text = field_text(fields)
+    if len(text) <= FIELD_COLUMNS:
+        return text
+    return text.split("@")[0] + ("!" if text.endswith("!") else "")
 
 
 def _kind(row: Row) -> str:
@@ -289,6 +297,7 @@ def _totals(summary: Summary) -> list[str]:
         f"weights {byte_text(summary.weight_bytes)}; activations of one image "
         f"{byte_text(summary.inference_bytes)} in inference, "
         f"{byte_text(summary.training_bytes)} in training",
+        "field: size/stride@offset of the receptive field, in elements of the input",
     ]
 
 

@@ -63,7 +63,10 @@ def summary(
         bool, typer.Option("--markdown", help="Print a table for a document.")
     ] = False,
 ) -> None:
-    """Print what MODEL is before it has weights: shapes, costs, receptive fields."""
+    """Print what MODEL is before it has weights: shapes, costs, receptive fields.
+
+    Example: convscope summary resnet9 --input 3,64,64 --versus lenet5
+    """
     if as_json + as_csv + as_markdown > 1:
         raise ArgumentError(
             "summary: --json, --csv and --markdown exclude each other. Choose one."
