@@ -69,3 +69,10 @@ def test_the_figures_are_those_that_were_measured():
     table = figures.table(json.loads(figures.RESULTS.read_text()))
     shown = re.search(r"<!-- figures -->\n(.*?)\n<!-- /figures -->", README, re.DOTALL)
     assert shown.group(1) == table
+
+
+def test_every_command_shows_an_example_in_its_help():
+    names = [[command.callback.__name__] for command in app.registered_commands]
+    for path in [*names, ["data", "list"], ["data", "audit"]]:
+        shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*path, "--help"])
+        assert f"Example: convscope {' '.join(path)}" in shown.output, path

@@ -33,7 +33,10 @@ def list_sets(
         bool, typer.Option("--json", help="Print one JSON object.")
     ] = False,
 ) -> None:
-    """Print the data sets that have a name, and where each is on this machine."""
+    """Print the data sets that have a name, and where each is on this machine.
+
+    Example: convscope data list --json
+    """
     records = [_record(card) for card in CATALOG.values()]
     named = data_folder()
     if as_json:
@@ -108,7 +111,10 @@ def audit_folder(
         bool, typer.Option("--json", help="Print one JSON object.")
     ] = False,
 ) -> None:
-    """Print what is wrong with a folder of images; exit code 1 if it must be mended."""
+    """Print what is wrong with a folder of images; exit code 1 if it must be mended.
+
+    Example: convscope data audit photos/
+    """
     report = _audited(folder, near)
     if as_json:
         typer.echo(json.dumps(report.to_dict()))

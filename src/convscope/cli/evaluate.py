@@ -62,7 +62,10 @@ def evaluate(
         str | None, typer.Option(help="cpu, cuda, ...; by default as in training.")
     ] = None,
 ) -> None:
-    """Print accuracy with its interval, scores per class, confusions and mistakes."""
+    """Print accuracy with its interval, scores per class, confusions and mistakes.
+
+    Example: convscope evaluate runs/photos-resnet9-1 more-photos/
+    """
     if as_json and as_csv:
         raise ArgumentError(
             "evaluate: --json and --csv exclude each other. Choose one."

@@ -54,6 +54,8 @@ def predict(
 
     A file that cannot be read is one line on standard error; the others are predicted,
     and the exit code is 1.
+
+    Example: convscope predict runs/photos-resnet9-1 new/ --format csv
     """
     if layout not in get_args(Format):
         raise UnknownNameError("format", layout, get_args(Format))
