@@ -15,7 +15,7 @@ demo: $(READY)  ## train on real handwritten digits, judge the result, use it
 	$(BIN)/convscope predict $(RUN) runs/demo-digits
 
 test: $(READY)  ## run every test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 check: $(READY)  ## lint, format, types
 	$(BIN)/ruff check .
