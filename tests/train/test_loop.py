@@ -170,7 +170,7 @@ def overlapping(set_of):
 
 
 def recall_of_the_rare(data, balance):
-    one = training(data, balance=balance, epochs=10, batch_size=20, learning_rate=0.005)
+    one = training(data, balance=balance, epochs=10, batch_size=20, learning_rate=0.002)
     list(one.run())
     x, y = inputs(data, "val")
     weight, bias = (p.detach().double().numpy() for p in one.net[1].parameters())

@@ -266,12 +266,16 @@ def _introduce(
     for note in data.notes:
         say.print(f"  {note}", style="dim")
     if data.set_aside:
+        count = len(data.set_aside)
         say.print(
-            f"  {len(data.set_aside)} files could not be used; the list is in "
+            f"  {count} file{'s' * (count > 1)} could not be used; the list is in "
             f"{place / 'set_aside.json'}",
             style="yellow",
         )
-    length = f"{recipe.minutes:g} min" if recipe.minutes else f"{recipe.epochs} epochs"
+    plural = "s" * (recipe.epochs > 1)
+    length = f"{recipe.epochs} epoch{plural}"
+    if recipe.minutes is not None:
+        length = f"{recipe.minutes:g} min"
     say.print(f"model: {why}")
     say.print(
         f"recipe: {length}, batch {recipe.batch_size}, {recipe.optimizer} at "
