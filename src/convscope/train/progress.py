@@ -53,7 +53,7 @@ def clock(seconds: float) -> str:
 
 
 def epoch_line(event: EpochEnded, epochs: int | None) -> str:
-    """One epoch as one line of aligned text, at most 80 columns wide."""
+    """One epoch as one line of aligned text, 80 columns in a usual training."""
     number = f"{event.epoch:>{len(str(epochs))}}/{epochs}" if epochs else event.epoch
     line = f"epoch {number}  loss {event.train_loss:.4f}"
     if event.val_loss is not None and event.val_accuracy is not None:
@@ -78,8 +78,8 @@ class Lines:
                     f"training {event.parameters:,} parameters on "
                     f"{event.train_images:,} images ({event.setting})"
                 )
-                if event.epoch > 1 or event.batch:
-                    self._say(f"going on at epoch {event.epoch}, batch {event.batch}")
+                if _goes_on(event):
+                    self._say(_going_on_line(event))
             case EpochEnded():
                 self._say(epoch_line(event, self._epochs))
             case Warned():
@@ -90,6 +90,14 @@ class Lines:
     def _say(self, text: str) -> None:
         self._stream.write(text + "\n")
         self._stream.flush()
+
+
+def _goes_on(event: Started) -> bool:
+    return event.epoch > 1 or event.batch > 0
+
+
+def _going_on_line(event: Started) -> str:
+    return f"going on at epoch {event.epoch}, batch {event.batch}"
 
 
 def finished_line(event: Finished) -> str:
@@ -122,11 +130,10 @@ class TerminalBar:
             case Started():
                 self._start(event)
             case Stepped() if self._bar is not None:
-                total = f"/{self._epochs}" if self._epochs else ""
                 self._bar.update(
                     self._task,
                     completed=event.progress,
-                    description=f"epoch {event.epoch}{total}",
+                    description=self._epoch_text(event),
                     loss=f"loss {event.loss:.4f}",
                     speed=f"{event.images_per_second:,.0f} img/s",
                     left=event.seconds_left,
@@ -150,6 +157,8 @@ class TerminalBar:
             f"images ({event.setting})",
             highlight=False,
         )
+        if _goes_on(event):
+            self._console.print(_going_on_line(event), highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -162,9 +171,13 @@ class TerminalBar:
             transient=True,
         )
         self._task = self._bar.add_task(
-            "epoch 1", total=1.0, loss="", speed="", left=math.inf
+            self._epoch_text(event), total=1.0, loss="", speed="", left=math.inf
         )
         self._bar.start()
+
+    def _epoch_text(self, event: Started | Stepped) -> str:
+        total = f"/{self._epochs}" if self._epochs else ""
+        return f"epoch {event.epoch}{total}"
 
     def _close(self) -> None:
         """Takes the bar off the screen."""
