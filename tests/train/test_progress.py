@@ -68,7 +68,7 @@ def test_without_validation_its_columns_are_left_out():
 
 
 def test_an_epoch_of_a_usual_training_fits_80_columns():
-    usual = EpochEnded(99, 24, 2.5, 2.5, 1.0, 0.01, 999_999.0, 75.0, 3_599.0)
+    usual = EpochEnded(99, 24, 2.5, 2.5, 1.0, 0.01, 99_999.0, 75.0, 3_599.0)
     assert len(epoch_line(usual, 99)) <= 80
 
 

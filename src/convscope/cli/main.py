@@ -64,7 +64,7 @@ def run() -> None:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
-            app()
+            app(prog_name="convscope")
     except ConvscopeError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(2)

@@ -179,10 +179,11 @@ def require_fit(net: nn.Module, data: Dataset) -> None:
     """
     check(net, data.input_shape)
     place = next((p.device for p in net.parameters()), torch.device("cpu"))
-    training = net.training
+    flags = [(module, module.training) for module in net.modules()]
     with torch.no_grad():
         out = net.eval()(torch.zeros(2, *data.input_shape, device=place))
-    net.train(training)
+    for module, flag in flags:
+        module.training = flag
     wanted, found = (2, len(data.classes)), tuple(out.shape)
     if found != wanted:
         raise ShapeError(
