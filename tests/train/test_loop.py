@@ -228,7 +228,7 @@ def test_a_time_budget_ends_training_and_the_schedule(tiny):
     events = list(one.run())
     steps = [e for e in events if isinstance(e, Stepped)]
     assert events[-1].reason == "0.005 minutes are over"
-    assert 0.3 <= events[-1].seconds < 3
+    assert 0.3 <= events[-1].seconds < 30
     assert events[0].epochs is None
     assert steps[-1].progress == 1
     assert steps[-1].seconds_left == 0
