@@ -66,9 +66,7 @@ def test_a_state_taken_out_and_put_in_gives_the_same_bits(name, layout):
 def test_sgd_takes_the_step_of_the_formula():
     net = nn.Linear(3, 2, bias=False)
     weight = net.weight.detach().clone()
-    recipe = Recipe(
-        optimizer="sgd", momentum=0.0, weight_decay=0.1, learning_rate=0.5
-    )
+    recipe = Recipe(optimizer="sgd", momentum=0.0, weight_decay=0.1, learning_rate=0.5)
     optimizer = Optimizer(net, recipe)
     gradient = torch.randn(2, 3)
     net.weight.grad = gradient.clone()
@@ -80,9 +78,7 @@ def test_sgd_takes_the_step_of_the_formula():
 def test_muon_moves_a_convolution_along_nearly_orthogonal_directions():
     net = network()
     before = net[2].weight.detach().clone()
-    recipe = Recipe(
-        optimizer="muon", weight_decay=0.0, learning_rate=0.1, momentum=0.0
-    )
+    recipe = Recipe(optimizer="muon", weight_decay=0.0, learning_rate=0.1, momentum=0.0)
     step(net, Optimizer(net, recipe), 0)
     moved = (net[2].weight.detach() - before).flatten(1)
     values = torch.linalg.svdvals(moved)
