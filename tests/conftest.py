@@ -11,7 +11,7 @@ from PIL import Image
 from convscope.cli import main
 from convscope.data.dataset import Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
-from convscope.train.fit import fit
+from convscope.train.fitting import fit
 
 
 def samples(counts, seed, *, channels=1, size=12):

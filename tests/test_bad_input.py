@@ -148,7 +148,7 @@ def test_class_names_with_spaces_unicode_and_markup_come_through(convscope, pict
 
 
 def test_class_names_with_slashes_come_through(set_of, tmp_path):
-    from convscope.train.fit import fit
+    from convscope.train.fitting import fit
 
     data = set_of().replace(classes=("a/b", "../up", "/"))
     fit("softmax_regression", data, folder="run", listeners=(), epochs=1)

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from convscope.data import Dataset, Preprocessing
     from convscope.train import ConvClassifier, Recipe, Run, fit, resume
 
-_ROOMS = ("analysis", "arithmetic", "data", "errors", "execution", "models", "train", "viz")
+_ROOMS = (
+    "analysis",
+    "arithmetic",
+    "data",
+    "errors",
+    "execution",
+    "models",
+    "train",
+    "viz",
+)
 _HOMES = {
     "check": "analysis",
     "summary": "analysis",

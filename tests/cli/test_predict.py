@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from convscope.cli.main import app
 from convscope.data import load
 from convscope.errors import ArgumentError, DataError, UnknownNameError
-from convscope.train.fit import fit
+from convscope.train.fitting import fit
 from convscope.train.run import Run
 
 DIGITS = load("digits")

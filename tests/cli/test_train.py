@@ -205,7 +205,7 @@ def test_a_terminal_gets_the_bar_and_standard_output_only_json(tmp_path):
 
 
 def test_events_of_a_step_know_speed_and_time_left(tiny):
-    from convscope.train.fit import fit
+    from convscope.train.fitting import fit
 
     heard = []
     fit("mlp", tiny, listeners=[heard.append], epochs=2, batch_size=16)

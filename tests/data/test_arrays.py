@@ -11,7 +11,7 @@ from convscope.data import from_arrays
 from convscope.errors import ArgumentError, DataError
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (60, 5, 4), np.uint8)
+GRAY = RNG.integers(0, 256, (60, 5, 4), np.uint8)
 RGB = RNG.integers(0, 256, (60, 3, 5, 4), np.uint8)
 TWO = np.arange(60) % 2
 
@@ -30,16 +30,16 @@ def in_order(data):
 @pytest.mark.parametrize(
     ("images", "expected"),
     [
-        (GREY, GREY[:, None]),
-        (GREY[..., None], GREY[:, None]),
-        (GREY[:, None], GREY[:, None]),
+        (GRAY, GRAY[:, None]),
+        (GRAY[..., None], GRAY[:, None]),
+        (GRAY[:, None], GRAY[:, None]),
         (RGB, RGB),
         (np.moveaxis(RGB, 1, -1), RGB),
         (torch.from_numpy(RGB), RGB),
         (RGB[:, :, ::-1, ::-1], RGB[:, :, ::-1, ::-1]),
-        (GREY.astype(np.uint16) * 257, GREY[:, None].astype(np.uint16) * 257),
-        (torch.from_numpy(GREY.astype(np.uint16)), GREY[:, None].astype(np.uint16)),
-        (GREY > 100, (GREY[:, None] > 100) * np.uint8(255)),
+        (GRAY.astype(np.uint16) * 257, GRAY[:, None].astype(np.uint16) * 257),
+        (torch.from_numpy(GRAY.astype(np.uint16)), GRAY[:, None].astype(np.uint16)),
+        (GRAY > 100, (GRAY[:, None] > 100) * np.uint8(255)),
     ],
 )
 def test_every_layout_and_type_keeps_its_values(images, expected):
@@ -87,13 +87,13 @@ def test_8_bits_given_as_fractions_come_back_exactly(images):
     ],
 )
 def test_labels_are_numbers_or_names(labels, classes, names, numbers):
-    data = from_arrays(GREY, labels, classes=classes)
+    data = from_arrays(GRAY, labels, classes=classes)
     assert data.classes == names
     assert in_order(data)[1].tolist() == numbers
 
 
 def test_every_class_is_in_every_part():
-    data = from_arrays(GREY, np.arange(60) % 12)
+    data = from_arrays(GRAY, np.arange(60) % 12)
     for part in data.parts.values():
         assert set(part.labels.tolist()) == set(range(12))
 
@@ -101,8 +101,8 @@ def test_every_class_is_in_every_part():
 @given(st.permutations(range(60)))
 @settings(max_examples=20)
 def test_the_order_does_not_decide_the_part(order):
-    names = from_arrays(GREY, TWO).test.names
-    again = from_arrays(GREY[order], TWO[order]).test.names
+    names = from_arrays(GRAY, TWO).test.names
+    again = from_arrays(GRAY[order], TWO[order]).test.names
     assert {int(name[7:]) for name in names} == {order[int(name[7:])] for name in again}
 
 
@@ -130,28 +130,28 @@ def with_nan(kind):
             "Mend them or leave them out.",
         ),
         (
-            GREY * 1.0,
+            GRAY * 1.0,
             TWO,
             {},
             "from_arrays: floating-point images must lie in [0, 1]; these go from 0 to "
             "255. Scale them, or pass uint8.",
         ),
         (
-            GREY.astype(np.int64),
+            GRAY.astype(np.int64),
             TWO,
             {},
             "from_arrays: images are int64; use uint8, uint16, bool, or floating-point "
             "numbers from 0 to 1.",
         ),
         (
-            GREY.astype(object),
+            GRAY.astype(object),
             TWO,
             {},
             "from_arrays: images are object; use uint8, uint16, bool, or "
             "floating-point numbers from 0 to 1.",
         ),
         (
-            GREY[0],
+            GRAY[0],
             TWO,
             {},
             "from_arrays: images have shape (5, 4); they must be (N, H, W), "
@@ -165,63 +165,63 @@ def with_nan(kind):
             "(N, H, W, C) or (N, C, H, W) with 1 or 3 channels.",
         ),
         (
-            GREY[:0],
+            GRAY[:0],
             [],
             {},
             "from_arrays: images of shape (0, 1, 5, 4) hold no pixels.",
         ),
         (
-            GREY,
+            GRAY,
             TWO[:59],
             {},
             "from_arrays: 60 images and 59 labels. Give one label per image.",
         ),
         (
-            GREY,
+            GRAY,
             ["cat"] * 60,
             {},
             "from_arrays: every label is 'cat'; a network that tells classes apart "
             "needs at least two.",
         ),
         (
-            GREY,
+            GRAY,
             [1] * 60,
             {"classes": ["cat", "dog"]},
             "from_arrays: every label is 'dog'; a network that tells classes apart "
             "needs at least two.",
         ),
         (
-            GREY,
+            GRAY,
             TWO * 0.5,
             {},
             "from_arrays: labels are float64; use integers or strings.",
         ),
         (
-            GREY,
+            GRAY,
             [None, "a"] * 30,
             {},
             "from_arrays: labels are object; use integers or strings.",
         ),
         (
-            GREY,
+            GRAY,
             TWO[:, None],
             {},
             "from_arrays: labels have shape (60, 1); they must be (N,).",
         ),
         (
-            GREY,
+            GRAY,
             TWO * 5,
             {"classes": ["a", "b"]},
             "from_arrays: labels go from 0 to 5, but there are 2 classes, 0 to 1.",
         ),
         (
-            GREY,
+            GRAY,
             ["a", "x"] * 30,
             {"classes": ["a", "b"]},
             "from_arrays: the label 'x' is not one of classes=['a', 'b'].",
         ),
         (
-            GREY,
+            GRAY,
             TWO,
             {"classes": ["a", "a"]},
             "from_arrays: classes=['a', 'a'] names a class twice.",
@@ -245,4 +245,4 @@ def test_an_image_that_carries_every_label_is_no_training_set():
 
 def test_shares_are_checked_first():
     with pytest.raises(ArgumentError, match=r"^from_arrays: test=-0\.1 is not a share"):
-        from_arrays(GREY, TWO, test=-0.1)
+        from_arrays(GRAY, TWO, test=-0.1)

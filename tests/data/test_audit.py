@@ -66,11 +66,11 @@ def test_the_same_pixels_are_found_across_formats(folder, found):
     assert finding.severity == "note"
 
 
-def test_grey_pixels_are_the_same_in_grey_and_in_color_files(folder, found):
-    grey = scene(99).convert("L")
-    put(folder / "a" / "grey.png", grey)
-    put(folder / "a" / "color.png", grey.convert("RGB"))
-    assert found(folder)["duplicates"].files == (("a/color.png", "a/grey.png"),)
+def test_gray_pixels_are_the_same_in_gray_and_in_color_files(folder, found):
+    gray = scene(99).convert("L")
+    put(folder / "a" / "gray.png", gray)
+    put(folder / "a" / "color.png", gray.convert("RGB"))
+    assert found(folder)["duplicates"].files == (("a/color.png", "a/gray.png"),)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_grey_pixels_are_the_same_in_grey_and_in_color_files(folder, found):
         lambda image: image.point(lambda v: int(v * 0.9)),
         lambda image: image.convert("L"),
     ],
-    ids=["resized", "darker", "grey"],
+    ids=["resized", "darker", "gray"],
 )
 def test_near_copies_are_found(folder, found, change):
     put(folder / "a" / "near.jpg", change(scene(0)), quality=60)
@@ -96,7 +96,7 @@ def test_pictures_that_differ_are_no_near_copies(tmp_path, found):
 
 
 def test_plain_pictures_are_no_near_copies(folder, found):
-    for i, color in enumerate(("red", "navy", "white", "grey")):
+    for i, color in enumerate(("red", "navy", "white", "gray")):
         put(folder / "ab"[i % 2] / f"{color}.png", Image.new("RGB", (64, 64), color))
     assert found(folder) == {}
 

@@ -12,7 +12,7 @@ from convscope.data.augmentation import Augmentation, augment
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ArgumentError
 
-GREY = Preprocessing(channels=1, size=(16, 12), mean=(0.25,), std=(0.5,))
+GRAY = Preprocessing(channels=1, size=(16, 12), mean=(0.25,), std=(0.5,))
 COLOR = Preprocessing(
     channels=3, size=(16, 12), mean=(0.5, 0.25, 0.125), std=(0.5, 0.25, 1.0)
 )
@@ -74,7 +74,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-@pytest.mark.parametrize("preprocessing", [GREY, COLOR], ids=["grey", "color"])
+@pytest.mark.parametrize("preprocessing", [GRAY, COLOR], ids=["gray", "color"])
 def test_a_sample_is_changed_to_the_same_bits_in_any_company(name, preprocessing):
     pixels, samples = random_pixels(97, preprocessing.channels), torch.arange(97)
 
@@ -109,7 +109,7 @@ def test_turning_one_change_on_does_not_redraw_another():
 def test_shift_takes_every_move_in_reach_about_equally_often():
     pixels = torch.zeros(4000, 1, 16, 12, dtype=torch.uint8)
     pixels[:, :, 8, 6] = 255
-    found = unit(changed(pixels, Augmentation(shift=2), GREY), GREY)
+    found = unit(changed(pixels, Augmentation(shift=2), GRAY), GRAY)
     counts = found.round().sum((0, 1))
     assert counts.sum() == 4000
     assert counts[6:11, 4:9].sum() == 4000
@@ -135,7 +135,7 @@ def test_what_comes_in_at_the_border_is_black_or_the_image(
     fill, channels, expected, rotate
 ):
     pixels = torch.full((60, channels, 16, 12), 255, dtype=torch.uint8)
-    preprocessing = GREY if channels == 1 else COLOR
+    preprocessing = GRAY if channels == 1 else COLOR
     settings = Augmentation(shift=4, fill=fill, rotate=rotate)
     darkest = unit(changed(pixels, settings, preprocessing), preprocessing).min()
     assert darkest.item() == pytest.approx(expected / 255, abs=1e-2)
@@ -185,7 +185,7 @@ def test_colors_change_as_pillows_enhancers_change_them(factors):
     )
     for got, image in zip(found, pixels, strict=True):
         expected = enhanced_by_pillow(image, *factors)
-        # Pillow rounds to whole levels after each of the three, and its greys.
+        # Pillow rounds to whole levels after each of the three, and its grays.
         assert (got * 255 - expected).abs().max() < 3
 
 
@@ -205,10 +205,10 @@ def test_the_mean_of_each_image_is_the_mean():
         torch.testing.assert_close(found.flatten(), expected, rtol=1e-6, atol=0)
 
 
-def test_saturation_leaves_grey_images_alone():
+def test_saturation_leaves_gray_images_alone():
     pixels = random_pixels(8, 1)
-    found = changed(pixels, Augmentation(saturation=0.9), GREY)
-    assert torch.equal(found, changed(pixels, Augmentation(), GREY))
+    found = changed(pixels, Augmentation(saturation=0.9), GRAY)
+    assert torch.equal(found, changed(pixels, Augmentation(), GRAY))
 
 
 def test_cutout_puts_the_mean_color_in_one_square_within_the_border():

@@ -48,7 +48,7 @@ def test_dark_on_light_and_light_on_dark_are_the_same_digit():
     )
 
 
-def test_grey_paper_becomes_black_and_ink_white():
+def test_gray_paper_becomes_black_and_ink_white():
     photo = np.where(drawing() == 0, 30, 190).astype(np.uint8)
     out = DIGITS.decode_array(photo)[0]
     assert out[0, 0] == 0
@@ -73,10 +73,10 @@ def test_a_transparent_drawing_shows_whatever_its_ink():
         )
 
 
-@pytest.mark.parametrize("grey", [0, 128, 255])
-def test_an_empty_picture_stays_empty(grey):
-    assert DIGITS.decode_array(np.full((50, 40), grey, np.uint8)).max() == 0
-    assert BOXED.decode_array(np.full((50, 40), grey, np.uint8)).max() == 0
+@pytest.mark.parametrize("gray", [0, 128, 255])
+def test_an_empty_picture_stays_empty(gray):
+    assert DIGITS.decode_array(np.full((50, 40), gray, np.uint8)).max() == 0
+    assert BOXED.decode_array(np.full((50, 40), gray, np.uint8)).max() == 0
 
 
 def test_faint_noise_is_no_ink():
@@ -84,7 +84,7 @@ def test_faint_noise_is_no_ink():
     assert DIGITS.decode_array(noise).max() == 0
 
 
-def test_a_grey_picture_of_that_size_passes_bit_for_bit():
+def test_a_gray_picture_of_that_size_passes_bit_for_bit():
     for ours in (DIGITS, BOXED):
         picture = np.random.default_rng(0).integers(0, 256, ours.size, np.uint8)
         np.testing.assert_array_equal(

@@ -327,11 +327,11 @@ def test_the_size_follows_the_images(tmp_path, opened, sizes, expected):
     assert opened(tmp_path / "set").input_shape == (3, expected, expected)
 
 
-def test_grey_is_kept_grey_only_if_all_are(folder, tmp_path, opened):
+def test_gray_is_kept_gray_only_if_all_are(folder, tmp_path, opened):
     for i in range(6):
-        picture(tmp_path / "grey" / "ab"[i % 2] / f"{i}.png", channels=1)
-    assert opened(tmp_path / "grey").preprocessing.channels == 1
-    picture(folder / "cat" / "grey.png", channels=1)
+        picture(tmp_path / "gray" / "ab"[i % 2] / f"{i}.png", channels=1)
+    assert opened(tmp_path / "gray").preprocessing.channels == 1
+    picture(folder / "cat" / "gray.png", channels=1)
     assert opened(folder).preprocessing.channels == 3
     assert opened(folder, channels=1).preprocessing.channels == 1
 

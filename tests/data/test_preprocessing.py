@@ -13,7 +13,7 @@ from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ArgumentError, BadImageError, ShapeError
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (13, 17), np.uint8)
+GRAY = RNG.integers(0, 256, (13, 17), np.uint8)
 COLOR = RNG.integers(0, 256, (13, 17, 3), np.uint8)
 WIDE = RNG.integers(0, 65536, (13, 17), np.uint16)
 
@@ -52,13 +52,13 @@ def triangle(size_in, size_out, start, length):
 @pytest.mark.parametrize("size", [(5, 6), (6, 5), (9, 9), (20, 31)])
 @pytest.mark.parametrize("resize", ["crop", "squash"])
 def test_resizing_is_a_triangle_filter_over_the_cropped_part(size, resize):
-    h, w = GREY.shape
+    h, w = GRAY.shape
     scale = max(size[0] / h, size[1] / w)
     down, across = (size[0] / scale, size[1] / scale) if resize == "crop" else (h, w)
     rows = triangle(h, size[0], (h - down) / 2, down)
     columns = triangle(w, size[1], (w - across) / 2, across)
-    expected = rows @ GREY.astype(np.float64) @ columns.T
-    ours = declared(channels=1, size=size, resize=resize).decode_array(GREY)
+    expected = rows @ GRAY.astype(np.float64) @ columns.T
+    ours = declared(channels=1, size=size, resize=resize).decode_array(GRAY)
     # two passes, each rounded to a level, with weights of 22 bits
     assert np.abs(ours[0] - expected).max() <= 1.01
 
@@ -98,7 +98,7 @@ def test_lossless_formats_give_the_pixels_bit_for_bit(kind):
 @pytest.mark.parametrize("resize", ["crop", "squash", "pad"])
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("array", [GREY, COLOR, WIDE], ids=["grey", "color", "wide"])
+@pytest.mark.parametrize("array", [GRAY, COLOR, WIDE], ids=["gray", "color", "wide"])
 def test_file_bytes_image_and_array_give_the_same_bits(
     array, channels, bits, resize, tmp_path
 ):
@@ -169,7 +169,7 @@ def test_a_transparent_palette_entry_shows_the_background():
 
 
 def test_of_a_gif_the_first_frame_is_taken():
-    frames = [Image.new("L", (17, 13), grey) for grey in (10, 200)]
+    frames = [Image.new("L", (17, 13), gray) for gray in (10, 200)]
     data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert set(declared(channels=1).decode(data).ravel().tolist()) == {10}
 
@@ -213,7 +213,7 @@ def test_files_that_are_no_pictures_say_why(tmp_path):
 
 def test_a_file_that_may_not_be_read_says_so(tmp_path, monkeypatch):
     path = tmp_path / "locked.png"
-    path.write_bytes(saved(GREY))
+    path.write_bytes(saved(GRAY))
 
     def denied(*_args, **_options):
         raise PermissionError(13, "Permission denied")
@@ -257,9 +257,9 @@ def test_arrays_are_read_by_their_shape():
     color = np.moveaxis(COLOR, -1, 0)
     for array in (COLOR, color):
         np.testing.assert_array_equal(declared().decode_array(array), color)
-    for array in (GREY, GREY[..., None], GREY[None]):
+    for array in (GRAY, GRAY[..., None], GRAY[None]):
         ours = declared(channels=1).decode_array(array)
-        np.testing.assert_array_equal(ours, GREY[None])
+        np.testing.assert_array_equal(ours, GRAY[None])
 
 
 def test_arrays_that_cannot_be_pictures_are_refused():
@@ -274,7 +274,7 @@ def test_what_does_not_fit_together_is_refused():
         declared(mean=(0.0,))
     with pytest.raises(ValueError, match="must be positive and finite"):
         declared(std=(1.0, 0.0, 1.0))
-    with pytest.raises(ValueError, match="centering='mass' is for drawings in grey"):
+    with pytest.raises(ValueError, match="centering='mass' is for drawings in gray"):
         declared(centering="mass")
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from convscope.data.preprocessing import Preprocessing
 
-GREY = Preprocessing(channels=1, bits=8, size=(12, 12), mean=(0.4,), std=(0.3,))
+GRAY = Preprocessing(channels=1, bits=8, size=(12, 12), mean=(0.4,), std=(0.3,))
 
 
 def small_net(classes=4, channels=1):

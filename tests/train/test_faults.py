@@ -13,7 +13,7 @@ from convscope.execution import choose
 from convscope.train import checkpoint as checkpoints
 from convscope.train.events import Stopped
 from convscope.train.faults import bad_weight, first_fault
-from convscope.train.fit import fit
+from convscope.train.fitting import fit
 from convscope.train.keeper import is_finite
 
 SETTING = choose(nn.Linear(1, 1), device="cpu")

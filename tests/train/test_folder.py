@@ -8,7 +8,7 @@ import torch
 
 from convscope.data.dataset import SetAside
 from convscope.errors import RunBusyError, RunError, RunExistsError
-from convscope.train.fit import describe, new_network
+from convscope.train.fitting import describe, new_network
 from convscope.train.folder import RunFolder, check_free, free_name, is_run
 from convscope.train.recipe import Recipe
 

@@ -14,7 +14,7 @@ from convscope.train.inference import (
     probabilities,
     relabel,
 )
-from train.nets import GREY, images, small_net
+from train.nets import GRAY, images, small_net
 
 
 def by_hand(net, pixels, preprocessing):
@@ -33,23 +33,23 @@ def by_hand(net, pixels, preprocessing):
 
 def test_probabilities_equal_the_network_one_image_at_a_time():
     net, pixels = small_net(), images()
-    found = probabilities(net, pixels, GREY, batch_size=4)
+    found = probabilities(net, pixels, GRAY, batch_size=4)
     # Three layers of float32 sums over at most 45 terms of order 1: below 1e-5.
     torch.testing.assert_close(
-        found.double(), by_hand(net, pixels, GREY), rtol=0, atol=1e-5
+        found.double(), by_hand(net, pixels, GRAY), rtol=0, atol=1e-5
     )
     assert found.dtype == torch.float32
 
 
 def test_logits_are_what_the_softmax_is_taken_of():
     net, pixels = small_net(), images()
-    found = logits(net, pixels, GREY, batch_size=4)
-    torch.testing.assert_close(found.softmax(1), probabilities(net, pixels, GREY))
+    found = logits(net, pixels, GRAY, batch_size=4)
+    torch.testing.assert_close(found.softmax(1), probabilities(net, pixels, GRAY))
     assert not found.requires_grad
 
 
 def test_sixteen_bits_are_not_cut():
-    fine = GREY.model_copy(update={"bits": 16})
+    fine = GRAY.model_copy(update={"bits": 16})
     net, pixels = small_net(), images(dtype=torch.uint16)
     found = probabilities(net, pixels, fine)
     torch.testing.assert_close(
@@ -59,9 +59,9 @@ def test_sixteen_bits_are_not_cut():
 
 def test_an_image_gets_the_same_in_any_batch():
     net, pixels = small_net(), images()
-    alone = torch.cat([probabilities(net, image[None], GREY) for image in pixels])
+    alone = torch.cat([probabilities(net, image[None], GRAY) for image in pixels])
     for batch_size in (1, 3, 11, 100):
-        together = probabilities(net, pixels, GREY, batch_size=batch_size)
+        together = probabilities(net, pixels, GRAY, batch_size=batch_size)
         torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
 
 
@@ -70,19 +70,19 @@ def test_training_flags_come_back_as_they_were_also_after_an_error():
     net[1].eval()  # frozen statistics inside a network that trains
     flags = [module.training for module in net.modules()]
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    probabilities(net, images(), GREY)
+    probabilities(net, images(), GRAY)
     with pytest.raises(RuntimeError):
-        probabilities(nn.Sequential(net, nn.Linear(7, 7)), images(), GREY)
+        probabilities(nn.Sequential(net, nn.Linear(7, 7)), images(), GRAY)
     assert [module.training for module in net.modules()] == flags
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
 
 
 def test_flipping_makes_an_image_and_its_mirror_image_the_same():
     net, pixels = small_net(), images()
-    found = probabilities(net, pixels, GREY, tta="flip")
-    mirrored = probabilities(net, pixels.flip(-1), GREY, tta="flip")
+    found = probabilities(net, pixels, GRAY, tta="flip")
+    mirrored = probabilities(net, pixels.flip(-1), GRAY, tta="flip")
     torch.testing.assert_close(found, mirrored, rtol=0, atol=1e-6)
-    plain = [probabilities(net, each, GREY) for each in (pixels, pixels.flip(-1))]
+    plain = [probabilities(net, each, GRAY) for each in (pixels, pixels.flip(-1))]
     torch.testing.assert_close(found, (plain[0] + plain[1]) / 2, rtol=0, atol=1e-6)
 
 
@@ -92,16 +92,16 @@ def test_shifting_is_the_mean_over_five_places():
     wide = wide.to(torch.uint8)
     places = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
     views = [wide[..., y : y + 12, x : x + 12] for y, x in places]
-    expected = torch.stack([probabilities(net, v, GREY) for v in views]).mean(0)
-    found = probabilities(net, pixels, GREY, tta="shift")
+    expected = torch.stack([probabilities(net, v, GRAY) for v in views]).mean(0)
+    found = probabilities(net, pixels, GRAY, tta="shift")
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 def test_bfloat16_stays_near_and_still_sums_to_one():
     net, pixels = small_net(), images()
-    exact = probabilities(net, pixels, GREY)
+    exact = probabilities(net, pixels, GRAY)
     found = probabilities(
-        net, pixels, GREY, Setting(torch.device("cpu"), "bfloat16", False)
+        net, pixels, GRAY, Setting(torch.device("cpu"), "bfloat16", False)
     )
     # bfloat16 keeps 8 bits: 4e-3 for each of a few roundings of values of order 1.
     torch.testing.assert_close(found, exact, rtol=0, atol=0.03)
@@ -111,11 +111,11 @@ def test_bfloat16_stays_near_and_still_sums_to_one():
 
 def test_evaluation_names_the_samples_that_are_wrong():
     net, pixels = small_net(), images()
-    best = probabilities(net, pixels, GREY).argmax(1)
+    best = probabilities(net, pixels, GRAY).argmax(1)
     labels = best.clone()
     labels[3] = (best[3] + 1) % 4
     samples = Samples(pixels, labels, [f"{i}.png" for i in range(11)])
-    found = evaluate(net, samples, GREY, list("abcd"))
+    found = evaluate(net, samples, GRAY, list("abcd"))
     assert (found.correct, found.samples) == (10, 11)
     assert [m.name for m in found.mistakes] == ["3.png"]
 
@@ -127,7 +127,7 @@ def dataset(tmp_path, source="", sizes=(3, 1, 2)):
         labels = torch.arange(first, first + size) % 2
         parts.append(Samples(images(size), labels, names))
         first += size
-    return Dataset("pets", source, ("cat", "dog"), *parts, GREY)
+    return Dataset("pets", source, ("cat", "dog"), *parts, GRAY)
 
 
 def test_the_test_part_is_judged_unless_another_is_asked_for(tmp_path):
@@ -218,11 +218,11 @@ def test_labels_the_run_never_saw_are_named():
 def test_wrong_input_says_what_to_change(arguments, error, text):
     call = {"net": small_net(), "images": images(), **arguments}
     with pytest.raises(error, match=f"^{re.escape(text)}$"):
-        probabilities(call.pop("net"), call.pop("images"), GREY, **call)
+        probabilities(call.pop("net"), call.pop("images"), GRAY, **call)
 
 
 def test_an_empty_part_cannot_be_judged():
     text = "evaluate: this part of the data holds no images. Choose another part."
     empty = Samples(images(0), torch.zeros(0, dtype=torch.int64), [])
     with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
-        evaluate(small_net(), empty, GREY, list("abcd"))
+        evaluate(small_net(), empty, GRAY, list("abcd"))

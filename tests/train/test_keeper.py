@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from convscope.train.events import EpochEnded, Saved, Started, Stepped
-from convscope.train.fit import describe
+from convscope.train.fitting import describe
 from convscope.train.folder import RunFolder
 from convscope.train.keeper import Keeper, deferred_signals
 from convscope.train.recipe import Recipe

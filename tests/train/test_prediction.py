@@ -18,7 +18,7 @@ from convscope.train.prediction import (
     find_images,
     predict_files,
 )
-from train.nets import GREY, images, small_net
+from train.nets import GRAY, images, small_net
 
 CLASSES = ("ant", "bee", "cat", "dog")
 
@@ -41,7 +41,7 @@ def relative(found, folder):
 
 
 def predict(paths, **options):
-    return list(predict_files(small_net(), GREY, CLASSES, paths, **options))
+    return list(predict_files(small_net(), GRAY, CLASSES, paths, **options))
 
 
 def test_a_folder_gives_its_images_sorted_and_nothing_else(folder):
@@ -81,11 +81,11 @@ def test_what_leads_nowhere_is_a_failure_in_its_place(folder):
     ]
 
 
-COLOR = GREY.model_copy(update={"channels": 3, "mean": (0.5,) * 3, "std": (0.3,) * 3})
+COLOR = GRAY.model_copy(update={"channels": 3, "mean": (0.5,) * 3, "std": (0.3,) * 3})
 FORMS = {
-    "grey": GREY,
-    "centered": GREY.model_copy(update={"centering": "mass"}),
-    "16 bits": GREY.model_copy(update={"bits": 16}),
+    "gray": GRAY,
+    "centered": GRAY.model_copy(update={"centering": "mass"}),
+    "16 bits": GRAY.model_copy(update={"bits": 16}),
     "color": COLOR,
 }
 
@@ -164,15 +164,15 @@ def test_an_endless_standard_input_is_refused(monkeypatch):
 
 def test_files_are_decoded_at_most_two_batches_ahead(folder, monkeypatch):
     decoded = []
-    real = type(GREY).decode
+    real = type(GRAY).decode
 
     def counting(self, source):
         decoded.append(source)
         return real(self, source)
 
-    monkeypatch.setattr(type(GREY), "decode", counting)
+    monkeypatch.setattr(type(GRAY), "decode", counting)
     records = predict_files(
-        small_net(), GREY, CLASSES, [folder / "z.png"] * 50, batch_size=3
+        small_net(), GRAY, CLASSES, [folder / "z.png"] * 50, batch_size=3
     )
     for count, _ in enumerate(records, start=1):
         assert len(decoded) <= (count + 2) // 3 * 3 + 3
@@ -180,7 +180,7 @@ def test_files_are_decoded_at_most_two_batches_ahead(folder, monkeypatch):
 
 
 def test_stopping_early_leaves_no_work_behind(folder):
-    records = predict_files(small_net(), GREY, CLASSES, [folder / "z.png"] * 50)
+    records = predict_files(small_net(), GRAY, CLASSES, [folder / "z.png"] * 50)
     next(records)
     records.close()
 
@@ -237,18 +237,18 @@ def test_wrong_input_says_what_to_change(
 ):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=f"^{re.escape(text)}$"):
-        predict_files(small_net(), GREY, CLASSES, paths, **options)
+        predict_files(small_net(), GRAY, CLASSES, paths, **options)
 
 
-def test_grey_and_color_files_both_reach_the_network(tmp_path):
+def test_gray_and_color_files_both_reach_the_network(tmp_path):
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (20, 16, 3), dtype=np.uint8)).save(
         tmp_path / "rgb.png"
     )
     Image.fromarray(rng.integers(0, 255, (9, 30), dtype=np.uint8)).save(
-        tmp_path / "grey.png"
+        tmp_path / "gray.png"
     )
-    for preprocessing, channels in ((GREY, 1), (COLOR, 3)):
+    for preprocessing, channels in ((GRAY, 1), (COLOR, 3)):
         net = small_net(channels=channels)
         found = list(predict_files(net, preprocessing, CLASSES, [tmp_path]))
         assert [type(record) for record in found] == [Prediction, Prediction]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from convscope.errors import ArgumentError, TrainingError
-from convscope.train.fit import fit
+from convscope.train.fitting import fit
 from convscope.train.rate_finder import find_rate
 from convscope.train.recipe import Recipe
 

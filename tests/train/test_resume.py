@@ -15,7 +15,7 @@ from convscope.errors import CheckpointError, RunError
 from convscope.execution import choose
 from convscope.train import checkpoint as checkpoints
 from convscope.train.events import EpochEnded, Saved, Started, Stepped, Warned
-from convscope.train.fit import fit, resume
+from convscope.train.fitting import fit, resume
 from convscope.train.folder import RunFolder
 from convscope.train.loop import Training
 from convscope.train.recipe import Recipe

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from convscope.errors import ArgumentError, RunError, RunExistsError
-from convscope.train.fit import fit
+from convscope.train.fitting import fit
 from convscope.train.folder import RunFolder
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run

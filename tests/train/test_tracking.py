@@ -9,7 +9,7 @@ import pytest
 
 from convscope.errors import MissingExtraError, TrainingError
 from convscope.train.events import EpochEnded, Started, Stepped
-from convscope.train.fit import fit
+from convscope.train.fitting import fit
 from convscope.train.recipe import Recipe
 from convscope.train.tracking import MLflow, TensorBoard, scalars
 

@@ -22,7 +22,7 @@ from convscope.execution import keep_freed_memory
 from convscope.models import Choice, choose
 from convscope.train import recipes
 from convscope.train.events import Listener
-from convscope.train.fit import fit, new_network, resume
+from convscope.train.fitting import fit, new_network, resume
 from convscope.train.folder import RunFolder, check_free, free_name
 from convscope.train.progress import default_listeners
 from convscope.train.rate_finder import RateSearch, find_rate

@@ -328,7 +328,7 @@ def _oddities(usable: Sequence[Facts]) -> Iterable[Finding]:
         yield Finding(
             "odd modes",
             "note",
-            f"{counted(len(odd), 'file')} neither plain grey nor RGB ({modes}): "
+            f"{counted(len(odd), 'file')} neither plain gray nor RGB ({modes}): "
             "converted, transparency onto white.",
             tuple((f.path,) for f in odd),
         )

@@ -18,7 +18,7 @@ _DRAWS = (
     "down", "right", "flip", "rotate", "scale", "shear", "brightness", "contrast",
     "saturation", "cutout_row", "cutout_column",
 )  # fmt: skip
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to grey
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to gray
 
 
 class Augmentation(BaseModel):
@@ -45,7 +45,7 @@ class Augmentation(BaseModel):
     )
     fill: Literal["auto", "zeros", "edge", "reflect"] = Field(
         "auto",
-        description="What comes in at the border; auto: black if grey, else reflect.",
+        description="What comes in at the border; auto: black if gray, else reflect.",
     )
     brightness: Fraction = Field(0.0, description="Largest change of brightness.")
     contrast: Fraction = Field(0.0, description="Largest change of contrast.")
@@ -176,7 +176,7 @@ def _signed(uniform: Tensor) -> Tensor:
 
 
 def _luma(images: Tensor) -> Tensor:
-    """The grey of each pixel, (B, 1, H, W)."""
+    """The gray of each pixel, (B, 1, H, W)."""
     if images.shape[1] == 1:
         return images
     red, green, blue = (images[:, i : i + 1] * w for i, w in enumerate(_LUMA))
@@ -197,17 +197,17 @@ def _mean(images: Tensor) -> Tensor:
 def _recolor(
     images: Tensor, *, brightness: Tensor, contrast: Tensor, saturation: Tensor
 ) -> Tensor:
-    """Scale each image, then its distance from its mean grey, then from each grey.
+    """Scale each image, then its distance from its mean gray, then from each gray.
 
-    With factors b, c, s and grey g the three together are ``scb x + (1-s)cb g + (1-c)b
-    mean(g)``: the grey is found once. Cut off to 0 and 1 at the end.
+    With factors b, c, s and gray g the three together are ``scb x + (1-s)cb g + (1-c)b
+    mean(g)``: the gray is found once. Cut off to 0 and 1 at the end.
     """
     if images.shape[1] == 1:
-        saturation = torch.ones_like(saturation)  # grey has none to change, to the bit
+        saturation = torch.ones_like(saturation)  # gray has none to change, to the bit
     b, c, s = (
         factor.to(images)[:, None, None, None]
         for factor in (brightness, contrast, saturation)
     )
-    grey = _luma(images)
-    rest = (1 - s) * c * b * grey + (1 - c) * b * _mean(grey)
+    gray = _luma(images)
+    rest = (1 - s) * c * b * gray + (1 - c) * b * _mean(gray)
     return (images * (s * c * b)).add_(rest).clamp_(0, 1)

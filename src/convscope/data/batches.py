@@ -68,8 +68,8 @@ class Batches:
     >>> samples = Samples(
     ...     torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.arange(10), [""] * 10
     ... )
-    >>> grey = Preprocessing(channels=1, size=(8, 8), mean=(0.5,), std=(0.25,))
-    >>> batches = Batches(samples, grey, batch_size=4, seed=0)
+    >>> gray = Preprocessing(channels=1, size=(8, 8), mean=(0.5,), std=(0.25,))
+    >>> batches = Batches(samples, gray, batch_size=4, seed=0)
     >>> [len(batch) for batch in batches.epoch(0)]
     [4, 4, 2]
     """

@@ -10,27 +10,27 @@ MASS_BOX = 20 / 28  # MNIST: digits of 20 x 20 in frames of 28 x 28
 
 
 def centered(
-    grey: np.ndarray,
+    gray: np.ndarray,
     size: tuple[int, int],
     by: Literal["mass", "box"],
     resample: Image.Resampling,
 ) -> np.ndarray:
     """The ink of a drawing, light on black, scaled and moved to its standard place.
 
-    The paper's grey is the median of the border. Ink is what differs from it, to the
+    The paper's gray is the median of the border. Ink is what differs from it, to the
     darker or the lighter side, whichever holds more. ``"mass"`` scales the bounding
     box of the ink to fit 20/28 of the frame and puts the center of mass in the middle,
     as near as whole pixels and an uncut digit allow; ``"box"`` scales the bounding box
     to fit the frame and puts its own center in the middle. Proportions are kept.
 
     Args:
-        grey: The drawing, from 0 to 1.
+        gray: The drawing, from 0 to 1.
         size: Height and width of the frame, in pixels.
         by: What is put in the middle.
         resample: The filter.
 
     Shape:
-        grey:   (H, W)
+        gray:   (H, W)
         return: (*size,) float32 from 0 to 1; all 0 where there is no ink
 
     Source:
@@ -42,7 +42,7 @@ def centered(
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
     frame = np.zeros(size, np.float32)
-    ink = _ink(grey)
+    ink = _ink(gray)
     rows, columns = (np.flatnonzero((ink > INK).any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return frame
@@ -59,11 +59,11 @@ def centered(
     return frame
 
 
-def _ink(grey: np.ndarray) -> np.ndarray:
+def _ink(gray: np.ndarray) -> np.ndarray:
     """0 where the paper is, 1 at full ink."""
-    border = [grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]]
+    border = [gray[0], gray[-1], gray[1:-1, 0], gray[1:-1, -1]]
     paper = float(np.median(np.concatenate(border)))
-    darker, lighter = np.clip(paper - grey, 0, None), np.clip(grey - paper, 0, None)
+    darker, lighter = np.clip(paper - gray, 0, None), np.clip(gray - paper, 0, None)
     if darker.sum() > lighter.sum():
         return (darker / paper).astype(np.float32)
     return (lighter / max(1 - paper, 1e-6)).astype(np.float32)

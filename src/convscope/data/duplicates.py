@@ -10,7 +10,7 @@ from convscope.data.facts import write
 
 BLOCK = 512  # rows of the table of distances made at a time
 ALIKE = 0.99  # least correlation of thumbnails: hashes alone confuse plain pictures
-FLAT = 2.0  # grey levels of standard deviation, below which there is nothing to compare
+FLAT = 2.0  # gray levels of standard deviation, below which there is nothing to compare
 SLACK = 0.02  # of the spectrum's root mean square: rounding stays below
 _ONES = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from convscope.data.images import Picture, grey16
+from convscope.data.images import Picture, gray16
 from convscope.data.scan import Entry
 
 VERSION = 1  # of the file that facts are kept in
@@ -36,7 +36,7 @@ class Facts:
         height: In pixels, upright.
         rotated: Whether EXIF asks for a rotation or reflection.
         content: Hex hash of the upright pixels, the same in every format.
-        thumbnail: 16 x 16 grey pixels, base64.
+        thumbnail: 16 x 16 gray pixels, base64.
     """
 
     path: str
@@ -61,7 +61,7 @@ def facts_of(entry: Entry, picture: Picture) -> Facts:
     """The facts of a file that was read."""
     image = picture.image
     if picture.is_wide:
-        wide = grey16(image, entry.path)
+        wide = gray16(image, entry.path)
         pixels = wide
         small = Image.fromarray((wide >> 8).astype(np.uint8))
     else:

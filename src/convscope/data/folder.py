@@ -21,7 +21,7 @@ from convscope.data.standard import Progress
 from convscope.errors import DataError
 
 LADDER = (28, 32, 48, 64, 96, 128)  # pixels each way
-GREY_MODES = frozenset(("1", "L", "LA", "La"))
+GRAY_MODES = frozenset(("1", "L", "LA", "La"))
 PARTS = {"train": TRAIN, "val": VALIDATION, "test": TEST}
 
 
@@ -51,7 +51,7 @@ def load_folder(
         size: Height and width, in pixels; by default that of the images if all are
             square and alike up to 128, else the largest of 28, 32, 48, 64, 96, 128
             that the median of their shorter sides reaches.
-        channels: 1 grey, 3 red-green-blue; by default 1 if every image is grey.
+        channels: 1 gray, 3 red-green-blue; by default 1 if every image is gray.
         bits: Bits per channel kept; by default 16 if any image has them.
         resize: What gives way when the aspect ratio differs; by default ``"crop"``.
         preprocessing: A trained network's, instead of the four above. Then the folder
@@ -173,11 +173,11 @@ def _choose(
     """What is not given, from the images; and why."""
     reasons = []
     wide = sum(mode.startswith("I") for mode, _ in headers)
-    grey = sum(mode in GREY_MODES for mode, _ in headers) + wide
+    gray = sum(mode in GRAY_MODES for mode, _ in headers) + wide
     if channels is None:
-        channels = 1 if headers and grey == len(headers) else 3
-        kept = "grey" if channels == 1 else "color"
-        reasons.append(f"Kept in {kept}: {grey:,} of {len(headers):,} images are grey.")
+        channels = 1 if headers and gray == len(headers) else 3
+        kept = "gray" if channels == 1 else "color"
+        reasons.append(f"Kept in {kept}: {gray:,} of {len(headers):,} images are gray.")
     if bits is None:
         bits = 16 if wide else 8
         if wide:
@@ -204,7 +204,7 @@ def _changed(
     headers: Sequence[tuple[str, tuple[int, int]]], channels: int
 ) -> list[str]:
     """Says if images are made what the network takes: gray, or of three channels."""
-    gray = sum(mode in GREY_MODES or mode.startswith("I") for mode, _ in headers)
+    gray = sum(mode in GRAY_MODES or mode.startswith("I") for mode, _ in headers)
     color = len(headers) - gray
     if channels == 1 and color:
         return [f"{color:,} of {len(headers):,} images are in color; made gray."]

@@ -125,7 +125,7 @@ def name_of(source: ImageSource) -> str:
     return name if isinstance(name, str) and name else "image"
 
 
-def grey16(image: Image.Image, name: str) -> np.ndarray:
+def gray16(image: Image.Image, name: str) -> np.ndarray:
     """(H, W) uint16 from a picture in one of ``WIDE_MODES``."""
     values = np.asarray(image)
     if values.dtype.itemsize > 2 and values.size:

@@ -19,7 +19,7 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-GREY = (0.299, 0.587, 0.114)  # red, green, blue: ITU-R BT.601, as Pillow has it
+GRAY = (0.299, 0.587, 0.114)  # red, green, blue: ITU-R BT.601, as Pillow has it
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 Pixels = Annotated[int, Field(ge=1, le=16384)]
@@ -42,7 +42,7 @@ class Preprocessing(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    channels: Literal[1, 3] = Field(3, description="1 grey, 3 red-green-blue.")
+    channels: Literal[1, 3] = Field(3, description="1 gray, 3 red-green-blue.")
     bits: Literal[8, 16] = Field(8, description="Bits per channel kept in memory.")
     size: tuple[Pixels, Pixels] = Field(description="Height and width, in pixels.")
     resize: Literal["crop", "squash", "pad"] = Field(
@@ -55,9 +55,9 @@ class Preprocessing(BaseModel):
         "none", description="For drawn digits: by center of mass, or by bounding box."
     )
     background: Byte = Field(
-        255, description="Grey behind transparency; with centering, what contrasts."
+        255, description="Gray behind transparency; with centering, what contrasts."
     )
-    fill: Byte = Field(0, description='Grey of the bars that resize="pad" adds.')
+    fill: Byte = Field(0, description='Gray of the bars that resize="pad" adds.')
     mean: tuple[float, ...] = Field(description="Per channel, on the scale 0 to 1.")
     std: tuple[float, ...] = Field(description="Per channel, on the scale 0 to 1.")
 
@@ -75,7 +75,7 @@ class Preprocessing(BaseModel):
             )
         if self.centering != "none" and self.channels != 1:
             raise ArgumentError(
-                f"Preprocessing: centering={self.centering!r} is for drawings in grey; "
+                f"Preprocessing: centering={self.centering!r} is for drawings in gray; "
                 f"got channels={self.channels}. Use channels=1 or centering='none'."
             )
         return self
@@ -110,7 +110,7 @@ class Preprocessing(BaseModel):
         image = picture.image
         try:
             if image.mode in images.WIDE_MODES:
-                return self._decode_wide(images.grey16(image, name))
+                return self._decode_wide(images.gray16(image, name))
             return self._decode_narrow(image)
         except BadImageError:
             raise
@@ -123,7 +123,7 @@ class Preprocessing(BaseModel):
         """``decode`` for pixels in memory.
 
         An array of shape (channels, *size) and the right type is returned as it is.
-        Else a last axis of 1 to 4 is the channels (grey, grey and alpha, RGB, RGBA),
+        Else a last axis of 1 to 4 is the channels (gray, gray and alpha, RGB, RGBA),
         before a first axis of 1 or 3 is.
 
         Shape:
@@ -221,8 +221,8 @@ class Preprocessing(BaseModel):
             as_it_is = image.mode == "L" and "transparency" not in image.info
             if as_it_is and image.size == self.size[::-1] and self.bits == 8:
                 return np.array(image)[None]
-            grey = np.asarray(self._opaque(image).convert("L"))
-            return self._centered(grey / 255)
+            gray = np.asarray(self._opaque(image).convert("L"))
+            return self._centered(gray / 255)
         opaque = self._opaque(image).convert("L" if self.channels == 1 else "RGB")
         if self.bits == 8:
             fitted = np.asarray(self._fitted(opaque))
@@ -230,15 +230,15 @@ class Preprocessing(BaseModel):
             return np.array(planes, order="C")  # the picture may own the memory
         return self._kept([np.asarray(p) * 257.0 for p in opaque.split()])
 
-    def _decode_wide(self, grey: np.ndarray) -> np.ndarray:
-        """From grey with 16 bits; none is lost unless 8 are asked for."""
+    def _decode_wide(self, gray: np.ndarray) -> np.ndarray:
+        """From gray with 16 bits; none is lost unless 8 are asked for."""
         if self.bits == 8:
-            return self._decode_narrow(Image.fromarray(_to_8_bits(grey)))
+            return self._decode_narrow(Image.fromarray(_to_8_bits(gray)))
         if self.centering != "none":
             return (
-                grey[None] if grey.shape == self.size else self._centered(grey / 65535)
+                gray[None] if gray.shape == self.size else self._centered(gray / 65535)
             )
-        return np.repeat(self._kept([grey]), self.channels, axis=0)
+        return np.repeat(self._kept([gray]), self.channels, axis=0)
 
     def _decode_wide_color(self, planes: np.ndarray) -> np.ndarray:
         """From 2 to 4 channels of 16 bits, kept as 16: alpha last where it is even."""
@@ -247,7 +247,7 @@ class Preprocessing(BaseModel):
             alpha = colors.pop() / 65535
             colors = [c * alpha + self.background * 257 * (1 - alpha) for c in colors]
         if self.channels == 1 and len(colors) == 3:
-            colors = [sum(w * c for w, c in zip(GREY, colors, strict=True))]
+            colors = [sum(w * c for w, c in zip(GRAY, colors, strict=True))]
         if self.centering != "none":
             return self._centered(colors[0] / 65535)
         return np.repeat(self._kept(colors), self.channels // len(colors), axis=0)
@@ -260,10 +260,10 @@ class Preprocessing(BaseModel):
         ]
         return np.stack(fitted).round().clip(0, 65535).astype(np.uint16)
 
-    def _centered(self, grey: np.ndarray) -> np.ndarray:
+    def _centered(self, gray: np.ndarray) -> np.ndarray:
         """(1, *size) from a drawing on the scale 0 to 1."""
         by: Literal["mass", "box"] = "box" if self.centering == "box" else "mass"
-        placed = centered(grey, self.size, by, FILTERS[self.interpolation])
+        placed = centered(gray, self.size, by, FILTERS[self.interpolation])
         levels: np.ndarray = (placed.astype(np.float64) * (2**self.bits - 1)).round()
         return levels.astype(np.uint8 if self.bits == 8 else np.uint16)[None]
 
@@ -275,13 +275,13 @@ class Preprocessing(BaseModel):
         if image.mode in ("La", "RGBa"):  # premultiplied
             image = image.convert(image.mode.upper())
         rgba = image.convert("RGBA")
-        grey = self.background
+        gray = self.background
         if self.centering != "none":
             drawn, alpha = (
                 np.asarray(p, np.float64) for p in rgba.convert("LA").split()
             )
-            grey = 255 if (drawn * alpha).sum() < 127.5 * alpha.sum() else 0
-        backdrop = Image.new("RGBA", image.size, (grey, grey, grey, 255))
+            gray = 255 if (drawn * alpha).sum() < 127.5 * alpha.sum() else 0
+        backdrop = Image.new("RGBA", image.size, (gray, gray, gray, 255))
         return Image.alpha_composite(backdrop, rgba).convert("RGB")
 
     def _fitted(self, image: Image.Image) -> Image.Image:
@@ -300,8 +300,8 @@ class Preprocessing(BaseModel):
             return image.resize((width, height), resample, box=box)
         scale = min(height / h, width / w)
         inner = (max(1, round(w * scale)), max(1, round(h * scale)))
-        grey = self.fill * 257 if image.mode == "F" else self.fill
-        color = (grey,) * 3 if image.mode == "RGB" else grey
+        gray = self.fill * 257 if image.mode == "F" else self.fill
+        color = (gray,) * 3 if image.mode == "RGB" else gray
         frame = Image.new(image.mode, (width, height), color)
         corner = ((width - inner[0]) // 2, (height - inner[1]) // 2)
         frame.paste(image.resize(inner, resample), corner)

@@ -17,11 +17,11 @@ def choose(input_shape: tuple[int, int, int]) -> Choice:
     """The model for images of that shape (C, H, W).
 
     >>> choose((1, 28, 28)).why
-    'lenet5, because 28 x 28 grey images are what it was made for'
+    'lenet5, because 28 x 28 gray images are what it was made for'
     """
     channels, height, width = input_shape
     small, large = min(height, width), max(height, width)
-    what = f"{height} x {width} {'grey' if channels == 1 else 'color'} images"
+    what = f"{height} x {width} {'gray' if channels == 1 else 'color'} images"
     if small < 8:
         return Choice("mlp", f"mlp, because {what} are too small to pool")
     if small < 12:

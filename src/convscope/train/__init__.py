@@ -2,7 +2,7 @@
 
 from convscope.train.doubt import wilson
 from convscope.train.estimator import ConvClassifier
-from convscope.train.fit import fit, new_network, require_fit, resume
+from convscope.train.fitting import fit, new_network, require_fit, resume
 from convscope.train.inference import probabilities
 from convscope.train.metrics import Evaluation
 from convscope.train.prediction import Failure, Prediction

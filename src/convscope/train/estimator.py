@@ -27,7 +27,7 @@ from convscope.data.dataset import Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ArgumentError
 from convscope.train import recipes
-from convscope.train.fit import fit, new_network
+from convscope.train.fitting import fit, new_network
 from convscope.train.inference import probabilities
 from convscope.train.prediction import decode_files
 from convscope.train.recipe import Recipe
@@ -60,7 +60,7 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
         learning_rate: Replaces the recipe's.
         validation: Fraction set aside to watch, for recipes with ``patience``.
         image_size: Height and width, or one number for both; of files only.
-        channels: 1 grey, 3 color; of files only.
+        channels: 1 gray, 3 color; of files only.
         device: As in the recipe; ``None`` leaves it to the recipe.
         random_state: Decides weights, order and augmentation.
         verbose: Whether to show progress.
