@@ -6,6 +6,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from convscope.train.events import EpochEnded, Saved, Started, Stepped
 from convscope.train.fitting import describe
@@ -53,6 +54,18 @@ def test_time_between_checkpoints_is_kept(tiny, tmp_path, monkeypatch):
 
 def test_without_a_place_nothing_is_kept(tiny):
     assert not any(said for _, said in kept(tiny, None, 0))
+
+
+def test_spoiled_weights_never_take_the_place_of_good_ones(tiny, tmp_path):
+    one = training(tiny, RECIPE)
+    place = RunFolder.create(tmp_path / "run", describe(one.net, tiny, RECIPE))
+    keeper = Keeper(one, place, 0)
+    assert keeper.save()
+    good = next(one.net.parameters()).detach().clone()
+    next(one.net.parameters()).data.view(-1)[0] = float("nan")
+    assert keeper.save() == ()
+    state, _ = place.load_checkpoint()
+    assert torch.equal(state.part("net")["0.weight"], good)
 
 
 def test_history_is_on_disk_after_each_epoch(tiny, tmp_path):

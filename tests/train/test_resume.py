@@ -87,6 +87,24 @@ def test_going_on_from_any_step_gives_the_same_bits(tiny, changes, tmp_path):
         require_same(outcome(rest), outcome(whole))
 
 
+def test_the_best_weights_of_an_epoch_before_are_gone_on_with(tiny, tmp_path):
+    """All validation labels are wrong: the first epoch is the best one."""
+    wrong = type(tiny.val)(tiny.val.pixels, (tiny.val.labels + 1) % 3, tiny.val.names)
+    data = tiny.replace(val=wrong)
+    recipe = BASE.with_changes({"epochs": 9, "patience": 3, "learning_rate": 0.1})
+    whole, states = training(data, recipe), []
+    for event in whole.run():
+        if isinstance(event, EpochEnded):
+            path = tmp_path / f"{len(states)}"
+            states.append(through_a_file(whole.checkpoint(), path))
+    assert 1 <= whole.position.best_epoch < len(states) == whole.position.epoch
+    for state in states:
+        rest = training(data, recipe, weights=7)
+        rest.restore(state)
+        list(rest.run())
+        require_same(outcome(rest), outcome(whole))
+
+
 def test_the_comparison_notices_a_state_that_was_not_restored(tiny, tmp_path):
     whole, state = training(tiny, BASE), None
     for event in whole.run():
