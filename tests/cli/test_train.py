@@ -66,6 +66,7 @@ def test_flags_arrive_in_the_recipe_of_the_run(convscope):
     assert {name: getattr(spec.recipe, name) for name in GIVEN} == GIVEN
     assert (spec.recipe.augmentation.flip, spec.recipe.augmentation.cutout) == (True, 2)
     assert spec.model.options == {"hidden": 9}
+    assert "model: mlp hidden=9\n" in outcome.err
     assert spec.recipe.model == "mlp"
 
 

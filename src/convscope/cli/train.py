@@ -137,8 +137,8 @@ def train(
         say,
     )
     chosen = named or recipes.suited(loaded, model)
-    choice = _choice(model, chosen, loaded)
-    name, options = choice.name, {**choice.options, **own_options}
+    choice = _choice(model, chosen, loaded, own_options)
+    name, options = choice.name, choice.options
     chosen = chosen.with_changes(
         {"model": name, "model_options": options, **recipe_changes}
     )
@@ -223,12 +223,15 @@ class _Decoding:
             self._bar.stop()
 
 
-def _choice(wanted: str | None, recipe: Recipe, data: Dataset) -> Choice:
+def _choice(
+    wanted: str | None, recipe: Recipe, data: Dataset, given: dict[str, Any]
+) -> Choice:
     """The model asked for, else the recipe's, else what suits the images."""
     if wanted is None and recipe.model is None:
-        return choose(data.input_shape)
+        choice = choose(data.input_shape)
+        return Choice(choice.name, choice.why, {**choice.options, **given})
     name = wanted or str(recipe.model)
-    options = recipe.model_options if name == recipe.model else {}
+    options = {**(recipe.model_options if name == recipe.model else {}), **given}
     shown = "".join(f" {key}={value}" for key, value in options.items())
     return Choice(name, f"{name}{shown}", options)
 
