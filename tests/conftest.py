@@ -118,9 +118,11 @@ def write_images(place, counts, *, size=12, channels=1, seed=0):
 @pytest.fixture
 def pictures(tmp_path, monkeypatch):
     """Makes a folder of images, with a cache of its own."""
-    import pooch
+    import platformdirs
 
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
+    monkeypatch.setattr(
+        platformdirs, "user_cache_path", lambda name: tmp_path / "cache"
+    )
 
     def make(counts, name="pictures", **shape):
         return write_images(tmp_path / name, counts, **shape)

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-import pooch
+import platformdirs
 import pytest
 
 
@@ -19,5 +19,7 @@ def machine(tmp_path, monkeypatch):
     """A machine with an empty data folder and cache, and no network."""
     monkeypatch.setenv("CONVSCOPE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("CONVSCOPE_OFFLINE", "1")
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
+    monkeypatch.setattr(
+        platformdirs, "user_cache_path", lambda name: tmp_path / "cache"
+    )
     return tmp_path

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pooch
 import requests
 
 from convscope.data.catalog import RemoteFile
@@ -53,6 +52,8 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None) -> P
 
 
 def _fetch(file: RemoteFile, folder: Path, progress: Progress | None) -> Path:
+    import pooch  # here, because it brings tqdm, which warns in some notebooks
+
     reasons = []
     part = folder / f"{file.name}.part"
     for url in file.mirrors:

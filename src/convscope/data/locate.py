@@ -7,7 +7,7 @@ from hashlib import md5
 from pathlib import Path
 from typing import Literal
 
-import pooch
+import platformdirs
 
 from convscope.data.catalog import StandardSet
 from convscope.data.compressed import read_bytes
@@ -49,9 +49,9 @@ class Found:
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
     """The folder that downloads go to: ``cache_dir``, or the user's cache."""
-    return (
-        Path(cache_dir) if cache_dir is not None else Path(pooch.os_cache("convscope"))
-    )
+    if cache_dir is not None:
+        return Path(cache_dir)
+    return platformdirs.user_cache_path("convscope")
 
 
 def data_folder() -> Path | None:
