@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from convscope import models
 from convscope.cli.evaluate import tables
+from convscope.cli.progress import counting
 from convscope.cli.recipe_flags import with_recipe_flags
 from convscope.data import Dataset, load
 from convscope.errors import ArgumentError, NotFiniteError, WriteError
@@ -179,48 +179,21 @@ def _load(
 ) -> Dataset:
     """The data; images too small for the model are enlarged to what it is made for."""
     given = {key: value for key, value in options.items() if value not in (None, False)}
-    shown = _Decoding(say)
-    loaded = load(source, **given, progress=shown)
-    shown.close()
+    with counting() as (bar, _):
+        loaded = load(source, **given, progress=bar)
     if model is not None and "size" not in given:
         card = models.find(model)
         if min(loaded.input_shape[1:]) < card.min_size:
             height, width = loaded.input_shape[1:]
             given["size"] = card.input_shape[1]
-            loaded = load(source, **given)
+            with counting() as (bar, _):
+                loaded = load(source, **given, progress=bar)
             say.print(
                 f"{height} x {width} images are enlarged to {given['size']} x "
                 f"{given['size']}: {model} takes no less than {card.min_size} x "
                 f"{card.min_size}"
             )
     return loaded
-
-
-class _Decoding:
-    """Shows how far the reading of files is, where there is a screen."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        """One more of ``total`` things is done."""
-        if not self._console.is_terminal:
-            return
-        if self._bar is None:
-            self._bar = Progress(
-                *Progress.get_default_columns(), console=self._console, transient=True
-            )
-            self._bar.start()
-        if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what, total=total)
-        self._bar.update(self._tasks[what], completed=done, total=total)
-
-    def close(self) -> None:
-        """Takes the bar off the screen."""
-        if self._bar is not None:
-            self._bar.stop()
 
 
 def _choice(

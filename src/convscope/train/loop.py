@@ -54,20 +54,7 @@ class Training:
     ) -> None:
         self.net = setting.place(net)
         self.data, self.recipe, self.setting = data, recipe, setting
-        self.batches = Batches(
-            data.train,
-            data.preprocessing,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            augmentation=recipe.augmentation,
-            balanced=recipe.balance == "sampling",
-            num_classes=len(data.classes),
-            # Batch norm over a few leftover images would throw training off; each
-            # epoch leaves out others.
-            drop_last=len(data.train) >= recipe.batch_size,
-            device=setting.device,
-            memory_format=setting.memory_format,
-        )
+        self.batches = training_batches(data, recipe, setting)
         self.optimizer = Optimizer(self.net, recipe)
         self.average = self._averaged() if recipe.ema else None
         self.best: dict[str, Tensor] = {}
@@ -307,6 +294,24 @@ class Training:
         if values["best_loss"] is None:
             values["best_loss"] = math.inf
         self.position = Position(**values)
+
+
+def training_batches(data: Dataset, recipe: Recipe, setting: Setting) -> Batches:
+    """The batches that a training with this recipe goes through."""
+    return Batches(
+        data.train,
+        data.preprocessing,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        augmentation=recipe.augmentation,
+        balanced=recipe.balance == "sampling",
+        num_classes=len(data.classes),
+        # Batch norm over a few leftover images would throw training off; each epoch
+        # leaves out others.
+        drop_last=len(data.train) >= recipe.batch_size,
+        device=setting.device,
+        memory_format=setting.memory_format,
+    )
 
 
 def class_weights(data: Dataset, recipe: Recipe, device: torch.device) -> Tensor | None:

@@ -14,7 +14,7 @@ from convscope.data import Dataset
 from convscope.data.batches import Batch, Batches
 from convscope.errors import ArgumentError, TrainingError
 from convscope.execution import choose as choose_setting
-from convscope.train.loop import class_weights
+from convscope.train.loop import class_weights, training_batches
 from convscope.train.optimizer import Optimizer
 from convscope.train.recipe import Recipe
 
@@ -72,17 +72,7 @@ def find_rate(
         )
     setting = choose_setting(net, device=recipe.device, precision=recipe.precision)
     trial = setting.place(copy.deepcopy(net)).train()
-    batches = Batches(
-        data.train,
-        data.preprocessing,
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        augmentation=recipe.augmentation,
-        balanced=recipe.balance == "sampling",
-        num_classes=len(data.classes),
-        device=setting.device,
-        memory_format=setting.memory_format,
-    )
+    batches = training_batches(data, recipe, setting)
     optimizer = Optimizer(trial, recipe)
     factor = (highest / lowest) ** (1 / (steps - 1))
     rates: list[float] = []

@@ -1,5 +1,6 @@
 """Listeners that hand each epoch to TensorBoard or MLflow, by their own libraries."""
 
+import abc
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +25,7 @@ def scalars(event: EpochEnded) -> dict[str, float]:
     return {name: values[name] for name in _SCALARS if values[name] is not None}
 
 
-class _Tracker:
+class _Tracker(abc.ABC):
     """A listener whose failure is a warning: a lost log must not cost a training."""
 
     _has_failed = False
@@ -43,8 +44,9 @@ class _Tracker:
                 stacklevel=2,
             )
 
+    @abc.abstractmethod
     def _take(self, event: Event) -> None:
-        raise NotImplementedError
+        """Logs what the event says."""
 
 
 class TensorBoard(_Tracker):
