@@ -49,7 +49,10 @@ def main(output: Path, command: list[str]) -> None:
     shown = " ".join([Path(command[0]).name, *command[1:]])
     console.print(Text.assemble(("$ ", "dim"), (shown, "bold")))
     console.print(Text.from_ansi(screen(record(command))))
-    console.save_svg(str(output), title="convscope")
+    picture = console.export_svg(title="convscope")
+    # The reader's own monospaced font will do: nothing is fetched to show a picture.
+    picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
+    output.write_text(picture)
 
 
 if __name__ == "__main__":
