@@ -1,6 +1,6 @@
 import json
 
-import pooch
+import platformdirs
 import pytest
 from typer.testing import CliRunner
 
@@ -12,7 +12,9 @@ from data.files import write_cifar, write_idx_set
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("CONVSCOPE_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
+    monkeypatch.setattr(
+        platformdirs, "user_cache_path", lambda name: tmp_path / "cache"
+    )
     monkeypatch.setenv("COLUMNS", "80")
     return tmp_path
 
