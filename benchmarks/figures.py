@@ -4,8 +4,9 @@
     python benchmarks/figures.py digits mnist    some
     python benchmarks/figures.py --seeds 1 cifar10
 
-Each run is ``convscope train`` in a process of its own, from command to result. Rows
-are kept in results/figures.json as they come; ``--table`` prints them without running.
+Each run is ``convscope train`` in a process of its own, from command to result. With
+``--keep``, rows go into results/figures.json as they come, which is what the README
+shows; ``--table`` prints that file without running anything.
 """
 
 import argparse
@@ -102,12 +103,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FIGURES))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--keep", action="store_true", help="write results/figures.json"
+    )
     parser.add_argument("--table", action="store_true", help="print, run nothing")
     asked = parser.parse_args()
     names = asked.names or list(FIGURES)
     if unknown := set(names) - set(FIGURES):
         parser.error(f"unknown figure {unknown.pop()!r}; known: {', '.join(FIGURES)}")
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"figures": {}}
+    results: dict[str, Any] = {"figures": {}}
+    if (asked.keep or asked.table) and RESULTS.exists():
+        results = json.loads(RESULTS.read_text())
     for name in [] if asked.table else names:
         runs: list[dict[str, Any]] = []
         for seed in range(asked.seeds):
@@ -115,8 +121,8 @@ def main() -> None:
             results["figures"][name] = {"runs": runs, "machine": machine()}
             ordered = {n: results["figures"].get(n) for n in FIGURES}
             results["figures"] = {n: entry for n, entry in ordered.items() if entry}
-            RESULTS.parent.mkdir(exist_ok=True)
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+            if asked.keep:
+                RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
 
 
