@@ -1,7 +1,8 @@
 """Training, judging and keeping networks: recipe, loop, run folder, metrics."""
 
+from typing import TYPE_CHECKING, Any
+
 from convscope.train.doubt import wilson
-from convscope.train.estimator import ConvClassifier
 from convscope.train.fitting import fit, new_network, require_fit, resume
 from convscope.train.inference import probabilities
 from convscope.train.metrics import Evaluation
@@ -11,6 +12,9 @@ from convscope.train.recipe import Recipe
 from convscope.train.recipes import RECIPES
 from convscope.train.run import Run
 from convscope.train.spec import RunSpec
+
+if TYPE_CHECKING:
+    from convscope.train.estimator import ConvClassifier
 
 __all__ = [
     "RECIPES",
@@ -30,3 +34,11 @@ __all__ = [
     "resume",
     "wilson",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ConvClassifier":  # takes scikit-learn, a second of every start
+        from convscope.train.estimator import ConvClassifier
+
+        return ConvClassifier
+    raise AttributeError(f"module 'convscope.train' has no attribute {name!r}")

@@ -10,7 +10,6 @@ from html import escape
 
 import numpy as np
 import numpy.typing as npt
-from sklearn import metrics as sklearn_metrics
 from torch import Tensor
 
 from convscope.errors import ArgumentError, DataError
@@ -147,6 +146,11 @@ class Evaluation:
         """
         p, true = _checked(probabilities, labels, classes, names)
         known = np.flatnonzero(true >= 0)
+        from sklearn.metrics import (  # take a second to import
+            confusion_matrix,
+            log_loss,
+        )
+
         if not len(known):
             raise DataError(
                 f"evaluate: none of the {len(true)} images has a label, so there is "
@@ -159,7 +163,7 @@ class Evaluation:
         per_class, macro = _class_scores(y, predicted, classes)
         bins = tuple(calibration_bins(confidence, hits))
         columns = range(len(classes))
-        confusion = sklearn_metrics.confusion_matrix(y, predicted, labels=columns)
+        confusion = confusion_matrix(y, predicted, labels=columns)
         top5, top5_note = _top5(p, y)
         wrong = np.flatnonzero(~hits)
         worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:mistakes]
@@ -174,9 +178,7 @@ class Evaluation:
             balanced_accuracy=macro.recall,
             macro=macro,
             calibration_error=calibration_error(bins),
-            negative_log_likelihood=float(
-                sklearn_metrics.log_loss(y, p, labels=columns)
-            ),
+            negative_log_likelihood=float(log_loss(y, p, labels=columns)),
             classes=tuple(classes),
             per_class=per_class,
             confusion=tuple(tuple(int(n) for n in row) for row in confusion),
@@ -304,7 +306,9 @@ def _checked(
 def _class_scores(
     y: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], classes: Sequence[str]
 ) -> tuple[tuple[ClassScore, ...], Average]:
-    precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
+    from sklearn.metrics import precision_recall_fscore_support
+
+    precision, recall, f1, support = precision_recall_fscore_support(
         y, predicted, labels=range(len(classes)), zero_division=np.nan
     )
     table = np.stack([precision, recall, f1])
@@ -321,10 +325,12 @@ def _defined(value: float) -> float | None:
 
 
 def _top5(p: Array, y: npt.NDArray[np.int64]) -> tuple[float | None, str]:
+    from sklearn.metrics import top_k_accuracy_score
+
     classes = p.shape[1]
     if classes <= TOP:
         return None, f"always 1 with {classes} classes"
-    score = sklearn_metrics.top_k_accuracy_score(y, p, k=TOP, labels=range(classes))
+    score = top_k_accuracy_score(y, p, k=TOP, labels=range(classes))
     return float(score), ""
 
 
