@@ -10,7 +10,7 @@ ConvscopeError
 ├── RunError                          a run folder that cannot be read or written
 │   ├── RunExistsError                it holds another run already
 │   ├── RunBusyError                  another process is training in it
-│   ├── WriteError                a disk that is full, or does not let us write
+│   ├── WriteError                    a disk that is full, or does not let us write
 │   └── CheckpointError               its checkpoint cannot be used
 ├── TrainingError                     training cannot start or cannot go on
 │   └── NotFiniteError                the loss became NaN or infinite

@@ -18,7 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-Advance = Callable[[int, int, str], None]  # done, in all, what
+from convscope.data.progress import Progress as Advance
+
 Complain = Callable[[str], None]
 
 

@@ -21,9 +21,16 @@ from convscope.errors import ArgumentError, NotFiniteError, WriteError
 from convscope.execution import keep_freed_memory
 from convscope.models import Choice, choose
 from convscope.train import recipes
+from convscope.train.checkpoint import LATEST
 from convscope.train.events import Listener
 from convscope.train.fitting import fit, new_network, resume
-from convscope.train.folder import RunFolder, check_free, free_name
+from convscope.train.folder import (
+    CHECKPOINT,
+    SET_ASIDE,
+    RunFolder,
+    check_free,
+    free_name,
+)
 from convscope.train.progress import default_listeners
 from convscope.train.rate_finder import RateSearch, find_rate
 from convscope.train.recipe import Recipe
@@ -245,7 +252,7 @@ def _introduce(
         count = len(data.set_aside)
         say.print(
             f"  {count} file{'s' * (count > 1)} could not be used; the list is in "
-            f"{place / 'set_aside.json'}",
+            f"{place / SET_ASIDE}",
             style="yellow",
         )
     plural = "s" * (recipe.epochs > 1)
@@ -271,7 +278,7 @@ def _told_how_to_go_on(place: Path) -> Iterator[None]:
         typer.echo(f"\n{what}", err=True)
         raise typer.Exit(_STOPPED) from None
     except NotFiniteError as error:
-        kept = place / "checkpoint" / "state.safetensors"
+        kept = place / CHECKPOINT / LATEST
         raise NotFiniteError(f"{error} The last good checkpoint is {kept}.") from None
     except WriteError as error:
         begun = RunFolder(place).has_checkpoint

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from convscope.data import reading
 from convscope.data.duplicates import kept_near_groups
 from convscope.data.facts import Facts, thumbnails
+from convscope.data.progress import Progress
 from convscope.data.scan import Entry, Scan, scan
-from convscope.data.standard import Progress
 from convscope.errors import ArgumentError
 
 NEAR = 6  # of 64 bits of the perceptual hash

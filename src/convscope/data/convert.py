@@ -5,7 +5,7 @@ import torch
 
 from convscope.data.dataset import Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
-from convscope.data.standard import Progress
+from convscope.data.progress import Progress
 
 
 def converted(

@@ -6,15 +6,15 @@ import os
 import re
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import requests
 
 from convscope.data.catalog import RemoteFile
+from convscope.data.progress import Progress
 from convscope.errors import DataError, MissingDataError
 
-Progress = Callable[[int, int, str], None]  # done, total, what
 OFFLINE_VARIABLE = "CONVSCOPE_OFFLINE"
 ATTEMPTS = 5  # per mirror; each goes on where the one before broke off
 TIMEOUT_SECONDS = (10, 60)  # to connect, between two pieces

@@ -15,9 +15,9 @@ from convscope.data.dataset import Dataset, Samples, SetAside
 from convscope.data.facts import Facts
 from convscope.data.images import FORMATS
 from convscope.data.preprocessing import Preprocessing
+from convscope.data.progress import Progress
 from convscope.data.scan import Entry, Scan, scan
 from convscope.data.splits import TEST, TRAIN, VALIDATION, assign, check_fractions
-from convscope.data.standard import Progress
 from convscope.errors import DataError
 
 LADDER = (28, 32, 48, 64, 96, 128)  # pixels each way

@@ -12,8 +12,8 @@ from convscope.data import cache, facts, images
 from convscope.data.facts import Facts
 from convscope.data.locate import cache_folder
 from convscope.data.preprocessing import Preprocessing
+from convscope.data.progress import Progress
 from convscope.data.scan import Entry, Scan
-from convscope.data.standard import Progress
 from convscope.errors import BadImageError
 
 CHUNK = 512  # files handed to the threads at a time, so that Ctrl-C is quick

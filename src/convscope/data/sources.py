@@ -21,8 +21,9 @@ from convscope.data.locate import (
     roots,
 )
 from convscope.data.preprocessing import Preprocessing
+from convscope.data.progress import Progress
 from convscope.data.splits import assign, check_fractions, content_hashes, share_out
-from convscope.data.standard import Progress, Published
+from convscope.data.standard import Published
 from convscope.errors import (
     ArgumentError,
     DataError,

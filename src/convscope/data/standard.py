@@ -1,6 +1,5 @@
 """The published arrays of a named data set, checked and put into one form."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import md5
@@ -12,9 +11,9 @@ from convscope.data import cifar, idx
 from convscope.data.catalog import StandardSet
 from convscope.data.compressed import read_bytes
 from convscope.data.locate import SUFFIXES, Found
+from convscope.data.progress import Progress
 from convscope.errors import DataError
 
-Progress = Callable[[int, int, str], None]  # done, total, what
 LARGEST_FILE = 64 * 2**20  # bytes unpacked; the largest of these files has 45 MiB
 
 

@@ -1,7 +1,7 @@
 """A trained network on pixels: probabilities, and samples judged by them."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,12 +13,12 @@ from convscope import execution
 from convscope.data.batches import plain
 from convscope.data.dataset import UNLABELED, Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
+from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, DataError, ShapeError, UnknownNameError
 from convscope.execution import Setting
 from convscope.train.metrics import Evaluation
 
 Tta = Literal["flip", "shift"]
-Progress = Callable[[int, int, str], None]  # done, in all, what
 
 
 def logits(

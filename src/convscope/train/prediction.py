@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from convscope.data import images
 from convscope.data.preprocessing import Preprocessing
+from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, BadImageError, ConvscopeError, DataError
 from convscope.execution import Setting
-from convscope.train.inference import Progress, Tta, probabilities
+from convscope.train.inference import Tta, probabilities
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # (C, H, W)
 

@@ -11,12 +11,13 @@ from torch import nn
 from convscope import models
 from convscope.data import Dataset, load
 from convscope.data.dataset import SetAside
+from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, RunError
 from convscope.execution import Setting
 from convscope.execution import choose as choose_setting
 from convscope.train import inference
 from convscope.train.folder import RunFolder
-from convscope.train.inference import Progress, Tta
+from convscope.train.inference import Tta
 from convscope.train.metrics import Evaluation
 from convscope.train.prediction import Failure, Prediction, predict_files
 from convscope.train.spec import RunSpec
