@@ -15,7 +15,18 @@ import numpy as _numpy  # noqa: F401 - loaded before torch, so that both share O
 import torch as _torch  # noqa: F401
 
 if TYPE_CHECKING:
-    from convscope import analysis, arithmetic, data, execution, models, train, viz
+    from convscope import (
+        analysis,
+        arithmetic,
+        data,
+        execution,
+        functional,
+        kernels,
+        layers,
+        models,
+        train,
+        viz,
+    )
     from convscope.analysis import check, summary
     from convscope.data import Dataset, Preprocessing
     from convscope.train import ConvClassifier, Recipe, Run, fit, resume
@@ -26,6 +37,9 @@ _ROOMS = (
     "data",
     "errors",
     "execution",
+    "functional",
+    "kernels",
+    "layers",
     "models",
     "train",
     "viz",
@@ -53,6 +67,9 @@ __all__ = [
     "data",
     "execution",
     "fit",
+    "functional",
+    "kernels",
+    "layers",
     "models",
     "resume",
     "summary",
