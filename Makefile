@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+NATIVE := CMakeLists.txt $(wildcard src/convscope/kernels/native/*)
 RUN := runs/demo
 
 .PHONY: demo test check bench setup clean
@@ -28,11 +29,11 @@ bench: $(READY)  ## ours beside the peers, a few minutes; figures.py takes hours
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis
