@@ -42,6 +42,7 @@ from convscope.arithmetic.costs import (
     linear_parameters,
     norm_buffers,
     norm_parameters,
+    require_groups,
     training_activation_bytes,
     weight_bytes,
 )
@@ -146,6 +147,7 @@ __all__ = [
     "ranges_through",
     "receptive_field",
     "require",
+    "require_groups",
     "resize_windows",
     "resolve_padding",
     "resolve_paddings",

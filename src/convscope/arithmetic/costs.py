@@ -199,10 +199,17 @@ def inference_activation_bytes(
     return peak * element_bytes
 
 
-def _weights(
-    in_channels: int, out_channels: int, kernel_size: Sequence[int], groups: int
-) -> int:
-    where = "convolution"
+def require_groups(
+    where: str, in_channels: int, out_channels: int, groups: int
+) -> None:
+    """Refuse groups that do not divide both numbers of channels.
+
+    Raises:
+        ShapeError: ``groups`` does not divide a number of channels.
+        ArgumentError: A value is not an integer of at least 1.
+
+    >>> require_groups("Conv2d", 4, 8, 2)
+    """
     require(where, "groups", groups, 1)
     for name, channels in (
         ("in_channels", in_channels),
@@ -215,8 +222,14 @@ def _weights(
                 f"Use {_multiples(channels, groups)} channels, or groups that divide "
                 "both numbers of channels."
             )
+
+
+def _weights(
+    in_channels: int, out_channels: int, kernel_size: Sequence[int], groups: int
+) -> int:
+    require_groups("convolution", in_channels, out_channels, groups)
     for taps in kernel_size:
-        require(where, "kernel_size", taps, 1)
+        require("convolution", "kernel_size", taps, 1)
     return in_channels // groups * out_channels * prod(kernel_size)
 
 

@@ -1,0 +1,108 @@
+"""How a kernel lies on an input: the arguments of a convolution, read once.
+
+``read_geometry(x, weight, ...) -> Geometry``   one number per axis, all checked
+``correlate(x, weight, bias, geometry)``        torch's convolution on it
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from convscope.arithmetic import (
+    PaddingLike,
+    kernel_span,
+    output_shape,
+    per_axis,
+    require_groups,
+    resolve_paddings,
+)
+from convscope.errors import ShapeError
+
+Ints: TypeAlias = int | Sequence[int]
+
+_TORCH: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+class Geometry(NamedTuple):
+    """Where the windows of a convolution lie, per spatial axis."""
+
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    @property
+    def axes(self) -> int:
+        """Spatial axes."""
+        return len(self.stride)
+
+
+def read_geometry(
+    x: Tensor,
+    weight: Tensor,
+    stride: Ints,
+    padding: PaddingLike,
+    dilation: Ints,
+    groups: int,
+    where: str,
+) -> Geometry:
+    """The arguments of `functional.conv`, after all of them were found to fit."""
+    axes = _require_operands(x, weight, groups, where)
+    sizes, taps = x.shape[-axes:], weight.shape[2:]
+    strides = per_axis(stride, axes, name="stride", where=where)
+    spread = per_axis(dilation, axes, name="dilation", where=where)
+    pairs = resolve_paddings(
+        padding, sizes, taps, stride=strides, dilation=spread, where=where
+    )
+    for size, tap, pair, step in zip(sizes, taps, pairs, spread, strict=True):
+        if size < 1 or size + sum(pair) < kernel_span(tap, step):
+            output_shape(sizes, taps, padding=pairs, dilation=spread, where=where)
+    return Geometry(strides, pairs, spread, groups)
+
+
+def correlate(
+    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
+) -> Tensor:
+    """Convolution with zeros around; only what one end has more of is a copy."""
+    stride, padding, dilation, groups = geometry
+    both = [min(pair) for pair in padding]
+    if any(before != after for before, after in padding):
+        more = [
+            amount - least
+            for pair, least in zip(reversed(padding), reversed(both), strict=True)
+            for amount in pair
+        ]
+        x = F.pad(x, more)
+    return _TORCH[geometry.axes](x, weight, bias, stride, both, dilation, groups)
+
+
+def reversed_kernel(weight: Tensor) -> Tensor:
+    """The kernel from its last tap to its first, along every spatial axis."""
+    return weight.flip(tuple(range(2, weight.ndim)))
+
+
+def _require_operands(x: Tensor, weight: Tensor, groups: int, where: str) -> int:
+    """The number of spatial axes, after the shapes were found to belong together."""
+    axes = weight.ndim - 2
+    if axes not in _TORCH:
+        raise ShapeError(
+            f"{where}: weight has shape {tuple(weight.shape)}, which is {weight.ndim} "
+            "axes. Give (C_out, C_in / groups, *kernel) with 1, 2 or 3 spatial axes."
+        )
+    if x.ndim not in (axes + 1, axes + 2):
+        raise ShapeError(
+            f"{where}: x has shape {tuple(x.shape)}, which is {x.ndim} axes, and the "
+            f"weight has {axes} spatial {'axis' if axes == 1 else 'axes'}. Give x "
+            f"{axes + 2} axes, or {axes + 1} without a batch."
+        )
+    channels = x.shape[-axes - 1]
+    require_groups(where, channels, weight.shape[0], groups)
+    if channels != weight.shape[1] * groups:
+        raise ShapeError(
+            f"{where}: x has {channels} channels, and weight {tuple(weight.shape)} "
+            f"with groups={groups} takes {weight.shape[1] * groups}. Give x that many, "
+            f"or weight {channels // groups} on its second axis."
+        )
+    return axes
