@@ -4,13 +4,32 @@ Everything here takes tensors of one, two or three spatial axes, (N, C, L),
 (N, C, H, W) or (N, C, D, H, W), and reads its sizes from ``convscope.arithmetic``.
 """
 
+from convscope.functional.contrast import local_contrast_norm
 from convscope.functional.conv import conv, conv1d, conv2d, conv3d
+from convscope.functional.filters import (
+    FILTERS,
+    Filter,
+    filter_kernel,
+    gabor_bank,
+    gaussian_taps,
+)
 from convscope.functional.padding import pad
+from convscope.functional.rectify import gain, rectify
+from convscope.functional.response import local_response_norm
 
 __all__ = [
+    "FILTERS",
+    "Filter",
     "conv",
     "conv1d",
     "conv2d",
     "conv3d",
+    "filter_kernel",
+    "gabor_bank",
+    "gain",
+    "gaussian_taps",
+    "local_contrast_norm",
+    "local_response_norm",
     "pad",
+    "rectify",
 ]

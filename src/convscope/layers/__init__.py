@@ -5,10 +5,35 @@ Where torch.nn has the layer, ours takes the same arguments in the same order an
 the same state dict.
 """
 
+from convscope.layers.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from convscope.layers.contrast import (
+    LocalContrastNorm1d,
+    LocalContrastNorm2d,
+    LocalContrastNorm3d,
+)
 from convscope.layers.conv import Conv1d, Conv2d, Conv3d
+from convscope.layers.rectify import Gain, Rectification
+from convscope.layers.response import (
+    LocalResponseNorm,
+    LocalResponseNorm1d,
+    LocalResponseNorm2d,
+    LocalResponseNorm3d,
+)
 
 __all__ = [
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "Gain",
+    "LocalContrastNorm1d",
+    "LocalContrastNorm2d",
+    "LocalContrastNorm3d",
+    "LocalResponseNorm",
+    "LocalResponseNorm1d",
+    "LocalResponseNorm2d",
+    "LocalResponseNorm3d",
+    "Rectification",
 ]

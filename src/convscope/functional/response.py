@@ -1,0 +1,114 @@
+"""Local response normalization: each map against its neighbors among the maps."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from convscope.arithmetic import require
+from convscope.errors import ArgumentError, ShapeError
+
+_BAND = 256  # maps up to which a matrix of 0 and 1 sums neighbors faster than slices
+
+
+def local_response_norm(
+    x: Tensor,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+    *,
+    average: bool = True,
+) -> Tensor:
+    """Divides each value by a power of the squares of its place in neighboring maps.
+
+    ``y = x / (k + alpha / size * sum of x^2 over size maps)^beta``. Maps beyond the
+    first and the last count as 0; of an even ``size`` the odd map lies before.
+
+    Args:
+        size: Maps that are summed over.
+        alpha: Factor of the squares.
+        beta: Exponent.
+        k: What the squares are added to.
+        average: Whether ``alpha`` is divided by ``size``, as torch does; without it
+            the squares are summed, as in the paper.
+
+    Shape:
+        x:      (N, C, ...) with any number of spatial axes
+        return: like x
+
+    Raises:
+        ShapeError: ``x`` has no axis of maps.
+        ArgumentError: A number is out of range.
+
+    Source:
+        Krizhevsky et al., ImageNet classification with deep convolutional neural
+        networks, 2012, section 3.3: size 5, alpha 1e-4, beta 0.75, k 2 and
+        ``average=False``. The defaults are torch's, which with ``average=True`` this
+        equals but for rounding. Half precision is computed in float32.
+
+    >>> x = torch.ones(1, 3, 1)
+    >>> local_response_norm(x, 3, alpha=1.0, beta=1.0, k=1.0, average=False).flatten()
+    tensor([0.3333, 0.2500, 0.3333])
+    """
+    require_response(size, alpha, beta, k)
+    if x.ndim < 2:
+        raise ShapeError(
+            "local_response_norm: x must have shape (N, C, ...); got "
+            f"{tuple(x.shape)}. Add the batch axis with unsqueeze(0)."
+        )
+    values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    sums = _sum_neighbors(values.square(), size)
+    base = k + sums * (alpha / size if average else alpha)
+    return (values * _inverse_power(base, beta)).to(x.dtype)
+
+
+def require_response(
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+    *,
+    where: str = "local_response_norm",
+) -> None:
+    """Refuses what `local_response_norm` cannot do.
+
+    Raises:
+        ArgumentError: ``size`` is below 1, ``alpha`` or ``k`` negative, or a number
+            not finite.
+
+    >>> require_response(5, 1e-4, 0.75, 2.0)
+    """
+    require(where, "size", size, 1)
+    for name, value in (("alpha", alpha), ("k", k)):
+        if not 0 <= value < float("inf"):
+            raise ArgumentError(
+                f"{where}: {name}={value!r} makes the divisor negative or infinite. "
+                f"Use {name}=0 or more."
+            )
+    if not -float("inf") < beta < float("inf"):
+        raise ArgumentError(
+            f"{where}: beta={beta!r} is not a number. Use beta=0.75, for example."
+        )
+
+
+def _sum_neighbors(x: Tensor, size: int) -> Tensor:
+    """Sum over ``size`` maps, ``size // 2`` of them before."""
+    maps, before, after = x.shape[1], size // 2, (size - 1) // 2
+    rounded = torch.is_autocast_enabled(x.device.type)  # a product in half precision
+    if maps <= _BAND and not rounded:
+        at = torch.arange(maps, device=x.device)
+        step = at - at[:, None]
+        band = ((step >= -before) & (step <= after)).to(x.dtype)
+        return torch.matmul(band, x.flatten(2)).view(x.shape)
+    padded = F.pad(x, (0, 0) * (x.ndim - 2) + (before, after))
+    sums = padded[:, :maps]
+    for start in range(1, size):
+        sums = sums + padded[:, start : start + maps]
+    return sums
+
+
+def _inverse_power(base: Tensor, beta: float) -> Tensor:
+    if beta == 0.75:  # roots are several times faster than a power
+        root = base.rsqrt()
+        return root * root.sqrt()
+    return base.pow(-beta)
