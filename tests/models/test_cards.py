@@ -1,56 +1,11 @@
-"""The contract of every model: its card's numbers are recounted."""
+"""Building by name: what is refused, what is chosen."""
 
 import re
 
 import pytest
-import torch
 
-from convscope.analysis import summary
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError
-from convscope.models import build, cards, choose, find, lenet5
-
-CARDS = cards().values()
-
-
-@pytest.mark.parametrize("card", CARDS, ids=lambda c: c.name)
-class TestEveryCard:
-    def test_parameters_are_what_the_card_says(self, card):
-        net = build(card.name)
-        assert sum(p.numel() for p in net.parameters()) == card.parameters
-
-    def test_multiply_adds_are_what_the_card_says(self, card):
-        found = summary(build(card.name), card.input_shape)
-        assert found.multiply_adds == card.multiply_adds
-
-    def test_there_is_one_output_for_each_class(self, card):
-        channels, height, width = card.input_shape
-        net = build(card.name, num_classes=7, in_channels=channels + 1).eval()
-        out = net(torch.zeros(2, channels + 1, height, width))
-        assert out.shape == (2, 7)
-
-    def test_every_parameter_gets_a_finite_gradient(self, card):
-        net = build(card.name)
-        net(torch.randn(4, *card.input_shape)).square().sum().backward()
-        for name, parameter in net.named_parameters():
-            assert parameter.grad is not None, name
-            assert torch.isfinite(parameter.grad).all(), name
-
-    @pytest.mark.parametrize("extra", [0, 1, 9, 40])
-    def test_it_takes_sizes_from_its_smallest_on(self, card, extra):
-        size = (card.min_size + extra, card.min_size + 2 * extra)
-        net = build(card.name, input_size=size).eval()
-        assert net(torch.zeros(2, card.input_shape[0], *size)).shape == (2, 10)
-
-    def test_the_same_seed_gives_the_same_weights(self, card):
-        states = []
-        for _ in range(2):
-            torch.manual_seed(3)
-            states.append(build(card.name).state_dict())
-        for name, tensor in states[0].items():
-            assert torch.equal(tensor, states[1][name])
-
-    def test_a_network_knows_what_it_was_built_from(self, card):
-        assert build(card.name, num_classes=3).built_from.num_classes == 3
+from convscope.models import build, choose, find, lenet5
 
 
 def test_lenet5_on_28_pixels_has_as_many_parameters_as_on_32():

@@ -23,7 +23,7 @@ from convscope.models import Choice, choose
 from convscope.train import recipes
 from convscope.train.checkpoint import LATEST
 from convscope.train.events import Listener
-from convscope.train.fitting import fit, new_network, resume
+from convscope.train.fitting import fit, new_network, require_classifier, resume
 from convscope.train.folder import (
     CHECKPOINT,
     SET_ASIDE,
@@ -134,7 +134,7 @@ def train(
     (named or Recipe()).with_changes(recipe_changes)
     own_options = _options(model_option or [])
     if model is not None:
-        models.find(model)
+        require_classifier(model)
     if run is not None and not find_lr:
         check_free(run, force=force)
     loaded = _load(
@@ -192,7 +192,7 @@ def _load(
         card = models.find(model)
         if min(loaded.input_shape[1:]) < card.min_size:
             height, width = loaded.input_shape[1:]
-            given["size"] = card.input_shape[1]
+            given["size"] = card.size_for_small
             with counting() as (bar, _):
                 loaded = load(source, **given, progress=bar)
             say.print(

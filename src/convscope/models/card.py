@@ -1,9 +1,10 @@
 """What is known about each model before it is built, and how it is built by name."""
 
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -26,6 +27,10 @@ class ModelCard:
         parameters: Learnable scalars.
         multiply_adds: For one image, weights only.
         min_size: Smallest height and width that it takes.
+        axes: Numbers of spatial axes that it can be built with: 1 for signals, 2 for
+            images, 3 for volumes.
+        task: Whether it gives (N, classes), or classes for each pixel (N, classes,
+            H, W).
     """
 
     name: str
@@ -37,6 +42,17 @@ class ModelCard:
     parameters: int
     multiply_adds: int
     min_size: int
+    axes: tuple[int, ...] = (2,)
+    task: Literal["classification", "segmentation"] = "classification"
+
+    @property
+    def size_for_small(self) -> int:
+        """Height and width to which images are enlarged that are too small for it.
+
+        What it was made for if that is small, else as little as it takes: a digit of
+        8 pixels shows no more on 224 than on 32, and costs 49 times as much.
+        """
+        return min(self.input_shape[1], max(self.min_size, 32))
 
 
 @dataclass(frozen=True)
@@ -44,7 +60,7 @@ class BuiltFrom:
     """What ``build`` was asked for; a network carries it as ``net.built_from``."""
 
     name: str
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     num_classes: int
     options: dict[str, Any]
 
@@ -65,8 +81,14 @@ def register(card: ModelCard) -> Callable[[Builder], Builder]:
 
 
 def cards() -> dict[str, ModelCard]:
-    """Every model's card by name, in alphabetical order."""
-    return dict(sorted(_CARDS.items()))
+    """Every model's card by name, in alphabetical order; numbers in names count."""
+    return {name: _CARDS[name] for name in sorted(_CARDS, key=_with_numbers)}
+
+
+def _with_numbers(name: str) -> list[tuple[int, str]]:
+    """Sorts ``resnet9`` before ``resnet18``."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def find(name: str) -> ModelCard:
@@ -80,12 +102,26 @@ def find(name: str) -> ModelCard:
     return _CARDS[name]
 
 
+def options(name: str) -> dict[str, Any]:
+    """What a model takes besides classes, channels and size, with what it has then.
+
+    Raises:
+        UnknownNameError: There is no such model; names the nearest.
+
+    >>> options("resnet9")["width"]
+    32
+    """
+    find(name)
+    return _options(name)
+
+
 def build(
     name: str,
     *,
     num_classes: int = 10,
     in_channels: int | None = None,
-    input_size: tuple[int, int] | None = None,
+    input_size: Sequence[int] | None = None,
+    axes: int | None = None,
     **options: Any,
 ) -> nn.Module:
     """A new network of the model ``name``, with fresh random weights.
@@ -94,32 +130,31 @@ def build(
         name: One of ``cards()``.
         num_classes: Outputs.
         in_channels: Channels of the input; the card's if not given.
-        input_size: Height and width of the input; the card's if not given.
+        input_size: Height and width of the input, or the length of a signal, or
+            depth, height and width of a volume; the card's if not given.
+        axes: How many numbers ``input_size`` has, 1, 2 or 3, if it is not given: the
+            network is then for the card's size along each of them.
         options: What this model takes besides, such as ``width`` of ``resnet9``.
 
     Raises:
         UnknownNameError: No model, or no option of this model, has that name.
-        ShapeError: The input is smaller than the model's smallest.
+        ShapeError: The input is smaller than the model's smallest, or the model
+            cannot be built with that many axes.
         ArgumentError: ``num_classes`` or ``in_channels`` is below 1, or an option
             has a value that the model does not take.
 
     >>> sum(p.numel() for p in build("lenet5").parameters())
     61706
+    >>> build("resnet18", input_size=(1000,)).conv1
+    Conv1d(3, 64, kernel_size=(7,), stride=(2,), padding=(3,), bias=False)
     """
     card = find(name)
     channels = card.input_shape[0] if in_channels is None else in_channels
-    size = card.input_shape[1:] if input_size is None else tuple(input_size)
+    size = _size(card, input_size, axes)
     for argument, value in (("num_classes", num_classes), ("in_channels", channels)):
         if value < 1:
             raise ArgumentError(f"{name}: {argument}={value} must be at least 1.")
-    if min(size) < card.min_size:
-        raise ShapeError(
-            f"{name}: input_size={size} is too small; this model takes images from "
-            f"{card.min_size} x {card.min_size} pixels. Resize the images to "
-            f"{card.input_shape[1]} x {card.input_shape[2]} (--size "
-            f"{card.input_shape[1]}), or take another model."
-        )
-    known = list(inspect.signature(_BUILDERS[name]).parameters)[3:]
+    known = _options(name)
     for option in options:
         if option not in known:
             raise UnknownNameError(f"option of model {name}", option, known)
@@ -128,6 +163,48 @@ def build(
     except TypeError as error:
         raise ArgumentError(f"{name}: options={options} do not fit: {error}.") from None
     net.built_from = BuiltFrom(  # type: ignore[assignment]  # a note, not a module
-        name, (channels, size[0], size[1]), num_classes, options
+        name, (channels, *size), num_classes, options
     )
     return net
+
+
+def _size(
+    card: ModelCard, input_size: Sequence[int] | None, axes: int | None
+) -> tuple[int, ...]:
+    """The input's size, of a number of axes that the model takes, not too small."""
+    if input_size is None:
+        own = card.input_shape[1:]
+        size = own if axes in (None, len(own)) else (own[0],) * (axes or 0)
+    else:
+        size = tuple(input_size)
+        if axes is not None and axes != len(size):
+            raise ShapeError(
+                f"{card.name}: axes={axes} and input_size={size}, which has "
+                f"{len(size)}, contradict each other. Leave one of them out."
+            )
+    if len(size) not in card.axes:
+        can = " or ".join(map(str, card.axes))
+        raise ShapeError(
+            f"{card.name}: input_size={size} has {len(size)} axes; this model is "
+            f"built with {can}. Give as many numbers, or take another model."
+        )
+    if min(size) < card.min_size:
+        raise ShapeError(_too_small(card, size))
+    return size
+
+
+def _too_small(card: ModelCard, size: tuple[int, ...]) -> str:
+    least = " x ".join([str(card.min_size)] * len(size))
+    said = f"{card.name}: input_size={size} is too small; this model takes "
+    if len(size) != 2:
+        return said + f"inputs from {least} elements. Give longer ones."
+    better = card.size_for_small
+    return said + (
+        f"images from {least} pixels. Resize the images to {better} x {better} "
+        f"(--size {better}), or take another model."
+    )
+
+
+def _options(name: str) -> dict[str, Any]:
+    parameters = list(inspect.signature(_BUILDERS[name]).parameters.values())[3:]
+    return {parameter.name: parameter.default for parameter in parameters}

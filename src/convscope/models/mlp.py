@@ -19,12 +19,13 @@ from convscope.models.card import ModelCard, register
         parameters=269_322,
         multiply_adds=268_800,
         min_size=1,
+        axes=(1, 2, 3),
     )
 )
 def mlp(
     num_classes: int,
     in_channels: int,
-    input_size: tuple[int, int],
+    input_size: tuple[int, ...],
     hidden: int = 256,
     dropout: float = 0.0,
 ) -> nn.Sequential:

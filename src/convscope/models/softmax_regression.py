@@ -18,10 +18,11 @@ from convscope.models.card import ModelCard, register
         parameters=7_850,
         multiply_adds=7_840,
         min_size=1,
+        axes=(1, 2, 3),
     )
 )
 def softmax_regression(
-    num_classes: int, in_channels: int, input_size: tuple[int, int]
+    num_classes: int, in_channels: int, input_size: tuple[int, ...]
 ) -> nn.Sequential:
     """All pixels, flattened, to one score for each class."""
     return nn.Sequential(

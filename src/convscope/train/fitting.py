@@ -16,7 +16,7 @@ from convscope import models
 from convscope.analysis import check
 from convscope.data import Dataset
 from convscope.data.convert import resized
-from convscope.errors import CheckpointError, RunError, ShapeError
+from convscope.errors import ArgumentError, CheckpointError, RunError, ShapeError
 from convscope.execution import choose as choose_setting
 from convscope.models import BuiltFrom
 from convscope.train import recipes
@@ -170,6 +170,21 @@ def _restore(training: Training, place: RunFolder) -> Iterator[str]:
         )
 
 
+def require_classifier(name: str) -> None:
+    """Refuses a model that gives something else than one class for each image.
+
+    Raises:
+        ArgumentError: The model gives classes for each pixel.
+        UnknownNameError: There is no such model; names the nearest.
+    """
+    if models.find(name).task == "segmentation":
+        raise ArgumentError(
+            f"train: {name} gives classes for each pixel, and training takes images "
+            "with one label each. Take a model whose `convscope models MODEL` says "
+            "that it gives classification."
+        )
+
+
 def require_fit(net: nn.Module, data: Dataset) -> None:
     """Refuses a network that these images do not fit, before anything is trained.
 
@@ -177,6 +192,9 @@ def require_fit(net: nn.Module, data: Dataset) -> None:
         ShapeError: A layer cannot take what reaches it, or the output is not
             (N, number of classes).
     """
+    built = _built_from(net)
+    if built is not None:
+        require_classifier(built.name)
     check(net, data.input_shape)
     place = next((p.device for p in net.parameters()), torch.device("cpu"))
     flags = [(module, module.training) for module in net.modules()]
@@ -235,10 +253,10 @@ def _as_built_for(net: nn.Module, data: Dataset) -> tuple[Dataset, str]:
     built = _built_from(net)
     if built is None or built.input_shape == data.input_shape:
         return data, ""
-    if built.input_shape[0] != data.input_shape[0]:
+    if built.input_shape[0] != data.input_shape[0] or len(built.input_shape) != 3:
         return data, ""  # the check that follows names the layer
     (height, width), size = data.input_shape[1:], built.input_shape[1:]
-    return resized(data, size), (
+    return resized(data, (size[0], size[1])), (
         f"{data.name}: images of {height} x {width} are resized to {size[0]} x "
         f"{size[1]}, the size that {built.name} was built for."
     )
