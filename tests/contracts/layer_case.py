@@ -17,6 +17,7 @@ class Case:
         output: Shape of what comes out, from arithmetic or by hand.
         parameters: Learnable scalars, from arithmetic or by hand.
         channels: Channels that it insists on; None where any number will do.
+        any_rank: Whether it takes any number of axes.
         double: Whether gradcheck in float64 applies.
         onnx: Whether it must export to ONNX and give the same there.
         compile: Whether it must compile to one graph and give the same.
@@ -32,6 +33,7 @@ class Case:
     output: tuple[int, ...]
     parameters: int = 0
     channels: int | None = None
+    any_rank: bool = False
     double: bool = True
     onnx: bool = True
     compile: bool = True

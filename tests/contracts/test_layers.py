@@ -161,6 +161,8 @@ def test_evaluation_gives_the_same_twice(case):
 
 @every_case
 def test_a_wrong_rank_names_the_layer(case):
+    if case.any_rank:
+        pytest.skip("takes any number of axes")
     layer = made(case)
     with pytest.raises(ShapeError, match=f"^{type(layer).__name__}: .* got "):
         layer(torch.zeros(2, 3, 4, 4, 4, 4, 4))

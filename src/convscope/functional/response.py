@@ -18,6 +18,7 @@ def local_response_norm(
     k: float = 1.0,
     *,
     average: bool = True,
+    where: str = "local_response_norm",
 ) -> Tensor:
     """Divides each value by a power of the squares of its place in neighboring maps.
 
@@ -31,13 +32,14 @@ def local_response_norm(
         k: What the squares are added to.
         average: Whether ``alpha`` is divided by ``size``, as torch does; without it
             the squares are summed, as in the paper.
+        where: What an error message begins with.
 
     Shape:
-        x:      (N, C, ...) with any number of spatial axes
+        x:      (N, C, ...) with one to three spatial axes
         return: like x
 
     Raises:
-        ShapeError: ``x`` has no axis of maps.
+        ShapeError: ``x`` has another number of axes.
         ArgumentError: A number is out of range.
 
     Source:
@@ -50,11 +52,11 @@ def local_response_norm(
     >>> local_response_norm(x, 3, alpha=1.0, beta=1.0, k=1.0, average=False).flatten()
     tensor([0.3333, 0.2500, 0.3333])
     """
-    require_response(size, alpha, beta, k)
-    if x.ndim < 2:
+    require_response(size, alpha, beta, k, where=where)
+    if x.ndim not in (3, 4, 5):
         raise ShapeError(
-            "local_response_norm: x must have shape (N, C, ...); got "
-            f"{tuple(x.shape)}. Add the batch axis with unsqueeze(0)."
+            f"{where}: x must have shape (N, C, ...) with one to three spatial axes; "
+            f"got {tuple(x.shape)}. Add or remove axes with unsqueeze or flatten."
         )
     values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     sums = _sum_neighbors(values.square(), size)

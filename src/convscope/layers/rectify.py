@@ -23,6 +23,9 @@ class Rectification(nn.Module):
     tensor([2., 3.])
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, x: Tensor) -> Tensor:
         """Absolute value."""
         return rectify(x)

@@ -18,12 +18,12 @@ class LocalResponseNorm(nn.Module):
             the squares are summed, as in the paper.
 
     Shape:
-        x:      (N, C, ...) with any number of spatial axes
+        x:      (N, C, ...) with one to three spatial axes
         return: like x
 
     Raises:
         ArgumentError: A number is out of range.
-        ShapeError: An input has no axis of maps.
+        ShapeError: An input has another number of axes.
 
     Source:
         Krizhevsky et al. 2012, section 3.3, with ``size=5, alpha=1e-4, beta=0.75,
@@ -33,7 +33,7 @@ class LocalResponseNorm(nn.Module):
     LocalResponseNorm(5, alpha=0.0001, beta=0.75, k=2.0, average=False)
     """
 
-    axes: int | None = None  # any number of spatial axes, after a batch axis
+    axes: int | None = None  # one to three, after a batch axis
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class LocalResponseNorm(nn.Module):
             self.beta,
             self.k,
             average=self.average,
+            where=type(self).__name__,
         )
         return out.squeeze(0) if single else out
 
