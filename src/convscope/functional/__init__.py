@@ -13,6 +13,7 @@ from convscope.functional.filters import (
     gabor_bank,
     gaussian_taps,
 )
+from convscope.functional.local import locally_connected
 from convscope.functional.padding import pad
 from convscope.functional.rectify import gain, rectify
 from convscope.functional.response import local_response_norm
@@ -30,6 +31,7 @@ __all__ = [
     "gaussian_taps",
     "local_contrast_norm",
     "local_response_norm",
+    "locally_connected",
     "pad",
     "rectify",
 ]

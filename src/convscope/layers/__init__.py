@@ -12,6 +12,11 @@ from convscope.layers.contrast import (
     LocalContrastNorm3d,
 )
 from convscope.layers.conv import Conv1d, Conv2d, Conv3d
+from convscope.layers.local import (
+    LocallyConnected1d,
+    LocallyConnected2d,
+    LocallyConnected3d,
+)
 from convscope.layers.rectify import Gain, Rectification
 from convscope.layers.response import (
     LocalResponseNorm,
@@ -35,5 +40,8 @@ __all__ = [
     "LocalResponseNorm1d",
     "LocalResponseNorm2d",
     "LocalResponseNorm3d",
+    "LocallyConnected1d",
+    "LocallyConnected2d",
+    "LocallyConnected3d",
     "Rectification",
 ]
