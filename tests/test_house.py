@@ -8,6 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "convscope"
 ORDER = [
     "cli",
+    "bench",
     "serve",
     "export",
     "viz",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from convscope.cli import data
+from convscope.cli.bench import bench
 from convscope.cli.command import Command
 from convscope.cli.evaluate import evaluate
 from convscope.cli.models import models
@@ -33,6 +34,9 @@ app.command(cls=Command, short_help="Print the most probable classes of images."
 app.command(cls=Command)(models)
 app.command(cls=Command, short_help="Print a model's shapes, costs and fields.")(
     summary
+)
+app.command(cls=Command, short_help="Time ours beside the peers on this machine.")(
+    bench
 )
 app.add_typer(data.app, name="data")
 

@@ -1,5 +1,6 @@
 """Records become pictures; matplotlib is the extra ``viz``."""
 
+from convscope.viz.race import race, roofline
 from convscope.viz.receptive_field import receptive_field
 
-__all__ = ["receptive_field"]
+__all__ = ["race", "receptive_field", "roofline"]

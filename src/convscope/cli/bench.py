@@ -1,0 +1,109 @@
+"""``convscope bench``: ours beside the peers on this machine."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from convscope import models
+from convscope.bench import ENTRANTS, Job, race, record, table
+from convscope.errors import ArgumentError
+
+DEFAULT_NETWORK = "lenet_page"
+
+
+def bench(
+    networks: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Models by name.")
+    ] = None,
+    batches: Annotated[
+        list[int] | None,
+        typer.Option("--batch", min=1, help="Images in a step; can be given often."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads for everybody; all cores.")
+    ] = None,
+    forward: Annotated[
+        bool, typer.Option("--forward", help="Time the forward pass alone.")
+    ] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns that each takes.")] = 7,
+    seconds: Annotated[
+        float, typer.Option(min=0.01, help="About how long one turn lasts.")
+    ] = 0.5,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Part of a name of who takes part; can be given often."),
+    ] = None,
+    python: Annotated[
+        str,
+        typer.Option(
+            help="Interpreter in which JAX, Keras and ONNX Runtime are installed, if "
+            "it is another."
+        ),
+    ] = sys.executable,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the records and two pictures here."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per race.")
+    ] = False,
+) -> None:
+    """Time a training step here: ours, PyTorch's in every setting, JAX's, Keras's.
+
+    Everybody gets the same weights, images and threads; whoever computes other losses
+    or gradients than PyTorch is sent home; then they are timed in turn. x is how many
+    times as fast as PyTorch, limit the share of this machine's speed in large matrix
+    products.
+
+    Example: convscope bench lenet5 --batch 64 --batch 512 --threads 1
+    """
+    if shutil.which(python) is None:
+        raise ArgumentError(f"bench: --python {python} is not a program.")
+    entrants = [
+        entrant
+        for entrant in ENTRANTS
+        if not only
+        or entrant.name == "PyTorch"
+        or any(part.lower() in entrant.name.lower() for part in only)
+    ]
+    kept = []
+    for network in networks or [DEFAULT_NETWORK]:
+        for batch in batches or [64, 512]:
+            job = Job(
+                network,
+                models.find(network).input_shape,
+                batch,
+                threads or os.cpu_count() or 1,
+                "forward" if forward else "train",
+            )
+            with Console(stderr=True).status(f"{network}, batch {batch}") as status:
+                results = race(
+                    job,
+                    entrants,
+                    repeats=repeats,
+                    seconds=seconds,
+                    python=python,
+                    progress=status.update,
+                )
+            kept.append(record(job, results))
+            if as_json:
+                typer.echo(json.dumps(kept[-1]))
+            else:
+                many = "s" if job.threads > 1 else ""
+                typer.echo(f"{network}, batch {batch}, {job.threads} thread{many}:")
+                typer.echo(table(kept[-1]) + "\n")
+    if save is not None:
+        from convscope.viz import race as bars
+        from convscope.viz import roofline
+
+        save.mkdir(parents=True, exist_ok=True)
+        (save / "race.json").write_text(json.dumps(kept, indent=1) + "\n")
+        bars(kept).savefig(save / "race.svg")
+        roofline(kept).savefig(save / "roofline.svg")
+        typer.echo(f"Written: {save}/race.json, race.svg, roofline.svg", err=True)
