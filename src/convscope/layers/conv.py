@@ -178,8 +178,8 @@ class _Conv(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any
     ) -> None:
-        theirs = state_dict.get(f"{prefix}connections", self._table)
-        if self._table is not None and not torch.equal(theirs.cpu(), self._table):
+        ours, theirs = self._table, state_dict.get(f"{prefix}connections")
+        if ours is not None and theirs is not None and not theirs.cpu().equal(ours):
             errors: list[str] = arguments[-1]
             errors.append(
                 f"{type(self).__name__}: {prefix}connections in the state are another "
