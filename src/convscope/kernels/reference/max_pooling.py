@@ -1,0 +1,102 @@
+"""Max pooling: the winner of each window takes all, forward and backward.
+
+``max_pooling_forward(x, kernel_size) -> y, winners``
+``max_pooling_backward(grad, winners, sizes) -> grad_x``
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convscope.arithmetic import CeilMode, PaddingLike, output_shape
+from convscope.kernels.reference.arrays import Array, Numbers, doubles
+from convscope.kernels.reference.windows import PerAxis, each_window
+
+
+def max_pooling_forward(
+    x: Numbers,
+    kernel_size: PerAxis,
+    *,
+    stride: PerAxis | None = None,
+    padding: PaddingLike = 0,
+    dilation: PerAxis = 1,
+    ceil_mode: CeilMode = False,
+) -> tuple[Array, NDArray[np.int64]]:
+    """``y[n,c,i] = max over p of x[n, c, i*stride + p*dilation]``, and where it was.
+
+    Of equal values the first in row order wins. A NaN wins over every number. The
+    padding never wins: a window that holds nothing else gives -inf, and its winner is
+    -1.
+
+    Args:
+        x: Images.
+        kernel_size: Window lengths, in taps.
+        stride: Step from one window to the next; by default the window's length.
+        padding: Places around the input where windows may begin or end.
+        dilation: Step from one tap to the next, in elements.
+        ceil_mode: Whether, and by whose rule, a last window may reach past the end.
+
+    Shape:
+        x:      (N, C, spatial...)
+        return: (N, C, places...), and winners of the same shape: the index of each in
+            its map, counted in row order
+
+    >>> y, winners = max_pooling_forward(np.array([[[5, 5, 1, 7]]]), 2)
+    >>> y.tolist(), winners.tolist()
+    ([[[5.0, 7.0]]], [[[0, 3]]])
+    """
+    (x,) = doubles(x)
+    stride = kernel_size if stride is None else stride
+    sizes = output_shape(
+        x.shape[2:],
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+        where="max_pooling_forward",
+    )
+    y = np.full((*x.shape[:2], *sizes), -np.inf)
+    winners = np.full(y.shape, -1, dtype=np.int64)
+    for place, window in each_window(
+        x.shape[2:],
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+    ):
+        for n, c in np.ndindex(x.shape[:2]):
+            if window:
+                values = [x[n, c, *element] for _, element in window]
+                winner = window[int(np.argmax(values))][1]  # the first of equals
+                y[n, c, *place] = x[n, c, *winner]
+                winners[n, c, *place] = np.ravel_multi_index(winner, x.shape[2:])
+    return y, winners
+
+
+def max_pooling_backward(
+    grad: Numbers, winners: NDArray[Any], sizes: Sequence[int]
+) -> Array:
+    """The gradient goes to the winners only; one that won twice gets both.
+
+    ``grad_x[n,c,j] = sum over the windows i that j won of grad[n,c,i]``
+
+    Args:
+        grad: Gradient of the loss for the output.
+        winners: What the forward pass returned.
+        sizes: Spatial sizes of the input, in elements.
+
+    >>> max_pooling_backward(np.array([[[1, 2]]]), np.array([[[0, 3]]]), (4,))
+    array([[[1., 0., 0., 2.]]])
+    """
+    (grad,) = doubles(grad)
+    grad_x = np.zeros((*grad.shape[:2], prod(sizes)))
+    for n, c, *place in np.ndindex(grad.shape):
+        winner = winners[n, c, *place]
+        if winner >= 0:
+            grad_x[n, c, winner] += grad[n, c, *place]
+    return grad_x.reshape(*grad.shape[:2], *sizes)
