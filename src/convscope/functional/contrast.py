@@ -90,7 +90,7 @@ def local_contrast_norm(
         gaussian_taps(size, width).to(x)
         for size, width in zip(sizes, sigmas, strict=True)
     ]
-    if torch.is_autocast_enabled(x.device.type):
+    if not x.is_meta and torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):  # it would round the means
             out = _normalize(x, taps, subtractive, divisive, threshold, padding_mode)
             return out.to(dtype)

@@ -96,7 +96,8 @@ def require_response(
 def _sum_neighbors(x: Tensor, size: int) -> Tensor:
     """Sum over ``size`` maps, ``size // 2`` of them before."""
     maps, before, after = x.shape[1], size // 2, (size - 1) // 2
-    rounded = torch.is_autocast_enabled(x.device.type)  # a product in half precision
+    # A product would be in half precision; torch has no autocast on the meta device.
+    rounded = not x.is_meta and torch.is_autocast_enabled(x.device.type)
     if maps <= _BAND and not rounded:
         at = torch.arange(maps, device=x.device)
         step = at - at[:, None]
