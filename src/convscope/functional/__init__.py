@@ -6,6 +6,7 @@ Everything here takes tensors of one, two or three spatial axes, (N, C, L),
 
 from convscope.functional.contrast import local_contrast_norm
 from convscope.functional.conv import conv, conv1d, conv2d, conv3d
+from convscope.functional.filtering import filter_image
 from convscope.functional.filters import (
     FILTERS,
     Filter,
@@ -14,6 +15,7 @@ from convscope.functional.filters import (
     gaussian_taps,
 )
 from convscope.functional.local import locally_connected
+from convscope.functional.matrix import conv_matrix
 from convscope.functional.padding import pad
 from convscope.functional.rectify import gain, rectify
 from convscope.functional.response import local_response_norm
@@ -25,6 +27,8 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_matrix",
+    "filter_image",
     "filter_kernel",
     "gabor_bank",
     "gain",
