@@ -41,7 +41,7 @@ def read_connections(
             [ True,  True]])
     """
     try:
-        given = torch.as_tensor(table).cpu()
+        given = torch.as_tensor(table, device="cpu")
     except (TypeError, ValueError):
         raise ShapeError(
             f"{where}: connections are not a table of booleans. Give {out_channels} "

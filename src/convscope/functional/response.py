@@ -96,9 +96,10 @@ def require_response(
 def _sum_neighbors(x: Tensor, size: int) -> Tensor:
     """Sum over ``size`` maps, ``size // 2`` of them before."""
     maps, before, after = x.shape[1], size // 2, (size - 1) // 2
-    # A product would be in half precision; torch has no autocast on the meta device.
-    rounded = not x.is_meta and torch.is_autocast_enabled(x.device.type)
-    if maps <= _BAND and not rounded:
+    # A product would be rounded by autocast, and counted by a summary, which runs on
+    # the meta device.
+    product = not x.is_meta and not torch.is_autocast_enabled(x.device.type)
+    if maps <= _BAND and product:
         at = torch.arange(maps, device=x.device)
         step = at - at[:, None]
         band = ((step >= -before) & (step <= after)).to(x.dtype)
