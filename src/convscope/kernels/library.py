@@ -17,7 +17,7 @@ import torch
 
 from convscope.errors import ArgumentError, UnknownNameError
 
-SURFACE = 1  # CONVSCOPE_SURFACE of native/convscope.h
+SURFACE = 2  # CONVSCOPE_SURFACE of native/convscope.h
 BASELINES = ("sse2", "neon", "generic")  # run on every machine of their kind
 SETS = ("avx512", "avx2", *BASELINES)  # the fastest first
 

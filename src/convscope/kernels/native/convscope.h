@@ -15,7 +15,7 @@ extern "C" {
 #define CONVSCOPE_API __attribute__((visibility("default")))
 
 /* Rises with every change of this file: a library and the Python beside it must agree. */
-#define CONVSCOPE_SURFACE 1
+#define CONVSCOPE_SURFACE 2
 
 #define CONVSCOPE_E_ARGUMENT (-1) /* a size or a choice that is not supported */
 #define CONVSCOPE_E_SPACE (-2)    /* a buffer is smaller than was asked for */
@@ -24,6 +24,63 @@ CONVSCOPE_API int convscope_surface(void);
 
 /* 1 where this machine runs the instruction set of that name ("avx2"), 0 where not. */
 CONVSCOPE_API int convscope_runs(const char *instruction_set);
+
+/* Batch norm, an activation and a residual over rows of channels (norm.cpp).
+ *
+ * x, other, y, gradient, dx and dother hold rows * channels numbers, channels next to each
+ * other, float32 or (half) bfloat16; everything else is float32. */
+typedef struct {
+  int64_t rows, channels;
+  int32_t half;       /* 1: numbers are bfloat16 */
+  int32_t activation; /* 0 none, 1 ReLU, 2 GELU */
+  int32_t residual;   /* other is added: 0 not, 1 before, 2 after the activation */
+  int32_t training;   /* backward: mean and variance depend on x */
+  float epsilon;
+  const float *weight, *bias, *mean, *variance; /* (channels); NULL is 1, 0, 0, 1 */
+} convscope_norm;
+
+/* Floats of scratch that each of the following needs. */
+CONVSCOPE_API int64_t convscope_norm_scratch(int64_t rows, int64_t channels);
+
+/* Mean and biased variance of each channel. */
+CONVSCOPE_API int convscope_norm_statistics(const convscope_norm *norm, const void *x,
+                                            float *mean, float *variance, float *scratch,
+                                            int threads);
+
+/* y = activation((x - mean) / sqrt(variance + epsilon) * weight + bias) */
+CONVSCOPE_API int convscope_norm_forward(const convscope_norm *norm, const void *x,
+                                         const void *other, void *y, float *scratch,
+                                         int threads);
+
+/* Gradients. dx may be NULL, and so may dweight and dbias; dother is written where the
+ * residual comes before the activation. */
+CONVSCOPE_API int convscope_norm_backward(const convscope_norm *norm, const void *gradient,
+                                          const void *x, const void *other, void *dx,
+                                          void *dother, float *dweight, float *dbias,
+                                          float *scratch, int threads);
+
+/* Max pooling of channels-last images (maxpool.cpp).
+ *
+ * x and dx: (images, height, width, channels); y, gradient and winners:
+ * (images, out_height, out_width, channels); float32 or (half) bfloat16. A winner is the
+ * place of the largest number in its window, row by row, in one byte; the first wins a tie,
+ * the last NaN beats all. */
+typedef struct {
+  int64_t images, channels, height, width, out_height, out_width;
+  int64_t kernel_height, kernel_width;   /* together at most 255 taps */
+  int64_t stride_height, stride_width;   /* at least an eighth of the kernel */
+  int64_t padding_height, padding_width; /* before the image; never wins */
+  int32_t half;                          /* 1: numbers are bfloat16 */
+} convscope_maxpool;
+
+/* winners may be NULL. */
+CONVSCOPE_API int convscope_maxpool_forward(const convscope_maxpool *pool, const void *x,
+                                            void *y, uint8_t *winners, int threads);
+
+/* Writes every number of dx once. */
+CONVSCOPE_API int convscope_maxpool_backward(const convscope_maxpool *pool,
+                                             const void *gradient, const uint8_t *winners,
+                                             void *dx, int threads);
 
 #ifdef __cplusplus
 }

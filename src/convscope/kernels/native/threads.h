@@ -1,6 +1,8 @@
 // One way to use several threads: the OpenMP runtime that torch has loaded.
 #pragma once
 
+#include <stdint.h>
+
 #if defined(CONVSCOPE_PLAIN_THREADS)  // the thread sanitizer does not know OpenMP
 #include <thread>
 #include <vector>
@@ -29,6 +31,15 @@ inline void in_parallel(int threads, const Body &body) {
 #else
   for (int thread = 0; thread < threads; ++thread) body(thread);
 #endif
+}
+
+// Calls body(part) for part = 0 .. parts-1, each thread for a run of neighbors.
+template <class Body>
+inline void in_parts(int64_t parts, int threads, const Body &body) {
+  in_parallel(threads, [&](int thread) {
+    const int64_t end = parts * (thread + 1) / threads;
+    for (int64_t part = parts * thread / threads; part < end; ++part) body(part);
+  });
 }
 
 }  // namespace convscope
