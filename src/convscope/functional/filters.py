@@ -323,7 +323,7 @@ FILTERS: Mapping[str, Filter] = MappingProxyType(
             ),
             (
                 "emboss",
-                "a relief, dark at the upper left of what is bright",
+                "a relief, lit from the upper left",
                 _fixed((-2, -1, 0), (-1, 1, 1), (0, 1, 2)),
                 False,
             ),

@@ -12,17 +12,35 @@ from convscope.layers.contrast import (
     LocalContrastNorm3d,
 )
 from convscope.layers.conv import Conv1d, Conv2d, Conv3d
+from convscope.layers.filters import set_filters
 from convscope.layers.local import (
     LocallyConnected1d,
     LocallyConnected2d,
     LocallyConnected3d,
 )
+from convscope.layers.partial import PartialConv1d, PartialConv2d, PartialConv3d
 from convscope.layers.rectify import Gain, Rectification
 from convscope.layers.response import (
     LocalResponseNorm,
     LocalResponseNorm1d,
     LocalResponseNorm2d,
     LocalResponseNorm3d,
+)
+from convscope.layers.separable import (
+    DepthwiseConv1d,
+    DepthwiseConv2d,
+    DepthwiseConv3d,
+    PointwiseConv1d,
+    PointwiseConv2d,
+    PointwiseConv3d,
+    SeparableConv1d,
+    SeparableConv2d,
+    SeparableConv3d,
+)
+from convscope.layers.transposed import (
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
 )
 
 __all__ = [
@@ -32,6 +50,12 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "DepthwiseConv1d",
+    "DepthwiseConv2d",
+    "DepthwiseConv3d",
     "Gain",
     "LocalContrastNorm1d",
     "LocalContrastNorm2d",
@@ -43,5 +67,15 @@ __all__ = [
     "LocallyConnected1d",
     "LocallyConnected2d",
     "LocallyConnected3d",
+    "PartialConv1d",
+    "PartialConv2d",
+    "PartialConv3d",
+    "PointwiseConv1d",
+    "PointwiseConv2d",
+    "PointwiseConv3d",
     "Rectification",
+    "SeparableConv1d",
+    "SeparableConv2d",
+    "SeparableConv3d",
+    "set_filters",
 ]
