@@ -67,6 +67,7 @@ from convscope.arithmetic.padding import (
     parse_padding,
     resolve_padding,
     resolve_paddings,
+    resolve_transposed_padding,
 )
 from convscope.arithmetic.receptive_field import (
     Range,
@@ -151,6 +152,7 @@ __all__ = [
     "resize_windows",
     "resolve_padding",
     "resolve_paddings",
+    "resolve_transposed_padding",
     "training_activation_bytes",
     "transposed_output_shape",
     "transposed_output_size",

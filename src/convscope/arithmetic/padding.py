@@ -3,6 +3,8 @@
 ``parse_padding(padding, axes)  -> per axis a name or (before, after)``
 ``resolve_padding(padding, size, kernel_size, stride=, dilation=) -> (before, after)``
 ``resolve_paddings(padding, sizes, kernel_size, ...)`` for N axes.
+``resolve_transposed_padding(padding, kernel_size, stride=, dilation=)`` what a
+transposed convolution cuts off, and adds.
 
 =============  ============================================================
 ``valid``      none
@@ -107,6 +109,49 @@ def resolve_padding(
         less, more = total // 2, total - total // 2
         return (less, more) if padding == "same" else (more, less)
     raise UnknownNameError("padding", padding, PADDING_NAMES)
+
+
+def resolve_transposed_padding(
+    padding: AxisPadding,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    where: str = "resolve_transposed_padding",
+) -> tuple[tuple[int, int], int]:
+    """Elements cut off ``(before, after)`` a transposed output, and added at its end.
+
+    A name undoes the sizes of the convolution with that padding: ``same`` and
+    ``same_lower`` give ``size * stride``, ``full`` takes the whole rim off again.
+
+    Args:
+        padding: A name, or a pair, which is returned as it is.
+        kernel_size: Window length, in taps.
+        stride: Step from one window to the next, in output elements.
+        dilation: Step from one tap to the next, in output elements.
+        where: What an error message begins with.
+
+    Raises:
+        ArgumentError: ``"causal"``, whose transpose looks ahead.
+
+    Source:
+        ``same``: as Keras' ``Conv2DTranspose``.
+
+    >>> resolve_transposed_padding("same", 4, stride=2)
+    ((1, 1), 0)
+    >>> resolve_transposed_padding("same", 2, stride=3)
+    ((0, 0), 1)
+    """
+    span = kernel_span(kernel_size, dilation)
+    if padding == "causal":
+        raise ArgumentError(
+            f"{where}: padding='causal' would let a transposed convolution see only "
+            "later inputs. To see none of them, cut the end: "
+            f"padding=((0, {span - 1}),)."
+        )
+    size = stride if padding in ("same", "same_lower") else 1
+    pair = resolve_padding(padding, size, kernel_size, stride=stride, dilation=dilation)
+    return pair, max(0, size - span) if isinstance(padding, str) else 0
 
 
 def resolve_paddings(

@@ -9,11 +9,13 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 
 from convscope.arithmetic import PaddingLike
-from convscope.errors import ShapeError, UnknownNameError
+from convscope.errors import UnknownNameError
 from convscope.functional.geometry import (
+    WEIGHT,
     Ints,
     correlate,
     read_geometry,
+    require_rank,
     reversed_kernel,
 )
 from convscope.functional.padding import BorderMode, filled
@@ -106,7 +108,8 @@ def conv1d(
     >>> conv1d(torch.ones(1, 1, 5), torch.ones(1, 1, 3), stride=2).shape
     torch.Size([1, 1, 2])
     """
-    return _of_rank(1, x, weight, bias, arguments)
+    require_rank(x, weight, "conv1d", WEIGHT, axes=1)
+    return conv(x, weight, bias, **{"where": "conv1d"} | arguments)
 
 
 def conv2d(
@@ -118,7 +121,8 @@ def conv2d(
     >>> conv2d(torch.ones(1, 1, 5, 4), torch.ones(1, 1, 3, 3), padding="same").shape
     torch.Size([1, 1, 5, 4])
     """
-    return _of_rank(2, x, weight, bias, arguments)
+    require_rank(x, weight, "conv2d", WEIGHT, axes=2)
+    return conv(x, weight, bias, **{"where": "conv2d"} | arguments)
 
 
 def conv3d(
@@ -130,21 +134,5 @@ def conv3d(
     >>> conv3d(torch.ones(1, 1, 5, 4, 3), torch.ones(2, 1, 3, 3, 3)).shape
     torch.Size([1, 2, 3, 2, 1])
     """
-    return _of_rank(3, x, weight, bias, arguments)
-
-
-def _of_rank(
-    axes: int,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    arguments: dict[str, Any],
-) -> Tensor:
-    where = arguments.setdefault("where", f"conv{axes}d")
-    if weight.ndim != axes + 2:
-        raise ShapeError(
-            f"{where}: weight has shape {tuple(weight.shape)}, which is {weight.ndim} "
-            f"axes instead of {axes + 2}. Give (C_out, C_in / groups, *kernel), or "
-            "use conv, which takes any rank."
-        )
-    return conv(x, weight, bias, **arguments)
+    require_rank(x, weight, "conv3d", WEIGHT, axes=3)
+    return conv(x, weight, bias, **{"where": "conv3d"} | arguments)

@@ -23,6 +23,7 @@ from convscope.errors import ShapeError
 Ints: TypeAlias = int | Sequence[int]
 
 _TORCH: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+WEIGHT = "(C_out, C_in / groups, *kernel)"
 
 
 class Geometry(NamedTuple):
@@ -83,20 +84,28 @@ def reversed_kernel(weight: Tensor) -> Tensor:
     return weight.flip(tuple(range(2, weight.ndim)))
 
 
-def _require_operands(x: Tensor, weight: Tensor, groups: int, where: str) -> int:
-    """The number of spatial axes, after the shapes were found to belong together."""
-    axes = weight.ndim - 2
-    if axes not in _TORCH:
+def require_rank(
+    x: Tensor, weight: Tensor, where: str, letters: str, axes: int | None = None
+) -> int:
+    """The number of spatial axes, after the ranks were found to belong together."""
+    found = weight.ndim - 2
+    if found not in (1, 2, 3) if axes is None else found != axes:
+        one_of = "1, 2 or 3" if axes is None else str(axes)
         raise ShapeError(
             f"{where}: weight has shape {tuple(weight.shape)}, which is {weight.ndim} "
-            "axes. Give (C_out, C_in / groups, *kernel) with 1, 2 or 3 spatial axes."
+            f"axes. Give {letters} with {one_of} spatial {_axes(axes or 3)}."
         )
-    if x.ndim not in (axes + 1, axes + 2):
+    if x.ndim not in (found + 1, found + 2):
         raise ShapeError(
             f"{where}: x has shape {tuple(x.shape)}, which is {x.ndim} axes, and the "
-            f"weight has {axes} spatial {'axis' if axes == 1 else 'axes'}. Give x "
-            f"{axes + 2} axes, or {axes + 1} without a batch."
+            f"weight has {found} spatial {_axes(found)}. Give x {found + 2} axes, or "
+            f"{found + 1} without a batch."
         )
+    return found
+
+
+def _require_operands(x: Tensor, weight: Tensor, groups: int, where: str) -> int:
+    axes = require_rank(x, weight, where, WEIGHT)
     channels = x.shape[-axes - 1]
     require_groups(where, channels, weight.shape[0], groups)
     if channels != weight.shape[1] * groups:
@@ -106,3 +115,7 @@ def _require_operands(x: Tensor, weight: Tensor, groups: int, where: str) -> int
             f"or weight {channels // groups} on its second axis."
         )
     return axes
+
+
+def _axes(number: int) -> str:
+    return "axis" if number == 1 else "axes"

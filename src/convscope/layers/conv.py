@@ -26,7 +26,7 @@ from convscope.functional.geometry import Ints, reversed_kernel
 from convscope.layers.shape import require_input
 
 
-class _Conv(nn.Module):
+class Convolution(nn.Module):
     """Convolution along as many spatial axes as the subclass says; see `Conv2d`."""
 
     axes: ClassVar[int]
@@ -103,10 +103,7 @@ class _Conv(nn.Module):
         output value: taps times the channels that it is connected to.
         """
         if self._table is None:
-            nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-            bounds = 1 / math.sqrt(self.weight[0].numel())
-            if self.bias is not None:
-                nn.init.uniform_(self.bias, -bounds, bounds)
+            draw_parameters(self.weight, self.bias)
             return
         self._place_connections()
         fan_in = self._table.sum(1) * math.prod(self.kernel_size)
@@ -143,27 +140,11 @@ class _Conv(nn.Module):
 
     def extra_repr(self) -> str:
         """Every argument that is not the default."""
-        parts = [
-            f"{self.in_channels}, {self.out_channels}",
-            f"kernel_size={self.kernel_size}, stride={self.stride}",
-        ]
-        defaults = {
-            "padding": (0,) * self.axes,
-            "dilation": (1,) * self.axes,
-            "groups": 1,
-            "padding_mode": "zeros",
-            "padding_value": 0.0,
-            "flip": False,
-        }
-        for name, default in defaults.items():
-            if (value := getattr(self, name)) != default:
-                parts.append(f"{name}={value!r}")
-        if self.bias is None:
-            parts.append("bias=False")
-        if self.connections is not None:
-            pairs = self.out_channels * self.in_channels
-            parts.append(f"connections={len(self.places)} of {pairs} pairs")
-        return ", ".join(parts)
+        text = arguments_text(self)
+        if self.connections is None:
+            return text
+        pairs = self.out_channels * self.in_channels
+        return f"{text}, connections={len(self.places)} of {pairs} pairs"
 
     def _whole_weight(self) -> Tensor:
         if self.connections is None:
@@ -201,9 +182,42 @@ def as_torch_writes_it(padding: tuple[AxisPadding, ...]) -> Any:
     return padding
 
 
+@torch.no_grad()
+def draw_parameters(weight: Tensor, bias: Tensor | None) -> None:
+    """The start of torch.nn's convolutions, bit for bit."""
+    nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+    if bias is not None:
+        bound = 1 / math.sqrt(weight[0].numel())
+        nn.init.uniform_(bias, -bound, bound)
+
+
+def arguments_text(layer: Any) -> str:
+    """The arguments of a convolution; of most only what is not the default."""
+    axes = len(layer.kernel_size)
+    defaults = {
+        "padding": (0,) * axes,
+        "output_padding": (0,) * axes,
+        "dilation": (1,) * axes,
+        "groups": 1,
+        "padding_mode": "zeros",
+        "padding_value": 0.0,
+        "flip": False,
+    }
+    parts = [
+        f"{layer.in_channels}, {layer.out_channels}",
+        f"kernel_size={layer.kernel_size}, stride={layer.stride}",
+        *(
+            f"{name}={value!r}"
+            for name, default in defaults.items()
+            if (value := getattr(layer, name, default)) != default
+        ),
+    ]
+    return ", ".join(parts if layer.bias is not None else [*parts, "bias=False"])
+
+
 # Subclasses of torch.nn's: other tools ask isinstance(module, nn.Conv2d) to place,
 # initialize, prune or count, and every attribute that they then read is here.
-class Conv1d(_Conv, nn.Conv1d):
+class Conv1d(Convolution, nn.Conv1d):
     """Convolution along length; arguments and the rest as in `Conv2d`.
 
     >>> Conv1d(2, 4, 3, dilation=4, padding="causal")(torch.zeros(1, 2, 100)).shape
@@ -213,7 +227,7 @@ class Conv1d(_Conv, nn.Conv1d):
     axes = 1
 
 
-class Conv2d(_Conv, nn.Conv2d):
+class Conv2d(Convolution, nn.Conv2d):
     """Convolution along height and width.
 
     Args:
@@ -263,7 +277,7 @@ class Conv2d(_Conv, nn.Conv2d):
     axes = 2
 
 
-class Conv3d(_Conv, nn.Conv3d):
+class Conv3d(Convolution, nn.Conv3d):
     """Convolution along depth, height and width; the rest as in `Conv2d`.
 
     >>> Conv3d(1, 4, 3, padding="same")(torch.zeros(1, 5, 6, 7)).shape
