@@ -60,7 +60,7 @@ def test_every_field_says_in_one_line_what_it_does(name):
 
 
 def single(name):
-    amounts = {"elastic_sigma": 3.0, "fill": "edge", "flip": True, "mixup": 0.2,
+    amounts = {"elastic_sigma": 3.0, "fill": "edge", "flip": True, "alternate": True, "mixup": 0.2,
                "cutmix": 1.0, "shift": 3, "cutout": 3, "rotate": 30,
                "shear": 20}  # fmt: skip
     return Augmentation(**{name: amounts.get(name, 0.4)})
@@ -268,3 +268,17 @@ def test_an_image_left_alone_is_what_prediction_sees_bit_for_bit():
     pixels = random_pixels(5)
     nothing = augment(pixels, torch.arange(5), COLOR, Augmentation(), seed=0, epoch=0)
     assert torch.equal(nothing, COLOR.normalize(pixels))
+
+
+def test_alternate_flips_show_each_image_from_both_sides_in_two_epochs():
+    samples = torch.arange(64)
+    pixels = torch.randint(0, 256, (64, 1, 4, 5), dtype=torch.uint8)
+    first, second, third = (
+        augment(pixels, samples, GRAY, Augmentation(alternate=True), seed=0, epoch=e)
+        for e in range(3)
+    )
+    torch.testing.assert_close(first, third, rtol=0, atol=0)
+    torch.testing.assert_close(second, first.flip(-1), rtol=0, atol=0)
+    plain = augment(pixels, samples, GRAY, Augmentation(), seed=0, epoch=0)
+    mirrored = (first != plain).flatten(1).any(1)
+    assert 16 < mirrored.sum() < 48  # a coin: 32 expected, 4 standard deviations

@@ -97,6 +97,14 @@ def test_shifting_is_the_mean_over_five_places():
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
+def test_both_is_the_mean_over_the_places_and_their_mirror_images():
+    net, pixels = small_net(), images()
+    moved = probabilities(net, pixels, GRAY, tta="shift")
+    mirrored = probabilities(net, pixels.flip(-1), GRAY, tta="shift")
+    found = probabilities(net, pixels, GRAY, tta="both")
+    torch.testing.assert_close(found, (moved + mirrored) / 2, rtol=0, atol=1e-6)
+
+
 def test_bfloat16_stays_near_and_still_sums_to_one():
     net, pixels = small_net(), images()
     exact = probabilities(net, pixels, GRAY)

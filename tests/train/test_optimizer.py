@@ -83,3 +83,16 @@ def test_muon_moves_a_convolution_along_nearly_orthogonal_directions():
     moved = (net[2].weight.detach() - before).flatten(1)
     values = torch.linalg.svdvals(moved)
     assert values.max() / values.min() < 3  # of a plain gradient it is far more
+
+
+def test_biases_move_by_their_own_rate():
+    net = nn.Linear(2, 1)
+    recipe = Recipe(learning_rate=0.1, momentum=0.0, weight_decay=0.0, bias_rate=8)
+    optimizer = Optimizer(net, recipe)
+    optimizer.set_rate(0.5)
+    before = [p.detach().clone() for p in net.parameters()]
+    net(torch.ones(1, 2)).sum().backward()  # every gradient is 1
+    optimizer.step()
+    moved = [b - p.detach() for b, p in zip(before, net.parameters(), strict=True)]
+    torch.testing.assert_close(moved[0], torch.full((1, 2), 0.5))
+    torch.testing.assert_close(moved[1], torch.full((1,), 4.0))

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from convscope.cli.progress import counting
 from convscope.errors import ArgumentError, UnknownNameError
-from convscope.train.inference import Tta
+from convscope.train.recipe import Tta
 from convscope.train.metrics import ClassScore, Evaluation, percent
 from convscope.train.run import Run
 
@@ -47,8 +47,9 @@ def evaluate(
     tta: Annotated[
         str | None,
         typer.Option(
-            metavar="flip|shift",
-            help="Mean over each image and its mirror image, or copies moved a little.",
+            metavar="none|flip|shift|both",
+            help="Mean over each image and its mirror image, copies moved a little, or "
+            "both; by default what the recipe says.",
         ),
     ] = None,
     as_json: Annotated[

@@ -18,6 +18,7 @@ from convscope.cli.evaluate import shared_folder
 from convscope.cli.progress import counting
 from convscope.errors import ArgumentError, UnknownNameError
 from convscope.train.prediction import Failure, Prediction
+from convscope.train.recipe import Tta
 from convscope.train.run import Run
 
 Format = Literal["table", "csv", "jsonl"]
@@ -42,6 +43,13 @@ def predict(
             help="csv and jsonl write each file as soon as it is predicted.",
         ),
     ] = "table",
+    tta: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none|flip|shift|both",
+            help="Mean over changed copies of each image, as in evaluate.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end.")
     ] = False,
@@ -63,10 +71,15 @@ def predict(
         raise ArgumentError(
             f"predict: --json and --format {layout} exclude each other. Choose one."
         )
+    if tta not in (None, *get_args(Tta)):
+        raise UnknownNameError("tta", str(tta), get_args(Tta))
     trained = Run.load(run, device=device)
+    views = {} if tta is None else {"tta": tta}
     streams = layout != "table"
     with counting(shown=not (streams and sys.stdout.isatty())) as (bar, complain):
-        records = trained.predict(paths, batch_size=batch_size, top_k=top, progress=bar)
+        records = trained.predict(
+            paths, batch_size=batch_size, top_k=top, progress=bar, **views
+        )
         good: list[Prediction] = []
         bad: list[Failure] = []
         columns = min(top, len(trained.spec.classes))

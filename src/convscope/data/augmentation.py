@@ -34,6 +34,9 @@ class Augmentation(BaseModel):
 
     shift: int = Field(0, ge=0, description="Largest shift, in pixels, each way.")
     flip: bool = Field(False, description="Mirror left-right, one image in two.")
+    alternate: bool = Field(
+        False, description="Mirror in every other epoch, not at random."
+    )
     rotate: float = Field(0.0, ge=0, le=180, description="Largest rotation, degrees.")
     scale: float = Field(0.0, ge=0, lt=1, description="Largest zoom; 0.1 is 90-111 %.")
     shear: float = Field(0.0, ge=0, le=45, description="Largest shear, degrees.")
@@ -58,6 +61,11 @@ class Augmentation(BaseModel):
     def warps(self) -> bool:
         """Whether images are resampled; shifts and flips alone move whole pixels."""
         return any((self.rotate, self.scale, self.shear, self.elastic))
+
+    @property
+    def moves(self) -> bool:
+        """Whether whole pixels move: by a shift or a flip."""
+        return bool(self.shift or self.flip or self.alternate)
 
     @property
     def recolors(self) -> bool:
@@ -126,9 +134,9 @@ def augment(
     reach = 2 * augmentation.shift + 1
     down = (draw["down"] * reach).long() - augmentation.shift
     right = (draw["right"] * reach).long() - augmentation.shift
-    flip = (draw["flip"] < 0.5) & augmentation.flip
+    flip = _flips(samples, augmentation, draw["flip"], seed, epoch)
 
-    if not augmentation.warps and (augmentation.shift or augmentation.flip):
+    if not augmentation.warps and augmentation.moves:
         pixels = warps.shift_flip(pixels, down, right, flip, fill)
     images = preprocessing.unit(pixels)
     if augmentation.warps:
@@ -168,6 +176,20 @@ def _fill(augmentation: Augmentation, channels: int) -> warps.Fill:
     if augmentation.fill == "auto":
         return "zeros" if channels == 1 else "reflect"
     return augmentation.fill
+
+
+def _flips(
+    samples: Tensor, augmentation: Augmentation, draw: Tensor, seed: int, epoch: int
+) -> Tensor:
+    """Which images are mirrored, (B,) bool.
+
+    With ``alternate``, a coin decides about the first epoch alone; then each image
+    takes turns, so that two epochs show all of both (Jordan, arXiv:2404.00498).
+    """
+    if augmentation.alternate:
+        first = keys.uniform(seed, 0, samples, "alternate", 1)[:, 0].to(draw.device)
+        return (first < 0.5) ^ bool(epoch % 2)
+    return (draw < 0.5) & augmentation.flip
 
 
 def _signed(uniform: Tensor) -> Tensor:

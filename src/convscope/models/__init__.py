@@ -1,5 +1,9 @@
 """Networks by name, one file per paper, each with a card."""
 
+from convscope.models.airbench94 import airbench94
+from convscope.models.alexnet_2012 import alexnet_2012
+from convscope.models.alexnet_2014 import alexnet_2014
+from convscope.models.all_conv import all_conv
 from convscope.models.card import (
     BuiltFrom,
     ModelCard,
@@ -10,30 +14,46 @@ from convscope.models.card import (
     register,
 )
 from convscope.models.choose import Choice, choose
+from convscope.models.fcn import fcn
+from convscope.models.jarrett import jarrett
 from convscope.models.lenet5 import lenet5
 from convscope.models.lenet_page import lenet_page
 from convscope.models.mlp import mlp
+from convscope.models.mobilenet_v2 import mobilenet_v2
+from convscope.models.nielsen import nielsen
+from convscope.models.nin import nin
 from convscope.models.resnet import resnet, resnet_cifar
 from convscope.models.resnet9 import resnet9
 from convscope.models.softmax_regression import softmax_regression
+from convscope.models.unet import unet
 from convscope.models.vgg import vgg
 
 __all__ = [
     "BuiltFrom",
     "Choice",
     "ModelCard",
+    "airbench94",
+    "alexnet_2012",
+    "alexnet_2014",
+    "all_conv",
     "build",
     "cards",
     "choose",
+    "fcn",
     "find",
+    "jarrett",
     "lenet5",
     "lenet_page",
     "mlp",
+    "mobilenet_v2",
+    "nielsen",
+    "nin",
     "options",
     "register",
     "resnet",
     "resnet9",
     "resnet_cifar",
     "softmax_regression",
+    "unet",
     "vgg",
 ]

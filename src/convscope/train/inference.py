@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,7 @@ from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, DataError, ShapeError, UnknownNameError
 from convscope.execution import Setting
 from convscope.train.metrics import Evaluation
-
-Tta = Literal["flip", "shift"]
+from convscope.train.recipe import Tta
 
 
 def logits(
@@ -50,7 +49,7 @@ def probabilities(
     setting: Setting | None = None,
     *,
     batch_size: int = 256,
-    tta: Tta | None = None,
+    tta: Tta = "none",
     progress: Progress | None = None,
 ) -> Tensor:
     """Softmax of the network's outputs, image by image, in evaluation mode.
@@ -63,7 +62,8 @@ def probabilities(
             float32. The softmax is always float32.
         batch_size: Images at a time; changes memory and speed only.
         tta: Mean over each image and its mirror image (``"flip"``), or over the image
-            and four copies moved by 1/32 of its size (``"shift"``).
+            and four copies moved by 1/32 of its size (``"shift"``), or over these and
+            their mirror images (``"both"``).
         progress: Called with (images done, images in all, what) after each batch.
 
     Shape:
@@ -93,7 +93,7 @@ def evaluate(
     setting: Setting | None = None,
     *,
     batch_size: int = 256,
-    tta: Tta | None = None,
+    tta: Tta = "none",
     mistakes: int = 20,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -197,14 +197,14 @@ def _outputs(
     preprocessing: Preprocessing,
     setting: Setting | None,
     batch_size: int,
-    tta: Tta | None = None,
+    tta: Tta = "none",
 ) -> Iterator[list[Tensor]]:
     """Batch by batch, the logits of every view; the network's mode is put back."""
     if batch_size < 1:
         raise ArgumentError(
             f"probabilities: batch_size={batch_size} must be at least 1."
         )
-    if tta is not None and tta not in get_args(Tta):
+    if tta not in get_args(Tta):
         raise UnknownNameError("tta", tta, get_args(Tta))
     if not len(images):
         raise DataError("probabilities: there are no images. Give at least one.")
@@ -253,17 +253,20 @@ def _evaluating(net: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _views(x: Tensor, tta: Tta | None) -> Iterator[Tensor]:
+def _views(x: Tensor, tta: Tta) -> Iterator[Tensor]:
     """The images themselves, then their changed copies."""
     yield x
-    if tta == "flip":
+    if tta in ("flip", "both"):
         yield x.flip(-1)
-    if tta == "shift":
+    if tta in ("shift", "both"):
         dy, dx = (max(1, round(size / 32)) for size in x.shape[-2:])
         wide = F.pad(x, (dx, dx, dy, dy), mode="replicate")
         height, width = x.shape[-2:]
         for top, left in ((0, dx), (2 * dy, dx), (dy, 0), (dy, 2 * dx)):
-            yield wide[..., top : top + height, left : left + width]
+            moved = wide[..., top : top + height, left : left + width]
+            yield moved
+            if tta == "both":
+                yield moved.flip(-1)
 
 
 def _checked(output: Tensor) -> Tensor:

@@ -19,9 +19,12 @@ from convscope.execution import Setting
 from convscope.train.checkpoint import Checkpoint
 from convscope.train.events import EpochEnded, Event, Finished, Started, Stepped
 from convscope.train.faults import bad_weight, first_fault
+from convscope.train.lookahead import Lookahead
 from convscope.train.optimizer import Optimizer
 from convscope.train.recipe import Recipe
 from convscope.train.schedule import rate
+
+SHOWN = 5000  # training images that layers may look at before the first step
 
 
 @dataclass
@@ -57,6 +60,9 @@ class Training:
         self.batches = training_batches(data, recipe, setting)
         self.optimizer = Optimizer(self.net, recipe)
         self.average = self._averaged() if recipe.ema else None
+        self.lookahead = (
+            Lookahead(self.net, recipe.lookahead) if recipe.lookahead else None
+        )
         self.best: dict[str, Tensor] = {}
         self.position = Position()
         self._class_weights = class_weights(data, recipe, setting.device)
@@ -99,6 +105,8 @@ class Training:
             position.epoch + 1,
             position.batch,
         )
+        if position.step == 0:
+            self._initialize_from_images()
         reason = self._why_over()
         seconds_before = position.seconds
         began, images = time.monotonic(), 0
@@ -115,6 +123,16 @@ class Training:
             yield self._end_epoch(seconds_before, began, images)
             reason = self._why_over()
         yield self._finish(reason)
+
+    def _initialize_from_images(self) -> None:
+        """Shows images to the layers that begin with what the data are like."""
+        name = "initialize_from_images"
+        layers = [m for m in self.net.modules() if hasattr(m, name)]
+        if not layers:
+            return
+        images = self.data.train.pixels[:SHOWN].to(self.setting.device)
+        for layer in layers:
+            getattr(layer, name)(self.data.preprocessing.normalize(images))
 
     def _step(self, batch: Batch) -> float:
         """One forward pass, one backward pass, one change of the weights."""
@@ -145,6 +163,8 @@ class Training:
         if self.average is not None:
             self.average.update_parameters(self.net)
         position.step += 1
+        if self.lookahead is not None:
+            self.lookahead.after(position.step, self.progress())
         position.batch += 1
         position.images += len(batch.indices)
         position.loss_sum += value * len(batch.indices)
@@ -264,6 +284,8 @@ class Training:
 
     def _finish(self, reason: str) -> Finished:
         position = self.position
+        if self.lookahead is not None:
+            self.lookahead.finish()
         weights = self.best or self.final.state_dict()
         self.net.load_state_dict(copy.deepcopy(dict(weights)))
         chosen = position.best_epoch if self.best else None
@@ -275,6 +297,8 @@ class Training:
         tensors |= {f"optimizer/{n}": t for n, t in self.optimizer.state().items()}
         if self.average is not None:
             tensors |= {f"average/{n}": t for n, t in self.average.state_dict().items()}
+        if self.lookahead is not None:
+            tensors |= {f"lookahead/{n}": t for n, t in self.lookahead.slow.items()}
         tensors |= {f"best/{n}": t for n, t in self.best.items()}
         values = asdict(self.position)
         if math.isinf(values["best_loss"]):
@@ -289,6 +313,8 @@ class Training:
         self.optimizer.load_state(checkpoint.part("optimizer"))
         if self.average is not None:
             self.average.load_state_dict(checkpoint.part("average"))
+        if self.lookahead is not None:
+            self.lookahead.load(checkpoint.part("lookahead"))
         self.best = checkpoint.part("best")
         values = dict(checkpoint.values["position"])
         if values["best_loss"] is None:

@@ -48,8 +48,16 @@ class Optimizer:
                     )
                 )
         groups = [
-            {"params": list(decayed.values()), "weight_decay": recipe.weight_decay},
-            {"params": list(spared.values()), "weight_decay": 0.0},
+            {
+                "params": list(decayed.values()),
+                "weight_decay": recipe.weight_decay,
+                "factor": 1.0,
+            },
+            {
+                "params": list(spared.values()),
+                "weight_decay": 0.0,
+                "factor": recipe.bias_rate,
+            },
         ]
         self._names.append([*decayed, *spared])
         self.parts.append(self._plain(groups, recipe))
@@ -67,10 +75,10 @@ class Optimizer:
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, foreach=True)
 
     def set_rate(self, rate: float) -> None:
-        """Sets the learning rate of every group."""
+        """Sets the learning rate; biases and norms get theirs."""
         for part in self.parts:
             for group in part.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("factor", 1.0)
 
     def zero_grad(self) -> None:
         """Forgets all gradients."""

@@ -19,7 +19,8 @@ from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, BadImageError, ConvscopeError, DataError
 from convscope.execution import Setting
-from convscope.train.inference import Tta, probabilities
+from convscope.train.inference import probabilities
+from convscope.train.recipe import Tta
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # (C, H, W)
 
@@ -101,7 +102,7 @@ def predict_files(
     *,
     batch_size: int = 64,
     top_k: int = 1,
-    tta: Tta | None = None,
+    tta: Tta = "none",
     progress: Progress | None = None,
 ) -> Iterator[Prediction | Failure]:
     """Predict files one by one, in order, holding two batches of images at most.

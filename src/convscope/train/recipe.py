@@ -14,6 +14,7 @@ Optimizer = Literal["sgd", "adamw", "muon"]
 Schedule = Literal["onecycle", "cosine", "step", "constant"]
 Balance = Literal["none", "weights", "sampling"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Tta = Literal["none", "flip", "shift", "both"]
 
 
 class Recipe(BaseModel):
@@ -42,6 +43,9 @@ class Recipe(BaseModel):
     optimizer: Optimizer = Field("sgd", description="What turns gradients into steps.")
     learning_rate: float = Field(0.05, gt=0, description="Peak learning rate.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd and muon.")
+    bias_rate: float = Field(
+        1.0, gt=0, description="What the learning rate of biases and norms is times."
+    )
     nesterov: bool = Field(True, description="Nesterov's momentum.")
     weight_decay: float = Field(
         5e-4, ge=0, description="Pull to 0 of all weights but biases and norms."
@@ -65,12 +69,18 @@ class Recipe(BaseModel):
     ema: float = Field(
         0.0, ge=0, lt=1, description="Decay a step of averaged weights; 0: no average."
     )
+    lookahead: int = Field(
+        0, ge=0, description="Steps between two pulls to slow weights; 0: none."
+    )
     patience: int | None = Field(
         None, ge=1, description="Stop after so many epochs without a better val loss."
     )
     balance: Balance = Field("none", description="What evens out unequal classes.")
     precision: Precision = Field("auto", description="Number format of the network.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
+    tta: Tta = Field(
+        "none", description="Changed copies of an image to average over when judging."
+    )
     seed: int = Field(0, ge=0, description="Of weights, order and augmentation.")
     augmentation: Augmentation = Field(
         Augmentation(), description="Random changes to the training images."

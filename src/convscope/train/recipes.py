@@ -39,6 +39,20 @@ RECIPES: dict[str, Recipe] = {
         {"epochs": 10, "model_options": {"width": 16}, "shift": 2, "flip": True}
     ),
     "cifar10": _RESIDUAL.with_changes({"epochs": 9, "shift": 4, "flip": True}),
+    "cifar10-94": Recipe(
+        model="airbench94",
+        epochs=10,
+        batch_size=1000,
+        learning_rate=1.5,
+        bias_rate=64,
+        momentum=0.85,
+        weight_decay=0.0013,
+        warmup=0.23,
+        label_smoothing=0.2,
+        lookahead=5,
+        tta="both",
+        augmentation=Augmentation(shift=2, alternate=True),
+    ),
     "small": _SMALL,
     "drawings": Recipe(epochs=20, batch_size=64, learning_rate=0.1, augmentation=DRAWN),
     "photos": Recipe(

@@ -17,9 +17,9 @@ from convscope.execution import Setting
 from convscope.execution import choose as choose_setting
 from convscope.train import inference
 from convscope.train.folder import RunFolder
-from convscope.train.inference import Tta
 from convscope.train.metrics import Evaluation
 from convscope.train.prediction import Failure, Prediction, predict_files
+from convscope.train.recipe import Tta
 from convscope.train.spec import RunSpec
 
 
@@ -133,7 +133,8 @@ class Run:
             data: Its classes are matched to the run's by name.
             part: ``train``, ``val``, ``test`` or ``all``; by default ``test``, and all
                 of a plain folder that the run was not trained on.
-            tta: Average over ``"flip"`` or ``"shift"`` copies of each image.
+            tta: Changed copies of each image to average over, as ``probabilities``
+                takes it; by default what the recipe says.
             batch_size: Images at a time.
             progress: Called with (done, in all, what) while data load and images run.
 
@@ -160,7 +161,7 @@ class Run:
             self.spec.classes,
             self._setting(),
             batch_size=batch_size,
-            tta=tta,
+            tta=tta or self.spec.recipe.tta,
             progress=progress,
         )
         return dataclasses.replace(found, data=data.name, part=part, notes=notes)
@@ -176,8 +177,8 @@ class Run:
 
         Args:
             paths: Files, folders or globs.
-            options: As ``predict_files`` takes them: ``top_k``,
-                ``batch_size``, ``progress``.
+            options: As ``predict_files`` takes them: ``top_k``, ``tta``,
+                ``batch_size``, ``progress``; ``tta`` is the recipe's by default.
         """
         many = [paths] if isinstance(paths, str | Path) else paths
         return predict_files(
@@ -186,7 +187,7 @@ class Run:
             self.spec.classes,
             many,
             self._setting(),
-            **options,
+            **{"tta": self.spec.recipe.tta, **options},
         )
 
     def __repr__(self) -> str:
