@@ -5,6 +5,20 @@ Where torch.nn has the layer, ours takes the same arguments in the same order an
 the same state dict.
 """
 
+from convscope.layers.adaptive_pool import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    GlobalAvgPool1d,
+    GlobalAvgPool2d,
+    GlobalAvgPool3d,
+    GlobalMaxPool1d,
+    GlobalMaxPool2d,
+    GlobalMaxPool3d,
+)
 from convscope.layers.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from convscope.layers.contrast import (
     LocalContrastNorm1d,
@@ -19,6 +33,25 @@ from convscope.layers.local import (
     LocallyConnected3d,
 )
 from convscope.layers.partial import PartialConv1d, PartialConv2d, PartialConv3d
+from convscope.layers.pool import (
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    LPPool1d,
+    LPPool2d,
+    LPPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
+from convscope.layers.random_pool import (
+    FractionalMaxPool1d,
+    FractionalMaxPool2d,
+    FractionalMaxPool3d,
+    StochasticPool1d,
+    StochasticPool2d,
+    StochasticPool3d,
+)
 from convscope.layers.rectify import Gain, Rectification
 from convscope.layers.response import (
     LocalResponseNorm,
@@ -37,13 +70,24 @@ from convscope.layers.separable import (
     SeparableConv2d,
     SeparableConv3d,
 )
+from convscope.layers.subsample import Subsampling1d, Subsampling2d, Subsampling3d
 from convscope.layers.transposed import (
     ConvTranspose1d,
     ConvTranspose2d,
     ConvTranspose3d,
 )
+from convscope.layers.unpool import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d
 
 __all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
@@ -56,7 +100,19 @@ __all__ = [
     "DepthwiseConv1d",
     "DepthwiseConv2d",
     "DepthwiseConv3d",
+    "FractionalMaxPool1d",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
     "Gain",
+    "GlobalAvgPool1d",
+    "GlobalAvgPool2d",
+    "GlobalAvgPool3d",
+    "GlobalMaxPool1d",
+    "GlobalMaxPool2d",
+    "GlobalMaxPool3d",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
     "LocalContrastNorm1d",
     "LocalContrastNorm2d",
     "LocalContrastNorm3d",
@@ -67,6 +123,12 @@ __all__ = [
     "LocallyConnected1d",
     "LocallyConnected2d",
     "LocallyConnected3d",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
     "PartialConv1d",
     "PartialConv2d",
     "PartialConv3d",
@@ -77,5 +139,11 @@ __all__ = [
     "SeparableConv1d",
     "SeparableConv2d",
     "SeparableConv3d",
+    "StochasticPool1d",
+    "StochasticPool2d",
+    "StochasticPool3d",
+    "Subsampling1d",
+    "Subsampling2d",
+    "Subsampling3d",
     "set_filters",
 ]

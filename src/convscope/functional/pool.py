@@ -1,0 +1,277 @@
+"""Maximum and average over windows that slide.
+
+**Ties.** Of several equal maxima of a window the first in row order wins, forward (its
+index is returned) and backward (it alone gets the gradient). A NaN counts as larger
+than every number; of several NaN the last wins, as in torch. ``-0.0`` equals ``0.0``.
+"""
+
+import math
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from convscope.arithmetic import CeilMode, PaddingLike, require
+from convscope.functional.pool_window import (
+    PoolWindow,
+    Sizes,
+    is_channels_last,
+    like_layout,
+    pool_window,
+)
+
+_MAX: dict[int, Any] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+_AVG: dict[int, Any] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+def max_pool(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: PaddingLike = 0,
+    dilation: Sizes = 1,
+    ceil_mode: CeilMode | bool = False,
+    *,
+    where: str = "max_pool",
+) -> Tensor:
+    """Largest element of each window; padding never wins.
+
+    Args:
+        x: A batch, with one to three spatial axes.
+        kernel_size: Window lengths, in taps.
+        stride: Steps between windows, in elements; None for the kernel size.
+        padding: A name or numbers, as `convscope.arithmetic.parse_padding` reads them.
+        dilation: Steps between taps, in elements.
+        ceil_mode: Whether to round output sizes up: True or ``"torch"``; or
+            ``"onnx"``, see `convscope.arithmetic.output_size`.
+        where: What an error message begins with.
+
+    Shape:
+        x:      (N, C, L), (N, C, H, W) or (N, C, D, H, W)
+        return: the same rank; sizes from `convscope.arithmetic.output_shape`
+
+    Raises:
+        ShapeError: No window fits, a window holds padding only, or another rank.
+        ArgumentError: A value is not in its range, or not one per axis.
+
+    Source:
+        ``torch.nn.functional.max_pool2d``; ours also takes a padding that is
+        asymmetric, has a name, or exceeds half the kernel.
+
+    >>> max_pool(torch.tensor([[[3.0, 1.0, 2.0, 5.0, 4.0]]]), 2)
+    tensor([[[3., 5.]]])
+    """
+    window = pool_window(
+        x, kernel_size, stride, padding, dilation, ceil_mode, where=where
+    )
+    return cast("Tensor", _max(x, window, indices=False))
+
+
+def max_pool_with_indices(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: PaddingLike = 0,
+    dilation: Sizes = 1,
+    ceil_mode: CeilMode | bool = False,
+    *,
+    where: str = "max_pool",
+) -> tuple[Tensor, Tensor]:
+    """Largest element of each window, and where it was.
+
+    Arguments and errors are those of `max_pool`.
+
+    Shape:
+        return: two tensors of the same shape; the second counts the elements of the
+            winner's feature map in row order, from 0
+
+    >>> max_pool_with_indices(torch.tensor([[[3.0, 3.0, 2.0, 5.0]]]), 2)
+    (tensor([[[3., 5.]]]), tensor([[[0, 3]]]))
+    """
+    window = pool_window(
+        x, kernel_size, stride, padding, dilation, ceil_mode, where=where
+    )
+    return cast("tuple[Tensor, Tensor]", _max(x, window, indices=True))
+
+
+@torch.no_grad()
+def pool_winners(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: PaddingLike = 0,
+    dilation: Sizes = 1,
+    ceil_mode: CeilMode | bool = False,
+) -> Tensor:
+    """Where the gradient of each output of `max_pool` goes: its winner's coordinates.
+
+    Arguments and errors are those of `max_pool`.
+
+    Shape:
+        return: (N, C, *outputs, axes), whole numbers: row and column in two dimensions
+
+    >>> pool_winners(torch.tensor([[[[1.0, 9.0], [9.0, 0.0]]]]), 2)
+    tensor([[[[[0, 1]]]]])
+    """
+    window = pool_window(
+        x, kernel_size, stride, padding, dilation, ceil_mode, where="pool_winners"
+    )
+    _, index = cast("tuple[Tensor, Tensor]", _max(x, window, indices=True))
+    return torch.stack(_coordinates(index, window.sizes), dim=-1)
+
+
+def avg_pool(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: PaddingLike = 0,
+    ceil_mode: CeilMode | bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    where: str = "avg_pool",
+) -> Tensor:
+    """Mean of each window; padding counts as zeros, or not at all.
+
+    Args:
+        x: A batch, with one to three spatial axes.
+        kernel_size: Window lengths, in elements.
+        stride: Steps between windows, in elements; None for the kernel size.
+        padding: A name or numbers, as `convscope.arithmetic.parse_padding` reads them.
+        ceil_mode: Whether to round output sizes up: True or ``"torch"``; or
+            ``"onnx"``, see `convscope.arithmetic.output_size`. What a last window
+            has beyond the padding counts in no divisor.
+        count_include_pad: Whether the divisor counts padding with the elements.
+        divisor_override: What to divide by instead; 1 gives the sum.
+        where: What an error message begins with.
+
+    Shape:
+        x:      (N, C, L), (N, C, H, W) or (N, C, D, H, W)
+        return: the same rank; sizes from `convscope.arithmetic.output_shape`
+
+    Raises:
+        ShapeError: No window fits, there is nothing to divide by, or another rank.
+        ArgumentError: A value is not in its range, or not one per axis.
+
+    Source:
+        ``torch.nn.functional.avg_pool2d``; ours also takes a padding that is
+        asymmetric, has a name, or exceeds half the kernel, and the divisor in 1-D.
+
+    >>> avg_pool(torch.tensor([[[3.0, 1.0, 2.0, 5.0]]]), 2, divisor_override=1)
+    tensor([[[4., 7.]]])
+    """
+    if divisor_override is not None:
+        require(where, "divisor_override", divisor_override, 1)
+    window = pool_window(x, kernel_size, stride, padding, 1, ceil_mode, where=where)
+    pads = window.torch_padding
+    if pads is None:
+        padded = window.padded(x)
+        if divisor_override is not None:
+            return sum_pool(padded, window) / divisor_override
+        counts = _counts(window, padding=count_include_pad)
+        share = (window.taps / counts).to(x)  # a sum would overflow float16 sooner
+        mean: Tensor = _AVG[window.axes](padded, window.kernel, window.stride)
+        return mean * share
+    if divisor_override is not None and window.axes == 1:
+        total = F.avg_pool2d(
+            x.unsqueeze(-2),
+            (1, *window.kernel),
+            (1, *window.stride),
+            (0, *pads),
+            bool(window.ceil_mode),
+            count_include_pad,
+            divisor_override,
+        )
+        return total.squeeze(-2)
+    more = () if window.axes == 1 else (divisor_override,)
+    out: Tensor = _AVG[window.axes](
+        x,
+        window.kernel,
+        window.stride,
+        pads,
+        bool(window.ceil_mode),
+        count_include_pad,
+        *more,
+    )
+    return out
+
+
+def sum_pool(x: Tensor, window: PoolWindow) -> Tensor:
+    """Sum of each window of ``x``, which is padded already."""
+    if window.axes == 1:
+        kernel, stride = (1, *window.kernel), (1, *window.stride)
+        total = F.avg_pool2d(x.unsqueeze(-2), kernel, stride, divisor_override=1)
+        return total.squeeze(-2)
+    out: Tensor = _AVG[window.axes](x, window.kernel, window.stride, divisor_override=1)
+    return out
+
+
+def _max(x: Tensor, window: PoolWindow, *, indices: bool) -> Any:
+    pads = window.torch_padding
+    if pads is None:
+        return _max_by_gather(x, window, indices=indices)
+    if any(pads) and any(step > 1 for step in window.dilation):
+        window.tables()  # refuses windows whose taps all miss the input
+    # torch's kernel for channels last in 3-D gives windows of -inf a wrong winner
+    copied = window.axes == 3 and is_channels_last(x)
+    out = _MAX[window.axes](
+        x.contiguous() if copied else x,
+        window.kernel,
+        window.stride,
+        pads,
+        window.dilation,
+        bool(window.ceil_mode),
+        indices,
+    )
+    if not copied:
+        return out
+    return tuple(like_layout(o, x) for o in out) if indices else like_layout(out, x)
+
+
+def _max_by_gather(x: Tensor, window: PoolWindow, *, indices: bool) -> Any:
+    tables = window.tables()
+    lowest = -math.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
+    padded = window.padded(x.detach(), lowest).contiguous()
+    _, index = _MAX[window.axes](
+        padded, window.kernel, window.stride, 0, window.dilation, return_indices=True
+    )
+    places = _coordinates(index, window.reach)
+    # Only padding is left of a window of -inf: there, its first element wins.
+    flat = torch.zeros_like(index)
+    first = index.new_zeros(())
+    inside = torch.ones_like(index, dtype=torch.bool)
+    for axis, (place, size) in enumerate(zip(places, window.sizes, strict=True)):
+        place = place - window.padding[axis][0]
+        flat = flat * size + place
+        inside = inside & (place >= 0) & (place < size)
+        begins = torch.tensor([row[0] for row in tables[axis]], device=x.device)
+        first = first[..., None] * size + begins
+    flat = torch.where(inside, flat, first)
+    out = x.flatten(2).gather(-1, flat.flatten(2)).view(flat.shape)
+    out, flat = like_layout(out, x), like_layout(flat, x)
+    return (out, flat) if indices else out
+
+
+def _coordinates(index: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
+    """Row-order index -> one coordinate per axis."""
+    places: list[Tensor] = []
+    for size in reversed(sizes):
+        places = [index % size, *places]
+        index = index // size
+    return places
+
+
+def _counts(window: PoolWindow, *, padding: bool) -> Tensor:
+    """Elements that each window divides by, ``outputs``."""
+    counts = torch.ones(())
+    tables = [] if padding else window.tables()
+    for axis, outputs in enumerate(window.outputs):
+        if padding:
+            padded = window.sizes[axis] + sum(window.padding[axis])
+            kernel, stride = window.kernel[axis], window.stride[axis]
+            row = [min(kernel, max(padded - o * stride, 1)) for o in range(outputs)]
+        else:
+            row = [len(elements) for elements in tables[axis]]
+        counts = counts[..., None] * torch.tensor(row)
+    return counts

@@ -1,0 +1,287 @@
+"""The windows of a pooling, and what is done over all their taps.
+
+``pool_window(x, kernel_size, ...)``   sizes, strides and paddings, resolved for ``x``
+``tap_view(x, window)``                the elements under each tap, without a copy
+``over_taps(x, window, value, slope)`` one value per window, holding ``x`` and it only
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from convscope.arithmetic import (
+    CeilMode,
+    PaddingLike,
+    axis_name,
+    kernel_span,
+    output_shape,
+    per_axis,
+    resolve_paddings,
+    windows,
+)
+from convscope.errors import ShapeError, UnknownNameError
+
+Sizes: TypeAlias = int | Sequence[int]
+TapValue: TypeAlias = Callable[[Tensor], Tensor]  # (N, C, *out, *taps) -> (N, C, *out)
+TapSlope: TypeAlias = Callable[
+    [Tensor, Tensor], Tensor
+]  # taps, value -> d value / d tap
+
+
+@dataclass(frozen=True)
+class PoolWindow:
+    """A pooling as it acts on one tensor; every entry has one value per axis."""
+
+    sizes: tuple[int, ...]
+    outputs: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    ceil_mode: CeilMode
+    where: str
+
+    @property
+    def taps(self) -> int:
+        """Elements of one window."""
+        return math.prod(self.kernel)
+
+    @property
+    def axes(self) -> int:
+        """Number of spatial axes."""
+        return len(self.sizes)
+
+    @property
+    def torch_padding(self) -> list[int] | None:
+        """The padding as torch's own pooling takes it; None where it refuses it."""
+        spans = map(kernel_span, self.kernel, self.dilation)
+        fits = all(
+            before == after <= span // 2
+            for (before, after), span in zip(self.padding, spans, strict=True)
+        )
+        if not fits or self.ceil_mode == "onnx":
+            return None
+        return [before for before, _ in self.padding]
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """Elements from the begin of the first window to the end of the last."""
+        spans = map(kernel_span, self.kernel, self.dilation)
+        return tuple(
+            (outputs - 1) * stride + span
+            for outputs, stride, span in zip(
+                self.outputs, self.stride, spans, strict=True
+            )
+        )
+
+    def padded(self, x: Tensor, value: float = 0.0) -> Tensor:
+        """``x`` with ``value`` around it, exactly as far as the windows reach."""
+        sides: list[int] = []
+        for size, reach, (before, _) in zip(
+            self.sizes, self.reach, self.padding, strict=True
+        ):
+            sides = [before, reach - before - size, *sides]
+        return F.pad(x, sides, value=value) if any(sides) else x
+
+    def tables(self) -> list[list[list[int]]]:
+        """Per axis and window, the input elements under its taps.
+
+        Raises:
+            ShapeError: A window holds padding only.
+        """
+        tables = []
+        for axis in range(self.axes):
+            table = [
+                [element for element in row if element is not None]
+                for row in windows(
+                    self.sizes[axis],
+                    self.kernel[axis],
+                    stride=self.stride[axis],
+                    padding=self.padding[axis],
+                    dilation=self.dilation[axis],
+                    ceil_mode=self.ceil_mode,
+                )
+            ]
+            if [] in table:
+                raise ShapeError(
+                    f"{self.where}, {axis_name(axis, self.axes)}: window "
+                    f"{table.index([])} of {len(table)} holds padding only, with "
+                    f"padding={self.padding[axis]} around {self.sizes[axis]} elements "
+                    f"and kernel_size={self.kernel[axis]}. Use less padding, or a "
+                    "larger kernel."
+                )
+            tables.append(table)
+        return tables
+
+
+def pool_window(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: PaddingLike = 0,
+    dilation: Sizes = 1,
+    ceil_mode: CeilMode | bool = False,
+    *,
+    where: str,
+) -> PoolWindow:
+    """The windows of a pooling on ``x``, resolved.
+
+    Args:
+        x: A batch, with one to three spatial axes.
+        kernel_size: Window lengths, in taps.
+        stride: Steps between windows, in elements; None for the kernel size.
+        padding: A name or numbers, as `convscope.arithmetic.parse_padding` reads them.
+        dilation: Steps between taps, in elements.
+        ceil_mode: Whether to round up; True is ``"torch"``, see `output_size`.
+        where: What an error message begins with.
+
+    Raises:
+        ShapeError: No window fits, or ``x`` has another rank.
+        ArgumentError: A value is not in its range, or not one per axis.
+    """
+    sizes = spatial_sizes(x, where)
+    kernel = per_axis(kernel_size, len(sizes), name="kernel_size", where=where)
+    chosen = kernel if stride is None else stride
+    strides = per_axis(chosen, len(sizes), name="stride", where=where)
+    dilations = per_axis(dilation, len(sizes), name="dilation", where=where)
+    rounding = parse_ceil_mode(ceil_mode)
+    pairs = resolve_paddings(
+        padding, sizes, kernel, stride=strides, dilation=dilations, where=where
+    )
+    outputs = output_shape(
+        sizes,
+        kernel,
+        stride=strides,
+        padding=pairs,
+        dilation=dilations,
+        ceil_mode=rounding,
+        where=where,
+    )
+    return PoolWindow(
+        sizes, outputs, kernel, strides, dilations, pairs, rounding, where
+    )
+
+
+def parse_ceil_mode(ceil_mode: CeilMode | bool) -> CeilMode:
+    """True is torch's way of rounding up.
+
+    >>> parse_ceil_mode(True)
+    'torch'
+    """
+    if ceil_mode not in (False, True, "torch", "onnx"):
+        names = ["False", "True", "torch", "onnx"]
+        raise UnknownNameError("ceil_mode", str(ceil_mode), names)
+    return "torch" if ceil_mode is True else ceil_mode
+
+
+def spatial_sizes(x: Tensor, where: str) -> tuple[int, ...]:
+    """Sizes of the axes behind batch and channels.
+
+    Raises:
+        ShapeError: There are none, or more than three.
+    """
+    if x.ndim not in (3, 4, 5):
+        raise ShapeError(
+            f"{where}: x must have shape (N, C, L), (N, C, H, W) or (N, C, D, H, W); "
+            f"got {tuple(x.shape)}. Add or remove axes with unsqueeze or flatten."
+        )
+    return tuple(x.shape[2:])
+
+
+def like_layout(out: Tensor, x: Tensor) -> Tensor:
+    """``out`` with channels last in memory where ``x`` has them there."""
+    if not is_channels_last(x):
+        return out
+    last = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+    return out.contiguous(memory_format=last)
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether neighbors in memory are channels of one place; works under vmap too."""
+    return x.ndim > 3 and x.shape[1] > 1 and x.stride(1) == 1 and x.stride(-1) != 1
+
+
+def tap_view(x: Tensor, window: PoolWindow) -> Tensor:
+    """The elements under each tap, ``(N, C, *outputs, *kernel)``, a view.
+
+    Args:
+        x: Already padded, as ``window.padded`` gives it.
+        window: Where the windows lie.
+    """
+    for axis, size, step, gap in _unfolds(window):
+        x = x.unfold(axis, size, step)[..., ::gap]
+    return x
+
+
+def over_taps(
+    x: Tensor, window: PoolWindow, value: TapValue, slope: TapSlope
+) -> Tensor:
+    """One value per window, of which only ``x`` and the value are held for backward.
+
+    Args:
+        x: Already padded, as ``window.padded`` gives it.
+        window: Where the windows lie.
+        value: From the taps of each window to its value.
+        slope: From taps and value to the derivative of the value by each tap; made of
+            differentiable operations, for second derivatives.
+    """
+    out: Tensor = _OverTaps.apply(  # type: ignore[no-untyped-call]  # torch's
+        x, window, value, slope
+    )
+    return out
+
+
+class _OverTaps(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        x: Tensor, window: PoolWindow, value: TapValue, slope: TapSlope
+    ) -> Tensor:
+        return value(tap_view(x, window))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, ctx.window, _, ctx.slope = inputs
+        ctx.save_for_backward(x, output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, out = ctx.saved_tensors
+        column = (..., *[None] * ctx.window.axes)
+        slopes = ctx.slope(tap_view(x, ctx.window), out[column])
+        return _fold(grads[0][column] * slopes, x, ctx.window), None, None, None
+
+
+def _fold(taps: Tensor, x: Tensor, window: PoolWindow) -> Tensor:
+    """The transpose of `tap_view`: every tap's value added where it came from."""
+    shapes = []
+    view = x.shape
+    for axis, size, step, _ in _unfolds(window):
+        shapes.append(view)
+        places = (view[axis] - size) // step + 1
+        taps_left = window.kernel[axis - 2]
+        view = torch.Size([*view[:axis], places, *view[axis + 1 :], taps_left])
+    for (axis, size, step, gap), shape in zip(
+        reversed(_unfolds(window)), reversed(shapes), strict=True
+    ):
+        if gap > 1:
+            whole = [*taps.shape[:-1], size]
+            taps = torch.ops.aten.slice_backward(taps, whole, -1, 0, size, gap)
+        taps = torch.ops.aten.unfold_backward(taps, list(shape), axis, size, step)
+    return taps
+
+
+def _unfolds(window: PoolWindow) -> list[tuple[int, int, int, int]]:
+    """Per axis: where it is, the span of the window, its step, the step of taps."""
+    return [
+        (2 + axis, kernel_span(kernel, gap), step, gap)
+        for axis, (kernel, step, gap) in enumerate(
+            zip(window.kernel, window.stride, window.dilation, strict=True)
+        )
+    ]

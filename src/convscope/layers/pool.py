@@ -1,0 +1,278 @@
+"""``MaxPool``, ``AvgPool`` and ``LPPool`` in one, two and three dimensions."""
+
+from typing import Any
+
+from torch import Tensor
+
+from convscope.arithmetic import CeilMode, PaddingLike, require
+from convscope.functional.lp_pool import lp_pool, require_norm_type
+from convscope.functional.pool import avg_pool, max_pool, max_pool_with_indices
+from convscope.functional.pool_window import Sizes
+from convscope.layers.pool_layer import PoolLayer
+
+
+class _MaxPool(PoolLayer):
+    shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: PaddingLike = 0,
+        dilation: Sizes = 1,
+        return_indices: bool = False,
+        ceil_mode: CeilMode | bool = False,
+    ) -> None:
+        super().__init__()
+        self.set_window(kernel_size, stride, padding, ceil_mode)
+        self.dilation = self.per_axis(dilation, "dilation")
+        self.return_indices = return_indices
+
+    def forward(self, x: Tensor) -> Any:
+        """Largest element of each window, with its index if asked for."""
+        return self.pooled(
+            max_pool_with_indices if self.return_indices else max_pool,
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
+        )
+
+    def extra_repr(self) -> str:
+        """The arguments, by name."""
+        indices = ", return_indices=True" if self.return_indices else ""
+        return super().extra_repr() + indices
+
+
+class MaxPool2d(_MaxPool):
+    """Largest element of each window; of equal ones the first in row order.
+
+    Args:
+        kernel_size: Window lengths, in taps; one integer serves all axes.
+        stride: Steps between windows, in elements; None for the kernel size.
+        padding: A name or numbers, as `convscope.arithmetic.parse_padding` reads
+            them; padding never wins.
+        dilation: Steps between taps, in elements.
+        return_indices: Whether to return the winners' indices too, for `MaxUnpool2d`.
+        ceil_mode: Whether to round output sizes up: True or ``"torch"``; or
+            ``"onnx"``, see `convscope.arithmetic.output_size`.
+
+    Shape:
+        x:      (N, C, H, W) or (C, H, W)
+        return: the same rank; sizes from `convscope.arithmetic.output_shape`
+
+    Raises:
+        ShapeError: No window fits, a window holds padding only, or another rank.
+        ArgumentError: A value is not in its range, or not one per axis.
+
+    Source:
+        ``torch.nn.MaxPool2d``; ours also takes a padding that is asymmetric, has a
+        name, or exceeds half the kernel.
+
+    >>> MaxPool2d(3, stride=2, padding="same")
+    MaxPool2d(kernel_size=3, stride=2, padding='same', dilation=1, ceil_mode=False)
+    """
+
+    axes = 2
+
+
+class MaxPool1d(_MaxPool):
+    """`MaxPool2d` along one axis: (N, C, L) or (C, L).
+
+    >>> MaxPool1d(2)
+    MaxPool1d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
+    """
+
+    axes = 1
+
+
+class MaxPool3d(_MaxPool):
+    """`MaxPool2d` along three axes: (N, C, D, H, W) or (C, D, H, W).
+
+    >>> MaxPool3d(2)
+    MaxPool3d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
+    """
+
+    axes = 3
+
+
+class _AvgPool(PoolLayer):
+    shown = (
+        "kernel_size",
+        "stride",
+        "padding",
+        "ceil_mode",
+        "count_include_pad",
+        "divisor_override",
+    )
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: PaddingLike = 0,
+        ceil_mode: CeilMode | bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.set_window(kernel_size, stride, padding, ceil_mode)
+        if divisor_override is not None:
+            require(self.where, "divisor_override", divisor_override, 1)
+        self.count_include_pad = count_include_pad
+        self.divisor_override = divisor_override
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mean of each window."""
+        out: Tensor = self.pooled(
+            avg_pool,
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
+        return out
+
+
+class AvgPool2d(_AvgPool):
+    """Mean of each window; padding counts as zeros, or not at all.
+
+    Args:
+        kernel_size: Window lengths, in elements; one integer serves all axes.
+        stride: Steps between windows, in elements; None for the kernel size.
+        padding: A name or numbers, as `convscope.arithmetic.parse_padding` reads
+            them.
+        ceil_mode: Whether to round output sizes up: True or ``"torch"``; or
+            ``"onnx"``, see `convscope.arithmetic.output_size`.
+        count_include_pad: Whether the divisor counts padding with the elements.
+        divisor_override: What to divide by instead; 1 gives the sum.
+
+    Shape:
+        x:      (N, C, H, W) or (C, H, W)
+        return: the same rank; sizes from `convscope.arithmetic.output_shape`
+
+    Raises:
+        ShapeError: No window fits, there is nothing to divide by, or another rank.
+        ArgumentError: A value is not in its range, or not one per axis.
+
+    Source:
+        ``torch.nn.AvgPool2d``; ours also takes a padding that is asymmetric, has a
+        name, or exceeds half the kernel, and the divisor in 1-D.
+
+    >>> import torch
+    >>> AvgPool2d(2)(torch.ones(1, 2, 2))
+    tensor([[[1.]]])
+    """
+
+    axes = 2
+
+
+class AvgPool1d(_AvgPool):
+    """`AvgPool2d` along one axis: (N, C, L) or (C, L).
+
+    >>> import torch
+    >>> AvgPool1d(2)(torch.ones(1, 4))
+    tensor([[1., 1.]])
+    """
+
+    axes = 1
+
+
+class AvgPool3d(_AvgPool):
+    """`AvgPool2d` along three axes: (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import torch
+    >>> AvgPool3d(2)(torch.ones(1, 2, 2, 2))
+    tensor([[[[1.]]]])
+    """
+
+    axes = 3
+
+
+class _LPPool(PoolLayer):
+    shown = ("norm_type", "kernel_size", "stride", "ceil_mode", "padding")
+
+    def __init__(
+        self,
+        norm_type: float,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        ceil_mode: CeilMode | bool = False,
+        padding: PaddingLike = 0,
+    ) -> None:
+        super().__init__()
+        require_norm_type(norm_type, self.where)
+        self.norm_type = norm_type
+        self.set_window(kernel_size, stride, padding, ceil_mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The p-norm of each window."""
+        out: Tensor = self.pooled(
+            lp_pool,
+            x,
+            self.norm_type,
+            self.kernel_size,
+            self.stride,
+            self.ceil_mode,
+            self.padding,
+        )
+        return out
+
+
+class LPPool2d(_LPPool):
+    """``(sum of x ** p) ** (1 / p)`` over each window; see `functional.lp_pool`.
+
+    Args:
+        norm_type: p, above 0 and finite: 1 is the sum, 2 the root of the energy.
+        kernel_size: Window lengths, in elements; one integer serves all axes.
+        stride: Steps between windows, in elements; None for the kernel size.
+        ceil_mode: Whether to round output sizes up: True or ``"torch"``; or
+            ``"onnx"``, see `convscope.arithmetic.output_size`.
+        padding: Zeros around the input: a name or numbers, as
+            `convscope.arithmetic.parse_padding` reads them.
+
+    Shape:
+        x:      (N, C, H, W) or (C, H, W)
+        return: the same rank; sizes from `convscope.arithmetic.output_shape`
+
+    Raises:
+        ShapeError: No window fits, or another rank.
+        ArgumentError: ``norm_type`` or another value is not in its range.
+
+    Source:
+        ``torch.nn.LPPool2d``, which overflows for large values, gives NaN for
+        negative sums, and weighs a window that is cut off up to a full one.
+
+    >>> import torch
+    >>> LPPool2d(2, (1, 2))(torch.tensor([[[3.0, -4.0]]]))
+    tensor([[[5.]]])
+    """
+
+    axes = 2
+
+
+class LPPool1d(_LPPool):
+    """`LPPool2d` along one axis: (N, C, L) or (C, L).
+
+    >>> import torch
+    >>> LPPool1d(2, 2)(torch.tensor([[3.0, -4.0]]))
+    tensor([[5.]])
+    """
+
+    axes = 1
+
+
+class LPPool3d(_LPPool):
+    """`LPPool2d` along three axes: (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import torch
+    >>> LPPool3d(2, 2)(torch.ones(1, 2, 2, 2)).shape
+    torch.Size([1, 1, 1, 1])
+    """
+
+    axes = 3
