@@ -42,10 +42,13 @@ UNPOOL = {1: MaxUnpool1d, 2: MaxUnpool2d, 3: MaxUnpool3d}
 def case(name, axes, *arguments, window=(), channels=None, **more):
     """A case of ``name`` with ``axes`` spatial axes; sizes from ``window``."""
     flags = {key: more.pop(key) for key in list(more) if key in Case.__annotations__}
-    kernel, *rest = window or arguments[:1]
-    settings = dict(zip(("stride", "padding", "dilation", "ceil_mode"), rest))  # noqa: B905
-    settings.setdefault("stride", kernel)
-    shape = flags.pop("output", None) or output_shape(SIZES[axes], kernel, **settings)
+    if "output" in flags:
+        shape = flags.pop("output")
+    else:
+        kernel, *rest = window or arguments[:1]
+        names = ("stride", "padding", "dilation")
+        settings = {"stride": kernel, **dict(zip(names, rest, strict=False))}
+        shape = output_shape(SIZES[axes], kernel, **settings)
     layer = f"{name}{axes}d"
     text = ", ".join([*map(repr, arguments), *(f"{k}={v!r}" for k, v in more.items())])
     return Case(
