@@ -1,8 +1,10 @@
 import pytest
 import torch
+from torch import nn
 
 from analysis import networks
 from convscope.analysis import summary
+from convscope.layers import Conv2d
 
 
 def on_meta(build, *args, **kwargs):
@@ -47,3 +49,19 @@ def test_both_variants_of_resnet50_see_what_was_published(stride_on_1x1, size):
     (field, _) = record.find("4").receptive_field
     assert (field.size, field.stride) == (size, 32)
     assert not field.misaligned
+
+
+def test_a_connection_table_costs_the_products_of_its_pairs():
+    table = [[1, 0, 0], [0, 1, 1], [1, 1, 1], [0, 1, 0]]
+    record = summary(Conv2d(3, 4, 3, connections=table), (3, 8, 9))
+    assert record.multiply_adds == 7 * 3 * 3 * 6 * 7  # pairs, taps, places
+
+
+def test_zeros_that_are_written_over_cost_what_they_hold():
+    class Written(nn.Module):
+        def forward(self, x):
+            weight = torch.zeros(4, x.shape[1])
+            weight[:2] = 1.0
+            return x @ weight.T
+
+    assert summary(Written(), (3,)).multiply_adds == 12

@@ -53,6 +53,8 @@ class Flow:
         self.values: dict[Key, Value] = {}
         self.alive: list[torch.UntypedStorage] = []  # an address is used only once
         self.by_storage: dict[int, list[Key]] = {}
+        self.zeros: set[int] = set()  # storages
+        self.filled: dict[int, int] = {}  # elements laid out into zeros, by storage
         self.not_understood: list[str] = []
         self.spatial_norms: list[str] = []
 
@@ -88,6 +90,7 @@ class Flow:
         if not live or name.startswith(BLANK):
             for tensor in outputs:
                 self._set(tensor, constant(tensor.shape))
+            self._fill(schema, given, outputs[0])
             return Cost()
         kind = name.rstrip("_") if name.endswith("_") else name
         made = self._result(operation, kind, given, outputs, sources)
@@ -138,10 +141,24 @@ class Flow:
         if counts is None:
             return Cost(window=window)
         products, operands = counts
+        for operand in operands:  # what is 0 for good multiplies nothing
+            filled = self.filled.get(_key(operand)[0], operand.numel())
+            products = products * filled // max(operand.numel(), 1)
         live = sum(self.value(operand).from_input for operand in operands)
         if live > 1:
             return Cost(activation_products=products, window=window)
         return Cost(multiply_adds=products, window=window)
+
+    def _fill(self, schema: Any, given: dict[str, Any], output: Tensor) -> None:
+        """Notes a weight that is laid out into zeros, as a connection table's is."""
+        name, place = schema.name.partition("::")[2], _key(output)[0]
+        if schema.is_mutable:
+            self.zeros.discard(place)
+            self.filled.pop(place, None)
+        elif name in ("zeros", "new_zeros"):
+            self.zeros.add(place)
+        elif name == "index_copy" and _key(given["self"])[0] in self.zeros:
+            self.filled[place] = given["source"].numel()
 
     def _set(self, tensor: Tensor, value: Value, changed: bool = False) -> None:
         key = _key(tensor)
