@@ -32,6 +32,11 @@ RECIPES = {
     "class weights, smoothing": {"balance": "weights", "label_smoothing": 0.1},
     "mixup and cutmix": {"mixup": 0.4, "cutmix": 1.0},
     "patience, average": {"patience": 2, "ema": 0.5, "learning_rate": 0.2},
+    "lookahead, biases faster": {
+        "lookahead": 2,
+        "bias_rate": 4.0,
+        "augmentation": Augmentation(alternate=True),
+    },
     "warped": {"augmentation": Augmentation(shift=2, rotate=10, elastic=1.0)},
 }
 
