@@ -1,5 +1,10 @@
 """What a network is before it has weights, and what it does once it has them."""
 
+from convscope.analysis.batch_statistics import (
+    LayerStatistics,
+    StatisticsReport,
+    compare_statistics,
+)
 from convscope.analysis.check import check
 from convscope.analysis.effective import EffectiveField, effective_receptive_field
 from convscope.analysis.records import AxisField, Inexact, Row, Summary
@@ -10,9 +15,12 @@ __all__ = [
     "AxisField",
     "EffectiveField",
     "Inexact",
+    "LayerStatistics",
     "Row",
+    "StatisticsReport",
     "Summary",
     "check",
+    "compare_statistics",
     "effective_receptive_field",
     "exact_ranges",
     "summary",

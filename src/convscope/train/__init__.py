@@ -12,6 +12,7 @@ from convscope.train.recipe import Recipe
 from convscope.train.recipes import RECIPES
 from convscope.train.run import Run
 from convscope.train.spec import RunSpec
+from convscope.train.statistics import recompute_statistics
 
 if TYPE_CHECKING:
     from convscope.train.estimator import ConvClassifier
@@ -30,6 +31,7 @@ __all__ = [
     "fit",
     "new_network",
     "probabilities",
+    "recompute_statistics",
     "require_fit",
     "resume",
     "wilson",
