@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,7 +34,7 @@ class PadChannels(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, ...) to (N, C + extra, ...), each axis shorter by the stride."""
-        every = (slice(None, None, self.stride),) * (x.ndim - 2)
+        every: list[Any] = [slice(None, None, self.stride)] * (x.ndim - 2)
         kept = x[(..., *every)]
         return F.pad(kept, (0, 0) * (x.ndim - 2) + (0, self.extra))
 

@@ -1,18 +1,29 @@
 """The layers of a network in one, two or three dimensions, by one word each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from convscope.arithmetic import Window, chain_sizes
 from convscope.functional.conv import PaddingMode
-from convscope.layers import Conv1d, Conv2d, Conv3d
+from convscope.layers import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    Conv1d,
+    Conv2d,
+    Conv3d,
+)
 
 _CONV = (Conv1d, Conv2d, Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_BATCH_NORM = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
 _MAX_POOL = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 _AVERAGE_POOL = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 _TO_SIZE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+_LINEAR = ("linear", "bilinear", "trilinear")
 
 
 class Space:
@@ -43,7 +54,7 @@ class Space:
         groups: int = 1,
         bias: bool = True,
     ) -> nn.Module:
-        """A convolution; in each direction the same."""
+        """A convolution, the same along each axis."""
         return _CONV[self.axes - 1](
             in_channels,
             out_channels,
@@ -56,11 +67,18 @@ class Space:
         )
 
     def conv_transpose(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        padding: int = 0,
+        *,
+        bias: bool = True,
     ) -> nn.Module:
-        """A transposed convolution without padding."""
+        """A transposed convolution, the same along each axis."""
         kind = _TRANSPOSED[self.axes - 1]
-        return kind(in_channels, out_channels, kernel_size, stride)
+        return kind(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
 
     def batch_norm(self, channels: int) -> nn.Module:
         """Batch norm with learnable scale and shift."""
@@ -82,3 +100,27 @@ class Space:
     def average_to(self, size: int) -> nn.Module:
         """Means over ``size`` windows along each axis, however large the input is."""
         return _TO_SIZE[self.axes - 1](size)
+
+
+def enlarged(x: Tensor, times: int) -> Tensor:
+    """Linear interpolation to as many times the elements along each axis."""
+    mode = _LINEAR[x.ndim - 3]
+    return F.interpolate(x, scale_factor=float(times), mode=mode, align_corners=False)
+
+
+def cropped(x: Tensor, like: Tensor) -> Tensor:
+    """The first elements along each spatial axis, as many as ``like`` has."""
+    first: list[Any] = [slice(0, size) for size in like.shape[2:]]
+    return x[(..., *first)]
+
+
+def elements_left(input_size: Sequence[int], windows: Iterable[Window]) -> int:
+    """Places in one map after the windows have gone over an input, one after another.
+
+    >>> elements_left((32, 28), [Window(5), Window(2, stride=2)])  # (14, 12)
+    168
+    """
+    places, chain = 1, list(windows)
+    for size in input_size:
+        places *= chain_sizes(chain, size)[-1]
+    return places

@@ -22,7 +22,12 @@ WIDTHS = (1, 2, 4, 8, 8)  # channels of each stage, in widths of the first
 
 
 def vgg_features(
-    depth: int, batch_norm: bool, in_channels: int, width: int, space: Space
+    depth: int,
+    batch_norm: bool,
+    in_channels: int,
+    width: int,
+    space: Space,
+    ceil_mode: bool = False,
 ) -> nn.Sequential:
     """The five stages: convolutions, then pooling that halves each axis."""
     layers: list[nn.Module] = []
@@ -33,7 +38,7 @@ def vgg_features(
             channels = times * width
             layers += [space.batch_norm(channels)] if batch_norm else []
             layers.append(nn.ReLU())
-        layers.append(space.max_pool(2, 2))
+        layers.append(space.max_pool(2, 2, ceil_mode=ceil_mode))
     return nn.Sequential(*layers)
 
 
