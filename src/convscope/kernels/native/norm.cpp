@@ -45,7 +45,7 @@ void block_statistics(const T* x, int64_t period, int64_t count, float before,
   for (int64_t first = 0; first < period; first += kGroup * kLanes) {
     const int64_t left = (period - first) / kLanes;
     const int vectors = left < kGroup ? static_cast<int>(left) : kGroup;
-    F sum[kGroup] = {}, square[kGroup] = {};
+    F sum[kGroup] = {}, square[kGroup] = {}, rest[kGroup] = {};
     const T* row = x + first;
     const auto walk = [&](auto each) {
       for (int64_t i = 0; i < count; ++i)
@@ -61,6 +61,7 @@ void block_statistics(const T* x, int64_t period, int64_t count, float before,
     const auto add_square = [&](int v, F value) {
       const F d = value - sum[v];
       square[v] += d * d;
+      rest[v] += d;  // what rounding has taken from the mean
     };
     if (vectors == kGroup) walk(add); else walk_some(add);
     for (int v = 0; v < vectors; ++v) sum[v] *= 1.0f / n;
@@ -68,10 +69,15 @@ void block_statistics(const T* x, int64_t period, int64_t count, float before,
     for (int v = 0; v < vectors; ++v) {  // joined as Chan, Golub & LeVeque do
       float* const m = mean + first + v * kLanes;
       float* const s = squares + first + v * kLanes;
-      const F old = load<kLanes>(m), apart = sum[v] - old;
-      store<kLanes>(m, before > 0 ? old + apart * (n / all) : sum[v]);
-      const F between = apart * apart * (before * n / all);
-      store<kLanes>(s, before > 0 ? load<kLanes>(s) + square[v] + between : square[v]);
+      const F own = sum[v] + rest[v] / n, spread = square[v] - rest[v] * rest[v] / n;
+      if (before == 0) {
+        store<kLanes>(m, own);
+        store<kLanes>(s, spread);
+        continue;
+      }
+      const F old = load<kLanes>(m), apart = own - old;
+      store<kLanes>(m, old + apart * (n / all));
+      store<kLanes>(s, load<kLanes>(s) + spread + apart * apart * (before * n / all));
     }
   }
 }
