@@ -17,6 +17,7 @@ from convscope.models.choose import Choice, choose
 from convscope.models.fcn import fcn
 from convscope.models.jarrett import jarrett
 from convscope.models.lenet5 import lenet5
+from convscope.models.lenet5_1998 import lenet5_1998
 from convscope.models.lenet_page import lenet_page
 from convscope.models.mlp import mlp
 from convscope.models.mobilenet_v2 import mobilenet_v2
@@ -43,6 +44,7 @@ __all__ = [
     "find",
     "jarrett",
     "lenet5",
+    "lenet5_1998",
     "lenet_page",
     "mlp",
     "mobilenet_v2",

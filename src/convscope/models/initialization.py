@@ -3,6 +3,7 @@
 import math
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 
@@ -33,11 +34,20 @@ def normal(layer: nn.Module, std: float, bias: float = 0.0) -> None:
     _fill_bias(layer, bias)
 
 
-def uniform_by_fan_in(layer: nn.Module, reach: float) -> None:
-    """Uniform in +- reach / fan_in; bias 0."""
+@torch.no_grad()
+def uniform(layer: nn.Module, reach: float) -> None:
+    """Uniform within reach / fan_in, which counts connected maps only; bias 0."""
     weight = _weight(layer)
-    bound = reach / math.prod(weight.shape[1:])
-    nn.init.uniform_(weight, -bound, bound)
+    taps = math.prod(weight.shape[2:])
+    connections = layer._buffers.get("connections")
+    if connections is None:
+        fan_in = torch.full((len(weight), 1), weight.shape[1] * taps)
+    else:  # one kernel for each pair, in row order
+        taps = math.prod(weight.shape[1:])
+        table = connections
+        fan_in = (table.sum(1, keepdim=True) * taps).expand_as(table)[table]
+    bound = reach / fan_in.to(weight).view(-1, *(1,) * (weight.ndim - 1))
+    weight.uniform_(-1, 1).mul_(bound)
     _fill_bias(layer, 0.0)
 
 
