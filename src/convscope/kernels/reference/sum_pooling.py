@@ -134,9 +134,10 @@ def lp_pooling_forward(
     padding: PaddingLike = 0,
     ceil_mode: CeilMode = False,
 ) -> Array:
-    """``y[n,c,i] = (sum over p of |x[n, c, i*stride + p]|^P)^(1/P)``, with P the power.
+    """``y[n,c,i] = (sum over p of x[n,c,i*stride + p]^P)^(1/P)``, with P the power.
 
-    P = 1 adds the absolute values; the larger P is, the nearer to their maximum.
+    The larger P is, the nearer to the maximum. Where P is odd, powers and root keep the
+    sign, so that P = 1 gives the sum; where it is not whole, magnitudes are raised.
 
     Args:
         x: Images.
@@ -154,10 +155,9 @@ def lp_pooling_forward(
         ArgumentError: ``power`` is below 1.
 
     Source:
-        Sermanet, Chintala & LeCun, arXiv:1204.3968, without their Gaussian weights.
-        torch raises ``x`` itself to the power, which is the same where P is even or
-        no value is negative; and with ``ceil_mode`` torch scales up a window that
-        reaches past the end.
+        Sermanet, Chintala & LeCun, arXiv:1204.3968, without their Gaussian weights;
+        and torch, which gives NaN for a negative sum, and with ``ceil_mode`` scales up
+        a window that reaches past the end.
 
     >>> lp_pooling_forward(np.array([[[3, -4]]]), 2, 2)
     array([[[5.]]])
@@ -181,8 +181,10 @@ def lp_pooling_forward(
         x.shape[2:], kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode
     ):
         for _, element in window:
-            y[:, :, *place] += np.abs(x[:, :, *element]) ** power
-    return np.asarray(y ** (1 / power))
+            value = x[:, :, *element]
+            sign = np.sign(value) if power % 2 == 1 else 1
+            y[:, :, *place] += sign * np.abs(value) ** power
+    return np.sign(y) * np.abs(y) ** (1 / power)
 
 
 def lp_pooling_backward(
@@ -196,9 +198,10 @@ def lp_pooling_backward(
     padding: PaddingLike = 0,
     ceil_mode: CeilMode = False,
 ) -> Array:
-    """``grad_x[n,c,j] = sum over i of grad[n,c,i] sign(x) (|x| / y[n,c,i])^(P-1)``.
+    """``grad_x[n,c,j] = sum over i of grad[n,c,i] s (|x[n,c,j]| / |y[n,c,i]|)^(P-1)``.
 
-    A window of zeros, where the root has no slope, passes nothing back.
+    ``s`` is 1 where P is odd, else the sign of ``x[n,c,j]``. Where ``y`` is 0 the root
+    has no slope, and nothing is passed back, unless P is 1.
 
     Args:
         grad: Gradient of the loss for the output.
@@ -220,11 +223,12 @@ def lp_pooling_backward(
     for place, window in each_window(
         x.shape[2:], kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode
     ):
-        root = y[:, :, *place]
+        root = np.where(y[:, :, *place] == 0, np.inf, np.abs(y[:, :, *place]))
         for _, element in window:
             value = x[:, :, *element]
-            share = (np.abs(value) / np.where(root > 0, root, 1)) ** (power - 1)
-            grad_x[:, :, *element] += grad[:, :, *place] * np.sign(value) * share
+            sign = 1 if power % 2 == 1 else np.sign(value)
+            share = (np.abs(value) / root) ** (power - 1)
+            grad_x[:, :, *element] += grad[:, :, *place] * sign * share
     return grad_x
 
 
