@@ -7,6 +7,7 @@ from convscope.analysis.batch_statistics import (
 )
 from convscope.analysis.check import check
 from convscope.analysis.effective import EffectiveField, effective_receptive_field
+from convscope.analysis.equivariance import Equivariance, LayerShift, equivariance
 from convscope.analysis.records import AxisField, Inexact, Row, Summary
 from convscope.analysis.render import versus
 from convscope.analysis.summary import exact_ranges, summary
@@ -14,7 +15,9 @@ from convscope.analysis.summary import exact_ranges, summary
 __all__ = [
     "AxisField",
     "EffectiveField",
+    "Equivariance",
     "Inexact",
+    "LayerShift",
     "LayerStatistics",
     "Row",
     "StatisticsReport",
@@ -22,6 +25,7 @@ __all__ = [
     "check",
     "compare_statistics",
     "effective_receptive_field",
+    "equivariance",
     "exact_ranges",
     "summary",
     "versus",
