@@ -70,6 +70,7 @@ from convscope.layers.separable import (
     SeparableConv2d,
     SeparableConv3d,
 )
+from convscope.layers.stage import Stage1d, Stage2d, Stage3d, stages
 from convscope.layers.subsample import Subsampling1d, Subsampling2d, Subsampling3d
 from convscope.layers.transposed import (
     ConvTranspose1d,
@@ -139,6 +140,9 @@ __all__ = [
     "SeparableConv1d",
     "SeparableConv2d",
     "SeparableConv3d",
+    "Stage1d",
+    "Stage2d",
+    "Stage3d",
     "StochasticPool1d",
     "StochasticPool2d",
     "StochasticPool3d",
@@ -146,4 +150,5 @@ __all__ = [
     "Subsampling2d",
     "Subsampling3d",
     "set_filters",
+    "stages",
 ]
