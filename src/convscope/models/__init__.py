@@ -28,6 +28,7 @@ from convscope.models.resnet9 import resnet9
 from convscope.models.softmax_regression import softmax_regression
 from convscope.models.unet import unet
 from convscope.models.vgg import vgg
+from convscope.models.weights import load_weights, read_weights
 
 __all__ = [
     "BuiltFrom",
@@ -46,11 +47,13 @@ __all__ = [
     "lenet5",
     "lenet5_1998",
     "lenet_page",
+    "load_weights",
     "mlp",
     "mobilenet_v2",
     "nielsen",
     "nin",
     "options",
+    "read_weights",
     "register",
     "resnet",
     "resnet9",
