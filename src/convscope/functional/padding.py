@@ -95,9 +95,9 @@ def filled(
     if mode == "constant":
         return F.pad(x, flat, value=value)
     _require_room(x.shape[x.ndim - len(pairs) :], pairs, mode, where)
-    if mode == "symmetric":
+    if mode in ("symmetric", "circular"):  # torch has the second, not channels-last
         for axis, pair in enumerate(pairs, start=x.ndim - len(pairs)):
-            x = _mirrored(x, axis, *pair)
+            x = _joined(x, axis, *pair, mirrored=mode == "symmetric")
         return x
     lead = x.shape[: x.ndim - len(pairs)]
     if len(lead) in (1, 2):  # the ranks that torch takes
@@ -120,6 +120,9 @@ def _require_room(
             )
 
 
-def _mirrored(x: Tensor, axis: int, before: int, after: int) -> Tensor:
-    start, end = x.narrow(axis, 0, before), x.narrow(axis, x.shape[axis] - after, after)
-    return torch.cat([start.flip(axis), x, end.flip(axis)], axis)
+def _joined(x: Tensor, axis: int, before: int, after: int, *, mirrored: bool) -> Tensor:
+    first, last = x.shape[axis] - before, x.shape[axis] - after
+    if mirrored:
+        start, end = x.narrow(axis, 0, before), x.narrow(axis, last, after)
+        return torch.cat([start.flip(axis), x, end.flip(axis)], axis)
+    return torch.cat([x.narrow(axis, first, before), x, x.narrow(axis, 0, after)], axis)

@@ -148,7 +148,7 @@ def _mend(out: Tensor, bias: Tensor | None, strips: tuple[Strip, ...]) -> Tensor
         if bias is None or scale == 0:
             strip.mul_(scale) if scale else strip.zero_()
         else:
-            strip.lerp_(bias, 1 - scale)
+            strip.mul_(scale).add_((1 - scale) * bias)
     return out
 
 
