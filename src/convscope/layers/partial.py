@@ -61,6 +61,10 @@ class _PartialConv(Convolution):
             where=type(self).__name__,
         )
 
+    def extra_repr(self) -> str:
+        """Every argument that is not the default."""
+        return super().extra_repr().replace(", padding_mode='partial'", "")
+
 
 class PartialConv1d(_PartialConv, nn.Conv1d):
     """Convolution along length of data with holes; the rest as in `PartialConv2d`.
