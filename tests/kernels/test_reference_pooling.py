@@ -127,10 +127,13 @@ def test_padding_never_wins_and_a_window_of_padding_has_no_winner():
     assert reference.max_pooling_backward(grad, winners, (1,)).tolist() == [[[7.0]]]
 
 
-def test_a_nan_wins_over_every_number():
-    y, winners = reference.max_pooling_forward(np.array([[[1, np.nan, 9]]]), 3)
+def test_a_nan_wins_over_every_number_and_the_last_of_several_as_in_torch():
+    x = np.array([[[1, np.nan, 9, np.nan, 2]]])
+    y, winners = reference.max_pooling_forward(x, 5)
     assert np.isnan(y).all()
-    assert winners.tolist() == [[[1]]]
+    assert winners.tolist() == [[[3]]]
+    theirs = F.max_pool1d(torch.tensor(x), 5, return_indices=True)[1]
+    assert theirs.tolist() == [[[3]]]
 
 
 def average(kernel_size, **arguments):

@@ -13,6 +13,8 @@ for the inputs, in the order in which the forward pass took them. Arrays have th
 ==================  =========================================================
 `convolution`       correlation, and convolution, which flips the kernel
 `transposed`        transposed convolution
+`partial`           partial convolution, of padding and of data with holes
+`padding`           what stands around an image
 `local`             locally connected
 `linear`            fully connected
 `max_pooling`       the winner takes all
@@ -85,6 +87,11 @@ from convscope.kernels.reference.max_pooling import (
     max_pooling_backward,
     max_pooling_forward,
 )
+from convscope.kernels.reference.padding import pad_backward, pad_forward
+from convscope.kernels.reference.partial import (
+    partial_convolution_backward,
+    partial_convolution_forward,
+)
 from convscope.kernels.reference.response import (
     local_response_backward,
     local_response_forward,
@@ -140,6 +147,10 @@ __all__ = [
     "lp_pooling_forward",
     "max_pooling_backward",
     "max_pooling_forward",
+    "pad_backward",
+    "pad_forward",
+    "partial_convolution_backward",
+    "partial_convolution_forward",
     "relu_backward",
     "relu_forward",
     "running_statistics_update",

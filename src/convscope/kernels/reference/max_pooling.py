@@ -27,9 +27,9 @@ def max_pooling_forward(
 ) -> tuple[Array, NDArray[np.int64]]:
     """``y[n,c,i] = max over p of x[n, c, i*stride + p*dilation]``, and where it was.
 
-    Of equal values the first in row order wins. A NaN wins over every number. The
-    padding never wins: a window that holds nothing else gives -inf, and its winner is
-    -1.
+    Of equal values the first in row order wins. A NaN wins over every number, and
+    the last of several, as in torch. The padding never wins: a window that holds
+    nothing else gives -inf, and its winner is -1.
 
     Args:
         x: Images.
@@ -70,11 +70,11 @@ def max_pooling_forward(
         ceil_mode=ceil_mode,
     ):
         for n, c in np.ndindex(x.shape[:2]):
-            if window:
-                values = [x[n, c, *element] for _, element in window]
-                winner = window[int(np.argmax(values))][1]  # the first of equals
-                y[n, c, *place] = x[n, c, *winner]
-                winners[n, c, *place] = np.ravel_multi_index(winner, x.shape[2:])
+            for number, (_, element) in enumerate(window):
+                value = x[n, c, *element]
+                if number == 0 or value > y[n, c, *place] or np.isnan(value):
+                    y[n, c, *place] = value
+                    winners[n, c, *place] = np.ravel_multi_index(element, x.shape[2:])
     return y, winners
 
 
