@@ -56,10 +56,38 @@ def test_both_derivatives_are_those_of_finite_differences():
     torch.autograd.gradgradcheck(function, x)
 
 
+@pytest.mark.parametrize("maps", [5, 300])
+def test_the_gradient_of_an_even_window_is_torchs(maps):
+    ours = noise((2, maps, 3)).requires_grad_()
+    theirs = ours.detach().clone().requires_grad_()
+    local_response_norm(ours, 4, 0.9, 0.6, 1.5).pow(3).sum().backward()
+    F.local_response_norm(theirs, 4, 0.9, 0.6, 1.5).pow(3).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_nothing_but_the_input_is_held_for_the_way_back():
+    held = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    x = noise((2, 64, 8, 8)).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        local_response_norm(x, 5)
+    assert held == {x.data_ptr(): x.nbytes}
+
+
 def test_vmap_goes_through_images_one_by_one():
     x = noise((3, 2, 7, 4, 3))
     ours = torch.vmap(lambda x: local_response_norm(x, 3))(x)
     torch.testing.assert_close(ours, local_response_norm(x.flatten(0, 1), 3).view_as(x))
+    each = torch.vmap(torch.func.grad(lambda x: local_response_norm(x, 3).sum()))(x)
+    (expected,) = torch.autograd.grad(
+        local_response_norm(x.requires_grad_().flatten(0, 1), 3).sum(), x
+    )
+    torch.testing.assert_close(each, expected)
 
 
 def test_half_precision_squares_do_not_overflow():

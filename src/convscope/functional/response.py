@@ -1,5 +1,8 @@
 """Local response normalization: each map against its neighbors among the maps."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -59,9 +62,11 @@ def local_response_norm(
             f"got {tuple(x.shape)}. Add or remove axes with unsqueeze or flatten."
         )
     values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    sums = _sum_neighbors(values.square(), size)
-    base = k + sums * (alpha / size if average else alpha)
-    return (values * _inverse_power(base, beta)).to(x.dtype)
+    factor = alpha / size if average else alpha
+    before, after = size // 2, (size - 1) // 2
+    apply: Callable[..., Tensor] = _Response.apply
+    out = apply(values, before, after, factor, beta, k)
+    return out.to(x.dtype)
 
 
 def require_response(
@@ -93,9 +98,41 @@ def require_response(
         )
 
 
-def _sum_neighbors(x: Tensor, size: int) -> Tensor:
-    """Sum over ``size`` maps, ``size // 2`` of them before."""
-    maps, before, after = x.shape[1], size // 2, (size - 1) // 2
+class _Response(torch.autograd.Function):
+    """Holds nothing but its input for the way back, where autograd holds four times it.
+
+    With ``b = k + alpha sum x^2`` and ``g`` the gradient of the result, that of x is
+    ``g b^-beta - 2 alpha beta x sum' (g x b^(-beta - 1))``, where ``sum'`` goes over
+    the maps that have x among their neighbors.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        x: Tensor, before: int, after: int, alpha: float, beta: float, k: float
+    ) -> Tensor:
+        base = k + alpha * _sum_neighbors(x.square(), before, after)
+        return x * _inverse_power(base, beta)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, *ctx.numbers = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        (x,), (gradient,) = ctx.saved_tensors, gradients
+        before, after, alpha, beta, k = ctx.numbers
+        base = k + alpha * _sum_neighbors(x.square(), before, after)
+        scaled = gradient * _inverse_power(base, beta)
+        through = _sum_neighbors(scaled * x / base, after, before)
+        return scaled - (2 * alpha * beta) * x * through, *[None] * 5
+
+
+def _sum_neighbors(x: Tensor, before: int, after: int) -> Tensor:
+    """Sum over the map itself, and so many before and after it."""
+    maps = x.shape[1]
     # A product would be rounded by autocast, and counted by a summary, which runs on
     # the meta device.
     product = not x.is_meta and not torch.is_autocast_enabled(x.device.type)
@@ -106,7 +143,7 @@ def _sum_neighbors(x: Tensor, size: int) -> Tensor:
         return torch.matmul(band, x.flatten(2)).view(x.shape)
     padded = F.pad(x, (0, 0) * (x.ndim - 2) + (before, after))
     sums = padded[:, :maps]
-    for start in range(1, size):
+    for start in range(1, before + after + 1):
         sums = sums + padded[:, start : start + maps]
     return sums
 
