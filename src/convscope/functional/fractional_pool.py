@@ -1,7 +1,7 @@
 """Max pooling that shrinks by a fraction: windows begin at random, uneven steps."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from convscope.arithmetic import axis_name, per_axis
 from convscope.errors import ArgumentError, ShapeError
-from convscope.functional.pool_window import Sizes, spatial_sizes
+from convscope.functional.pool_window import Sizes, like_layout, spatial_sizes, take
 
 Ratio: TypeAlias = float | Sequence[float]
 
@@ -112,22 +112,55 @@ def fractional_max_pool_with_indices(
             f"{where}: random_samples has shape {tuple(random_samples.shape)} instead "
             f"of {wanted}. Give one sample for each image, channel and axis."
         )
-    if axes == 3:
-        return F.fractional_max_pool3d_with_indices(
-            x, kernel, outputs, _random_samples=random_samples
-        )
-    if axes == 2:
-        return F.fractional_max_pool2d_with_indices(
-            x, kernel, outputs, _random_samples=random_samples
-        )
-    rows = torch.zeros_like(random_samples)
-    pooled, index = F.fractional_max_pool2d_with_indices(
-        x.unsqueeze(-2),
-        (1, *kernel),
-        (1, *outputs),
-        _random_samples=torch.cat([random_samples, rows], dim=-1),
+    index: Tensor = _Winners.apply(  # type: ignore[no-untyped-call]  # torch's
+        x.detach(), kernel, outputs, random_samples
     )
-    return pooled.squeeze(-2), index.squeeze(-2)
+    return like_layout(take(x, index), x), index
+
+
+class _Winners(torch.autograd.Function):
+    """Row-order index of the winner of each window; torch has no rule for vmap."""
+
+    @staticmethod
+    def forward(
+        x: Tensor, kernel: tuple[int, ...], outputs: tuple[int, ...], samples: Tensor
+    ) -> Tensor:
+        if len(kernel) == 3:
+            return F.fractional_max_pool3d_with_indices(
+                x, kernel, outputs, _random_samples=samples
+            )[1]
+        if len(kernel) == 2:
+            return F.fractional_max_pool2d_with_indices(
+                x, kernel, outputs, _random_samples=samples
+            )[1]
+        both = torch.cat([samples, torch.zeros_like(samples)], dim=-1)
+        return F.fractional_max_pool2d_with_indices(
+            x.unsqueeze(-2), (1, *kernel), (1, *outputs), _random_samples=both
+        )[1].squeeze(-2)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        dims: tuple[int | None, ...],
+        x: Tensor,
+        kernel: tuple[int, ...],
+        outputs: tuple[int, ...],
+        samples: Tensor,
+    ) -> tuple[Tensor, int]:
+        size = info.batch_size
+        both = [
+            one.expand(size, *one.shape) if dim is None else one.movedim(dim, 0)
+            for one, dim in ((x, dims[0]), (samples, dims[3]))
+        ]
+        joined = [one.flatten(0, 1) for one in both]
+        index: Tensor = _Winners.apply(  # type: ignore[no-untyped-call]  # torch's
+            joined[0], kernel, outputs, joined[1]
+        )
+        return index.unflatten(0, (size, -1)), 0
 
 
 def require_one_target(

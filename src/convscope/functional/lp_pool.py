@@ -89,8 +89,10 @@ class _Norm:
         self.signed = p % 2 == 1
 
     def value(self, taps: Tensor) -> Tensor:
-        each = list(taps.flatten(-self.axes).unbind(-1)) if self.axes > 1 else None
-        each = each or list(taps.unbind(-1))
+        each = [taps]  # views; flattened they were a copy
+        for _ in range(self.axes):
+            axis = taps.ndim - self.axes
+            each = [one for part in each for one in part.unbind(axis)]
         if taps.dtype in (torch.float16, torch.bfloat16):
             each = [tap.float() for tap in each]
         scale = self._scale(each)
@@ -99,8 +101,9 @@ class _Norm:
             total = total + self._term(tap / scale)
         # As torch does: a mean, times the taps. It keeps our last bit equal to its.
         total = total / len(each) * len(each)
-        root = total.abs().pow(1 / self.p).copysign(total) if self.signed else None
-        root = total.pow(1 / self.p) if root is None else root
+        root = total.abs().pow(1 / self.p)
+        if self.signed:
+            root = root * total.sign()
         return (root * scale).to(taps.dtype)
 
     def slope(self, taps: Tensor, value: Tensor) -> Tensor:

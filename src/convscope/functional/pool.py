@@ -19,10 +19,15 @@ from convscope.functional.pool_window import (
     is_channels_last,
     like_layout,
     pool_window,
+    take,
 )
 
 _MAX: dict[int, Any] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _AVG: dict[int, Any] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+_AVG_BACKWARD: dict[int, Any] = {
+    2: torch.ops.aten.avg_pool2d_backward,
+    3: torch.ops.aten.avg_pool3d_backward,
+}
 
 
 def max_pool(
@@ -165,14 +170,16 @@ def avg_pool(
         require(where, "divisor_override", divisor_override, 1)
     window = pool_window(x, kernel_size, stride, padding, 1, ceil_mode, where=where)
     pads = window.torch_padding
-    if pads is None:
-        padded = window.padded(x)
+    # The ONNX exporter of torch 2.13 drops divisor_override without a word.
+    exporting = divisor_override is not None and torch.compiler.is_exporting()
+    if pads is None or exporting:
+        mean: Tensor = _Mean.apply(  # type: ignore[no-untyped-call]  # torch's
+            window.padded(x), window.kernel, window.stride
+        )
         if divisor_override is not None:
-            return sum_pool(padded, window) / divisor_override
+            return like_layout(mean * (window.taps / divisor_override), x)
         counts = _counts(window, padding=count_include_pad)
-        share = (window.taps / counts).to(x)  # a sum would overflow float16 sooner
-        mean: Tensor = _AVG[window.axes](padded, window.kernel, window.stride)
-        return mean * share
+        return like_layout(mean * (window.taps / counts).to(x), x)
     if divisor_override is not None and window.axes == 1:
         total = F.avg_pool2d(
             x.unsqueeze(-2),
@@ -194,17 +201,7 @@ def avg_pool(
         count_include_pad,
         *more,
     )
-    return out
-
-
-def sum_pool(x: Tensor, window: PoolWindow) -> Tensor:
-    """Sum of each window of ``x``, which is padded already."""
-    if window.axes == 1:
-        kernel, stride = (1, *window.kernel), (1, *window.stride)
-        total = F.avg_pool2d(x.unsqueeze(-2), kernel, stride, divisor_override=1)
-        return total.squeeze(-2)
-    out: Tensor = _AVG[window.axes](x, window.kernel, window.stride, divisor_override=1)
-    return out
+    return like_layout(out, x)  # which torch loses in 3-D
 
 
 def _max(x: Tensor, window: PoolWindow, *, indices: bool) -> Any:
@@ -236,7 +233,7 @@ def _max_by_gather(x: Tensor, window: PoolWindow, *, indices: bool) -> Any:
     _, index = _MAX[window.axes](
         padded, window.kernel, window.stride, 0, window.dilation, return_indices=True
     )
-    places = _coordinates(index, window.reach)
+    places = _coordinates(index, tuple(padded.shape[2:]))
     # Only padding is left of a window of -inf: there, its first element wins.
     flat = torch.zeros_like(index)
     first = index.new_zeros(())
@@ -248,8 +245,7 @@ def _max_by_gather(x: Tensor, window: PoolWindow, *, indices: bool) -> Any:
         begins = torch.tensor([row[0] for row in tables[axis]], device=x.device)
         first = first[..., None] * size + begins
     flat = torch.where(inside, flat, first)
-    out = x.flatten(2).gather(-1, flat.flatten(2)).view(flat.shape)
-    out, flat = like_layout(out, x), like_layout(flat, x)
+    out, flat = like_layout(take(x, flat), x), like_layout(flat, x)
     return (out, flat) if indices else out
 
 
@@ -260,6 +256,34 @@ def _coordinates(index: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
         places = [index % size, *places]
         index = index // size
     return places
+
+
+class _Mean(torch.autograd.Function):
+    """Mean of full windows, without torch's hold on the padded copy."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+        mean: Tensor = _AVG[len(kernel)](x, kernel, stride)
+        return mean
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, ctx.kernel, ctx.stride = inputs
+        ctx.shape = x.shape
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad, shape, kernel, stride = grads[0], ctx.shape, ctx.kernel, ctx.stride
+        flat = len(kernel) == 1
+        if flat:  # torch has the backward pass in 2-D and 3-D alone
+            grad, shape = grad.unsqueeze(-2), (*shape[:2], 1, shape[2])
+            kernel, stride = (1, *kernel), (1, *stride)
+        backward = _AVG_BACKWARD[len(kernel)]
+        rest = (kernel, stride, [0] * len(kernel), False, True, None)
+        spread = backward(grad, grad.new_empty(shape), *rest)
+        return spread.squeeze(-2) if flat else spread, None, None
 
 
 def _counts(window: PoolWindow, *, padding: bool) -> Tensor:

@@ -3,6 +3,7 @@
 ``pool_window(x, kernel_size, ...)``   sizes, strides and paddings, resolved for ``x``
 ``tap_view(x, window)``                the elements under each tap, without a copy
 ``over_taps(x, window, value, slope)`` one value per window, holding ``x`` and it only
+``take(x, index)``                     the winners, holding the index only
 """
 
 import math
@@ -80,12 +81,12 @@ class PoolWindow:
         )
 
     def padded(self, x: Tensor, value: float = 0.0) -> Tensor:
-        """``x`` with ``value`` around it, exactly as far as the windows reach."""
+        """``x`` with ``value`` around it, as far as the windows reach."""
         sides: list[int] = []
         for size, reach, (before, _) in zip(
             self.sizes, self.reach, self.padding, strict=True
         ):
-            sides = [before, reach - before - size, *sides]
+            sides = [before, max(0, reach - before - size), *sides]
         return F.pad(x, sides, value=value) if any(sides) else x
 
     def tables(self) -> list[list[list[int]]]:
@@ -213,8 +214,10 @@ def tap_view(x: Tensor, window: PoolWindow) -> Tensor:
         x: Already padded, as ``window.padded`` gives it.
         window: Where the windows lie.
     """
-    for axis, size, step, gap in _unfolds(window):
-        x = x.unfold(axis, size, step)[..., ::gap]
+    for axis, (kernel, step, gap) in enumerate(
+        zip(window.kernel, window.stride, window.dilation, strict=True)
+    ):
+        x = x.unfold(2 + axis, kernel_span(kernel, gap), step)[..., ::gap]
     return x
 
 
@@ -234,6 +237,41 @@ def over_taps(
         x, window, value, slope
     )
     return out
+
+
+def take(x: Tensor, index: Tensor) -> Tensor:
+    """The element of ``x`` at each row-order index; holds the index only.
+
+    Shape:
+        x:     (N, C, *sizes)
+        index: (N, C, *outputs), also of what is returned
+    """
+    taken: Tensor = _Take.apply(  # type: ignore[no-untyped-call]  # torch's
+        x.flatten(2), index.flatten(2)
+    )
+    return taken.view(index.shape)
+
+
+class _Take(torch.autograd.Function):
+    """``gather``, which for its backward pass would hold ``x`` to know its size."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, index: Tensor) -> Tensor:
+        return x.gather(-1, index)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, index = inputs
+        ctx.shape = x.shape
+        ctx.save_for_backward(index)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (index,) = ctx.saved_tensors
+        zeros = grads[0].new_zeros(ctx.shape)
+        return zeros.scatter_add(-1, index, grads[0]), None
 
 
 class _OverTaps(torch.autograd.Function):
@@ -260,28 +298,8 @@ class _OverTaps(torch.autograd.Function):
 
 def _fold(taps: Tensor, x: Tensor, window: PoolWindow) -> Tensor:
     """The transpose of `tap_view`: every tap's value added where it came from."""
-    shapes = []
-    view = x.shape
-    for axis, size, step, _ in _unfolds(window):
-        shapes.append(view)
-        places = (view[axis] - size) // step + 1
-        taps_left = window.kernel[axis - 2]
-        view = torch.Size([*view[:axis], places, *view[axis + 1 :], taps_left])
-    for (axis, size, step, gap), shape in zip(
-        reversed(_unfolds(window)), reversed(shapes), strict=True
-    ):
-        if gap > 1:
-            whole = [*taps.shape[:-1], size]
-            taps = torch.ops.aten.slice_backward(taps, whole, -1, 0, size, gap)
-        taps = torch.ops.aten.unfold_backward(taps, list(shape), axis, size, step)
-    return taps
-
-
-def _unfolds(window: PoolWindow) -> list[tuple[int, int, int, int]]:
-    """Per axis: where it is, the span of the window, its step, the step of taps."""
-    return [
-        (2 + axis, kernel_span(kernel, gap), step, gap)
-        for axis, (kernel, step, gap) in enumerate(
-            zip(window.kernel, window.stride, window.dilation, strict=True)
-        )
-    ]
+    sizes = x.shape[2:]
+    places = torch.arange(math.prod(sizes), device=x.device).view(1, 1, *sizes)
+    index = tap_view(places, window).flatten()
+    flat = torch.zeros_like(x).flatten(2)
+    return flat.index_add(-1, index, taps.flatten(2)).view(x.shape)

@@ -11,6 +11,7 @@ from convscope.functional.pool_window import (
     like_layout,
     over_taps,
     pool_window,
+    take,
     tap_view,
 )
 
@@ -67,7 +68,7 @@ def stochastic_pool(
     tensor([[[3.]]])
     """
     window = pool_window(x, kernel_size, stride, padding, 1, ceil_mode, where=where)
-    padded = window.padded(x.clamp(min=0))
+    padded = window.padded(x)
     if not training:
         mean = _WeightedMean(window.axes)
         return like_layout(over_taps(padded, window, mean.value, mean.slope), x)
@@ -85,13 +86,12 @@ def stochastic_pool(
             f"output {shape}. Give one sample for each output."
         )
     index = _draw(padded.detach(), window, random_samples)
-    drawn = padded.flatten(2).gather(-1, index.flatten(2)).view(shape)
-    return like_layout(drawn, x)
+    return like_layout(take(padded, index).clamp(min=0), x)
 
 
 def _draw(x: Tensor, window: PoolWindow, samples: Tensor) -> Tensor:
     """Row-order index, in the padded ``x``, of what is drawn in each window."""
-    taps = tap_view(x, window).flatten(-window.axes)
+    taps = tap_view(x, window).flatten(-window.axes).clamp(min=0)
     taps = taps.to(torch.promote_types(x.dtype, torch.float32))
     reached = taps.cumsum(-1)
     threshold = samples.unsqueeze(-1) * reached[..., -1:]
@@ -124,6 +124,7 @@ class _WeightedMean:
         self.last = tuple(range(-axes, 0))
 
     def value(self, taps: Tensor) -> Tensor:
+        taps = taps.clamp(min=0)
         wide = torch.promote_types(taps.dtype, torch.float32)
         largest = taps.amax(self.last, keepdim=True).to(wide)
         share = taps / torch.where(largest > 0, largest, 1)  # squares stay in range
@@ -132,6 +133,8 @@ class _WeightedMean:
         return (mean * largest.squeeze(self.last)).to(taps.dtype)
 
     def slope(self, taps: Tensor, value: Tensor) -> Tensor:
+        positive = taps > 0
+        taps = taps.clamp(min=0)
         total = taps.sum(self.last, keepdim=True)
         slope = (2 * taps - value) / torch.where(total > 0, total, 1)
-        return torch.where(total > 0, slope, 0)
+        return torch.where(positive, slope, 0)

@@ -1,6 +1,7 @@
 """Pooling in one, two and three dimensions."""
 
 from functools import partial
+from math import prod
 
 import torch
 
@@ -15,13 +16,20 @@ class Returning:
     """Takes what it unpools alone: the indices are those of a fixed pooling."""
 
     def forward(self, x):
-        generator = torch.Generator().manual_seed(0)
-        sizes = [2 * size for size in x.shape[2:]]
-        pooled = torch.rand(1, 1, *sizes, generator=generator)
         if x.ndim != self.axes + 2:
             return super().forward(x, x)
+        sizes = [2 * size for size in x.shape[2:]]
+        mixed = 7919 * torch.arange(prod(sizes)) % 101
+        pooled = mixed.float().reshape(1, 1, *sizes)
         _, indices = cs.functional.max_pool_with_indices(pooled, 2)
         return super().forward(x, indices.expand(x.shape))
+
+
+class Drawing:
+    """Draws the same windows each time."""
+
+    def forward(self, x):
+        return super().forward(x, torch.Generator().manual_seed(0))
 
 
 class MaxUnpool1d(Returning, cs.layers.MaxUnpool1d):
@@ -36,6 +44,19 @@ class MaxUnpool3d(Returning, cs.layers.MaxUnpool3d):
     pass
 
 
+class FractionalMaxPool1d(Drawing, cs.layers.FractionalMaxPool1d):
+    pass
+
+
+class FractionalMaxPool2d(Drawing, cs.layers.FractionalMaxPool2d):
+    pass
+
+
+class FractionalMaxPool3d(Drawing, cs.layers.FractionalMaxPool3d):
+    pass
+
+
+FRACTIONAL = {1: FractionalMaxPool1d, 2: FractionalMaxPool2d, 3: FractionalMaxPool3d}
 UNPOOL = {1: MaxUnpool1d, 2: MaxUnpool2d, 3: MaxUnpool3d}
 
 
@@ -66,7 +87,7 @@ CASES = [
     for axes in (1, 2, 3)
     for made in (
         case("MaxPool", axes, 2),
-        case("MaxPool", axes, 3, 2, 1),
+        case("MaxPool", axes, 3, 2, 1, window=(3, 2, 1)),
         case("MaxPool", axes, 2, 1, 0, 2, window=(2, 1, 0, 2)),
         case("MaxPool", axes, 3, 2, "same", window=(3, 2, "same")),
         case("AvgPool", axes, 2),
@@ -79,26 +100,25 @@ CASES = [
         case("AdaptiveAvgPool", axes, 3, output=(3,) * axes, onnx=False),
         case("GlobalMaxPool", axes, output=()),
         case("GlobalAvgPool", axes, output=()),
-        case(
-            "FractionalMaxPool",
-            axes,
-            2,
-            output_size=3,
-            output=(3,) * axes,
-            double=False,
-            deterministic=False,
-            onnx=False,
-            compile=False,
-            single=False,
-        ),
         case("Subsampling", axes, 3, window=(2,), channels=3, parameters=6),
     )
 ] + [
-    Case(
-        f"MaxUnpool{axes}d(2)",
-        partial(UNPOOL[axes], 2),
-        input=(2, 3, *SIZES[axes]),
-        output=(2, 3, *(2 * size for size in SIZES[axes])),
-    )
+    made
     for axes in (1, 2, 3)
+    for made in (
+        Case(
+            f"MaxUnpool{axes}d(2)",
+            partial(UNPOOL[axes], 2),
+            input=(2, 3, *SIZES[axes]),
+            output=(2, 3, *(2 * size for size in SIZES[axes])),
+        ),
+        Case(
+            f"FractionalMaxPool{axes}d(2, output_size=3)",
+            partial(FRACTIONAL[axes], 2, output_size=3),
+            input=(2, 3, *SIZES[axes]),
+            output=(2, 3, *(3,) * axes),
+            onnx=False,
+            compile=False,
+        ),
+    )
 ]
