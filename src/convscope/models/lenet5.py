@@ -3,6 +3,8 @@
 from torch import nn
 
 from convscope.arithmetic import output_size
+from convscope.functional.conv import PaddingMode
+from convscope.layers import Conv2d
 from convscope.models.card import ModelCard, register
 
 
@@ -43,14 +45,18 @@ def map_size(input_size: tuple[int, int]) -> tuple[int, int]:
     )
 )
 def lenet5(
-    num_classes: int, in_channels: int, input_size: tuple[int, int]
+    num_classes: int,
+    in_channels: int,
+    input_size: tuple[int, int],
+    padding_mode: PaddingMode = "zeros",
 ) -> nn.Sequential:
     """Three convolutions, two poolings, two fully connected layers."""
+    pad = border(input_size)
     return nn.Sequential(
-        nn.Conv2d(in_channels, 6, 5, padding=border(input_size)), nn.Tanh(),  # C1
-        nn.MaxPool2d(2),                                              # S2: (6, 14, 14)
-        nn.Conv2d(6, 16, 5), nn.Tanh(), nn.MaxPool2d(2),           # C3 S4: (16, 5, 5)
-        nn.Conv2d(16, 120, map_size(input_size)), nn.Tanh(), nn.Flatten(),        # C5
+        Conv2d(in_channels, 6, 5, padding=pad, padding_mode=padding_mode),       # C1
+        nn.Tanh(), nn.MaxPool2d(2),                                   # S2: (6, 14, 14)
+        Conv2d(6, 16, 5), nn.Tanh(), nn.MaxPool2d(2),              # C3 S4: (16, 5, 5)
+        Conv2d(16, 120, map_size(input_size)), nn.Tanh(), nn.Flatten(),           # C5
         nn.Linear(120, 84), nn.Tanh(),                                       # F6
         nn.Linear(84, num_classes),
     )  # fmt: skip

@@ -4,6 +4,8 @@ import math
 
 from torch import nn
 
+from convscope.functional.conv import PaddingMode
+from convscope.layers import Conv2d
 from convscope.models.card import ModelCard, register
 from convscope.models.lenet5 import border, map_size
 
@@ -23,13 +25,17 @@ from convscope.models.lenet5 import border, map_size
     )
 )
 def lenet_page(
-    num_classes: int, in_channels: int, input_size: tuple[int, int]
+    num_classes: int,
+    in_channels: int,
+    input_size: tuple[int, int],
+    padding_mode: PaddingMode = "zeros",
 ) -> nn.Sequential:
     """Two stages of convolution, ReLU and pooling; layers of 120 and 100."""
+    pad = border(input_size)
     return nn.Sequential(
-        nn.Conv2d(in_channels, 6, 5, padding=border(input_size)), nn.ReLU(),
+        Conv2d(in_channels, 6, 5, padding=pad, padding_mode=padding_mode), nn.ReLU(),
         nn.MaxPool2d(2),                                           # (6, 14, 14)
-        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),           # (16, 5, 5)
+        Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),              # (16, 5, 5)
         nn.Flatten(),
         nn.Linear(16 * math.prod(map_size(input_size)), 120), nn.ReLU(),
         nn.Linear(120, 100), nn.ReLU(),

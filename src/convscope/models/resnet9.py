@@ -3,11 +3,18 @@
 from torch import Tensor, nn
 
 from convscope.errors import ArgumentError
+from convscope.functional.conv import PaddingMode
+from convscope.layers import Conv2d
 from convscope.models.card import ModelCard, register
 
 
 def conv_norm_relu(
-    in_channels: int, out_channels: int, *, stride: int = 1, pool: bool = False
+    in_channels: int,
+    out_channels: int,
+    padding_mode: PaddingMode,
+    *,
+    stride: int = 1,
+    pool: bool = False,
 ) -> nn.Module:
     """3x3 convolution without bias, 2x2 max pooling if wanted, batch norm, ReLU.
 
@@ -15,7 +22,15 @@ def conv_norm_relu(
     read and write, which is where a CPU spends its time.
     """
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
+        Conv2d(
+            in_channels,
+            out_channels,
+            3,
+            stride,
+            padding=1,
+            bias=False,
+            padding_mode=padding_mode,
+        ),
         *([nn.MaxPool2d(2)] if pool else []),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(),
@@ -25,10 +40,11 @@ def conv_norm_relu(
 class Residual(nn.Module):
     """x + f(x), where f is two layers that keep the shape."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, padding_mode: PaddingMode) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            conv_norm_relu(channels, channels), conv_norm_relu(channels, channels)
+            conv_norm_relu(channels, channels, padding_mode),
+            conv_norm_relu(channels, channels, padding_mode),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +88,11 @@ class Scale(nn.Module):
     )
 )
 def resnet9(
-    num_classes: int, in_channels: int, input_size: tuple[int, int], width: int = 32
+    num_classes: int,
+    in_channels: int,
+    input_size: tuple[int, int],
+    width: int = 32,
+    padding_mode: PaddingMode = "zeros",
 ) -> nn.Sequential:
     """Eight 3x3 convolutions, two of the three stages residual, one linear layer.
 
@@ -82,12 +102,13 @@ def resnet9(
     if width < 1:
         raise ArgumentError(f"resnet9: width={width} must be at least 1.")
     size = min(input_size)
-    stride = 1 if size <= 48 else 2
+    stride, mode = 1 if size <= 48 else 2, padding_mode
     return nn.Sequential(
-        conv_norm_relu(in_channels, width, stride=stride, pool=size > 96),
-        conv_norm_relu(width, 2 * width, pool=True), Residual(2 * width),
-        conv_norm_relu(2 * width, 4 * width, pool=True),
-        conv_norm_relu(4 * width, 8 * width, pool=True), Residual(8 * width),
+        conv_norm_relu(in_channels, width, mode, stride=stride, pool=size > 96),
+        conv_norm_relu(width, 2 * width, mode, pool=True), Residual(2 * width, mode),
+        conv_norm_relu(2 * width, 4 * width, mode, pool=True),
+        conv_norm_relu(4 * width, 8 * width, mode, pool=True),
+        Residual(8 * width, mode),
         nn.AdaptiveMaxPool2d(1), nn.Flatten(),
         nn.Linear(8 * width, num_classes, bias=False), Scale(0.125),
     )  # fmt: skip
