@@ -26,6 +26,7 @@ from convscope.layers.contrast import (
     LocalContrastNorm3d,
 )
 from convscope.layers.conv import Conv1d, Conv2d, Conv3d
+from convscope.layers.convert import to_convolutional, to_linear
 from convscope.layers.filters import set_filters
 from convscope.layers.local import (
     LocallyConnected1d,
@@ -151,4 +152,6 @@ __all__ = [
     "Subsampling3d",
     "set_filters",
     "stages",
+    "to_convolutional",
+    "to_linear",
 ]
