@@ -159,6 +159,22 @@ def max_pool(draw):
     return definition, lambda x: functional.max_pool(x, **arguments), [ties]
 
 
+def max_unpool(draw):
+    sizes = tuple(2 * size + 2 for size in draw.sizes)
+    (x,) = draw.normal((2, 3, *sizes))
+    pooled, winners = reference.max_pooling_forward(x, 2)
+
+    def definition(y):
+        back = reference.max_unpooling_forward(y, winners, sizes)
+        return back, lambda grad: [reference.max_unpooling_backward(grad, winners)]
+
+    return (
+        definition,
+        lambda y: functional.max_unpool(y, torch.tensor(winners), 2),
+        draw.normal(pooled.shape),
+    )
+
+
 def avg_pool(draw):
     shape, arguments = pooled(draw)
     arguments["count_include_pad"] = bool(draw.rng.integers(0, 2))
@@ -187,6 +203,44 @@ def lp_pool(draw):
         lambda x: functional.lp_pool(x, power, **arguments),
         draw.normal(shape),
     )
+
+
+def adaptive_avg_pool(draw):
+    outputs = draw.integers(1, 4)
+    return (
+        lambda x: (
+            reference.adaptive_average_forward(x, outputs),
+            lambda grad: [reference.adaptive_average_backward(grad, x.shape[2:])],
+        ),
+        lambda x: functional.adaptive_avg_pool(x, outputs),
+        draw.normal((2, 3, *[size + 2 for size in draw.sizes])),
+    )
+
+
+def adaptive_max_pool(draw):
+    outputs = draw.integers(1, 4)
+    shape = (2, 3, *[size + 2 for size in draw.sizes])
+
+    def definition(x):
+        y, winners = reference.adaptive_max_forward(x, outputs)
+        return y, lambda grad: [
+            reference.max_pooling_backward(grad, winners, x.shape[2:])
+        ]
+
+    ties = draw.rng.integers(-1, 2, shape).astype(float)
+    return definition, lambda x: functional.adaptive_max_pool(x, outputs), [ties]
+
+
+def global_pool(draw, kind):
+    """The average or the maximum of a whole map is adaptive pooling to one output."""
+    function = {
+        "average": functional.global_avg_pool,
+        "maximum": functional.global_max_pool,
+    }[kind]
+    adaptive = {"average": adaptive_avg_pool, "maximum": adaptive_max_pool}[kind]
+    draw.integers = lambda low, high: (1,) * draw.axes
+    definition, _, inputs = adaptive(draw)
+    return definition, lambda x: function(x, keepdim=True), inputs
 
 
 def subsample(draw):
@@ -300,8 +354,13 @@ OPERATIONS = {
     "partial_conv, with holes": lambda draw: partial_conv(draw, masked=True),
     "locally_connected": locally_connected,
     "max_pool": max_pool,
+    "max_unpool": max_unpool,
     "avg_pool": avg_pool,
     "lp_pool": lp_pool,
+    "adaptive_avg_pool": adaptive_avg_pool,
+    "adaptive_max_pool": adaptive_max_pool,
+    "global_avg_pool": lambda draw: global_pool(draw, "average"),
+    "global_max_pool": lambda draw: global_pool(draw, "maximum"),
     "subsample": subsample,
     "rectify": rectify,
     "gain": gain,

@@ -17,8 +17,9 @@ for the inputs, in the order in which the forward pass took them. Arrays have th
 `padding`           what stands around an image
 `local`             locally connected
 `linear`            fully connected
-`max_pooling`       the winner takes all
+`max_pooling`       the winner takes all; unpooling
 `sum_pooling`       average, Lp, LeNet-5's trainable subsampling
+`adaptive`          pooling to a wanted size, and global pooling
 `activations`       sigmoid, tanh, ReLU, absolute value, GELU, gain
 `batch_norm`        in training and in evaluation
 `contrast`          local contrast normalization, subtractive and divisive
@@ -48,6 +49,11 @@ from convscope.kernels.reference.activations import (
     sigmoid_forward,
     tanh_backward,
     tanh_forward,
+)
+from convscope.kernels.reference.adaptive import (
+    adaptive_average_backward,
+    adaptive_average_forward,
+    adaptive_max_forward,
 )
 from convscope.kernels.reference.batch_norm import (
     BatchStatistics,
@@ -86,6 +92,8 @@ from convscope.kernels.reference.loss import (
 from convscope.kernels.reference.max_pooling import (
     max_pooling_backward,
     max_pooling_forward,
+    max_unpooling_backward,
+    max_unpooling_forward,
 )
 from convscope.kernels.reference.padding import pad_backward, pad_forward
 from convscope.kernels.reference.partial import (
@@ -115,6 +123,9 @@ __all__ = [
     "BatchStatistics",
     "absolute_backward",
     "absolute_forward",
+    "adaptive_average_backward",
+    "adaptive_average_forward",
+    "adaptive_max_forward",
     "average_pooling_backward",
     "average_pooling_forward",
     "batch_norm_backward",
@@ -147,6 +158,8 @@ __all__ = [
     "lp_pooling_forward",
     "max_pooling_backward",
     "max_pooling_forward",
+    "max_unpooling_backward",
+    "max_unpooling_forward",
     "pad_backward",
     "pad_forward",
     "partial_convolution_backward",

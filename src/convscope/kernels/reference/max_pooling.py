@@ -2,6 +2,8 @@
 
 ``max_pooling_forward(x, kernel_size) -> y, winners``
 ``max_pooling_backward(grad, winners, sizes) -> grad_x``
+``max_unpooling_forward(x, winners, sizes) -> y``
+``max_unpooling_backward(grad, winners) -> grad_x``
 """
 
 from collections.abc import Sequence
@@ -100,3 +102,52 @@ def max_pooling_backward(
         if winner >= 0:
             grad_x[n, c, winner] += grad[n, c, *place]
     return grad_x.reshape(*grad.shape[:2], *sizes)
+
+
+def max_unpooling_forward(
+    x: Numbers, winners: NDArray[Any], sizes: Sequence[int]
+) -> Array:
+    """``y[n,c,winners[n,c,i]] = x[n,c,i]``, and 0 at all other places.
+
+    Args:
+        x: What a max pooling gave, or something of that shape.
+        winners: What that pooling returned; -1 belongs to no place.
+        sizes: Spatial sizes of the output, in elements.
+
+    Shape:
+        x, winners: (N, C, places...)
+        return:     (N, C, sizes...)
+
+    Source:
+        Zeiler & Fergus, arXiv:1311.2901, section 2.1: the switches of unpooling.
+
+    >>> max_unpooling_forward(np.array([[[5, 7]]]), np.array([[[0, 3]]]), (4,))
+    array([[[5., 0., 0., 7.]]])
+    """
+    (x,) = doubles(x)
+    y = np.zeros((*x.shape[:2], prod(sizes)))
+    for n, c, *place in np.ndindex(x.shape):
+        winner = winners[n, c, *place]
+        if winner >= 0:
+            y[n, c, winner] = x[n, c, *place]
+    return y.reshape(*x.shape[:2], *sizes)
+
+
+def max_unpooling_backward(grad: Numbers, winners: NDArray[Any]) -> Array:
+    """``grad_x[n,c,i] = grad[n,c,winners[n,c,i]]``.
+
+    Args:
+        grad: Gradient of the loss for the output.
+        winners: What the forward pass was given.
+
+    >>> max_unpooling_backward(np.array([[[1, 2, 3, 4]]]), np.array([[[0, 3]]]))
+    array([[[1., 4.]]])
+    """
+    (grad,) = doubles(grad)
+    flat = grad.reshape(*grad.shape[:2], -1)
+    grad_x = np.zeros(winners.shape)
+    for n, c, *place in np.ndindex(winners.shape):
+        winner = winners[n, c, *place]
+        if winner >= 0:
+            grad_x[n, c, *place] = flat[n, c, winner]
+    return grad_x
