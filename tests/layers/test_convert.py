@@ -46,6 +46,10 @@ CONVOLUTIONS = {
         ),
         (4, 4),
     ),
+    "ours, transposed, flipped": (
+        conv(cs.layers.ConvTranspose2d, 2, 3, 3, 2, [(1, 0), (0, 1)], flip=True),
+        (3, 4),
+    ),
     "ours, connections": (
         conv(cs.layers.Conv2d, 2, 2, 3, connections=[[True, False], [True, True]]),
         (4, 5),
