@@ -156,11 +156,11 @@ def _spread(where: str, bias: Tensor, out: Sizes) -> Tensor:
 # C long, not C * taps). Patches in parts that take no more room than x and y take 0.9
 # to 1.2 times that time, 1.6 at 0.1 ms a call, and room that does not grow with the
 # kernel. Kept for backward are x (its padded copy, if it has padding) and w: there the
-# product over all patches keeps 1.4 to 6 times as much; backward takes 0.9 to 2 times
-# its time. At x 3, w 14 and y 2 MiB, 5x5 taps, memory rises by 10 MiB in forward and 83
-# with backward, there by 61 and 168. The input gradient has the batch innermost while it
-# is summed: 0.6 to 0.8 of the time of `fold` or of channels first from batch 16 on, the
-# same below.
+# product over all patches keeps 1.1 to 6 times as much; backward takes 0.9 to 2 times
+# its time, 2.6 below 1 ms. At x 3, w 14 and y 2 MiB, 5x5 taps, memory rises by 10 MiB
+# in forward and 83 with backward, there by 61 and 168. The input gradient has the batch
+# innermost while it is summed: 0.6 to 0.8 of the time of channels first from batch 16
+# on, the same below.
 
 
 def _product(wanted: Wanted, first: Tensor, second: Tensor, *geometry: Sizes) -> Tensor:
