@@ -95,12 +95,13 @@ def fractional_max_pool_with_indices(
     for axis, (size, taps, count) in enumerate(
         zip(sizes, kernel, outputs, strict=True)
     ):
-        if count < 1 or count + taps - 1 > size:
+        spare = 1 if axes == 3 else 0  # torch's kernel in 3-D wants one element more
+        if count < 1 or count + taps - 1 + spare > size:
             raise ShapeError(
                 f"{where}, {axis_name(axis, axes)}: {count} outputs of "
-                f"kernel_size={taps} need {max(count, 1) + taps - 1} elements, the "
-                f"input has {size}. Use at most {max(0, size - taps + 1)} outputs, and "
-                "at least 1."
+                f"kernel_size={taps} need {max(count, 1) + taps - 1 + spare} elements, "
+                f"the input has {size}. Use at most {max(0, size - taps + 1 - spare)} "
+                "outputs, and at least 1."
             )
     wanted = (*x.shape[:2], axes)
     if random_samples is None:

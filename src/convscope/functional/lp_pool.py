@@ -124,8 +124,9 @@ class _Norm:
         for tap in each[1:]:
             largest = torch.maximum(largest, tap.abs())
         limits = torch.finfo(largest.dtype)
-        most = (limits.max / len(each)) ** (1 / self.p)
-        least = (limits.tiny / limits.eps) ** (1 / self.p)
+        root = min(1.0, 1 / self.p)  # a power below 1 stays in the range
+        most = (limits.max / len(each)) ** root
+        least = (limits.tiny / limits.eps) ** root
         inside = (largest >= least) & (largest <= most)
         plain = inside | (largest == 0) | largest.isinf()
         return torch.where(plain, 1, largest)
