@@ -19,8 +19,8 @@ from convscope.models import build, cards, find, options
 NAMES = list(cards())
 FEW = {"width": 4, "hidden": 8}  # where a model has such an option
 OWN = {  # models whose options are of another kind
-    "nielsen": {"hidden": (8, 8)},
-    "jarrett": {"maps": (20, 8)},
+    "nielsen": {"hidden": (8, 8), "padding": 2},
+    "jarrett": {"maps": (20, 8), "padding": 1},
     "mobilenet_v2": {"multiplier": 0.25},
 }
 BY_AXES = [(name, axes) for name in NAMES for axes in find(name).axes if axes != 2]

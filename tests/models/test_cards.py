@@ -43,19 +43,6 @@ def test_counts_below_one_are_refused(argument):
 
 
 @pytest.mark.parametrize(
-    ("name", "option", "text"),
-    [
-        ("resnet9", {"width": 0}, "resnet9: width=0 must be at least 1."),
-        ("mlp", {"hidden": 0}, "mlp: hidden=0 must be at least 1."),
-        ("mlp", {"dropout": 1.0}, "mlp: dropout=1.0 must be in [0, 1)."),
-    ],
-)
-def test_options_out_of_range_are_refused(name, option, text):
-    with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
-        build(name, **option)
-
-
-@pytest.mark.parametrize(
     ("shape", "name"),
     [
         ((1, 28, 28), "lenet5"),

@@ -124,14 +124,14 @@ def _summary(
 def _of_our_model(
     name: str, sizes: Sequence[tuple[int, ...]], named: dict[str, Any]
 ) -> Summary:
-    shape = models.find(name).input_shape
+    shape: tuple[int, ...] = models.find(name).input_shape
     if sizes:
-        if len(sizes) != 1 or len(sizes[0]) != 3:
+        if len(sizes) != 1 or len(sizes[0]) < 2:
             raise ArgumentError(
                 f"summary: {name} takes one input (C, H, W). Give --input once, such "
                 f"as --input {','.join(map(str, shape))}."
             )
-        shape = (sizes[0][0], sizes[0][1], sizes[0][2])
+        shape = sizes[0]
     with torch.device("meta"):
         net = models.build(name, in_channels=shape[0], input_size=shape[1:], **named)
     return summarize(net, shape, name=name)

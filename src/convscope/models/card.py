@@ -184,9 +184,11 @@ def _size(
             )
     if len(size) not in card.axes:
         can = " or ".join(map(str, card.axes))
+        numbers = "number" if len(size) == 1 else "numbers"
         raise ShapeError(
-            f"{card.name}: input_size={size} has {len(size)} axes; this model is "
-            f"built with {can}. Give as many numbers, or take another model."
+            f"{card.name}: input_size={size} has {len(size)} {numbers}; this model "
+            f"takes {can}, one for each spatial axis. Give as many, or take another "
+            "model."
         )
     if min(size) < card.min_size:
         raise ShapeError(_too_small(card, size))

@@ -7,7 +7,7 @@ from convscope.errors import ArgumentError
 from convscope.functional.conv import PaddingMode
 from convscope.models.card import ModelCard, register
 from convscope.models.initialization import convolutions_and_linears, kaiming, normal
-from convscope.models.space import Space, cropped, enlarged
+from convscope.models.space import MAX_POOL, Space, cropped, enlarged
 from convscope.models.vgg import WIDTHS, vgg_features
 
 STRIDES = (8, 16, 32)
@@ -64,7 +64,7 @@ class FCN(nn.Module):
         image, pooled = x, []
         for layer in self.features:
             x = layer(x)
-            if not isinstance(layer, nn.ReLU) and not hasattr(layer, "weight"):
+            if isinstance(layer, MAX_POOL):
                 pooled.append(x)
         x = self.classifier(pooled.pop())
         for score, twice in zip(self.scores, self.twice, strict=True):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from convscope.arithmetic import Window
 from convscope.errors import ArgumentError, UnknownNameError
+from convscope.functional.conv import PaddingMode
 from convscope.layers import Conv2d, Gain, LocalContrastNorm2d, Rectification
 from convscope.models.card import ModelCard, register
 from convscope.models.space import elements_left
@@ -45,12 +46,15 @@ def jarrett(
     normalize: bool = True,
     pool: Literal["average", "max"] = "average",
     maps: tuple[int, int] = (64, 256),
+    padding: int = 0,
+    padding_mode: PaddingMode = "zeros",
 ) -> nn.Sequential:
     """One or two ``stages`` of F-R-N-P and a linear classifier.
 
     ``rectify`` is R, the absolute value; ``normalize`` is N, local contrast
     normalization; ``pool`` is P_A or P_M. Each map of the second stage sees 16 of the
-    first, drawn once for all.
+    first, drawn once for all. ``padding`` is of each filter bank, in pixels; the paper
+    has none.
     """
     if stages not in (1, 2):
         raise ArgumentError(f"jarrett: stages={stages} must be 1 or 2.")
@@ -65,7 +69,14 @@ def jarrett(
     for width, (kernel_size, size, stride) in zip(maps, plan[:stages], strict=False):
         table = random_table(width, channels) if layers and channels > SEEN else None
         layers += [
-            Conv2d(channels, width, kernel_size, connections=table),
+            Conv2d(
+                channels,
+                width,
+                kernel_size,
+                padding=padding,
+                padding_mode=padding_mode,
+                connections=table,
+            ),
             Gain(width),
             *([Rectification()] if rectify else []),
             *([LocalContrastNorm2d(9)] if normalize else []),
@@ -73,7 +84,8 @@ def jarrett(
             if pool == "average"
             else nn.MaxPool2d(size, stride),
         ]
-        windows += [Window(kernel_size), Window(size, stride=stride)]
+        windows += [Window(kernel_size, padding=(padding, padding))]
+        windows += [Window(size, stride=stride)]
         channels = width
     units = channels * elements_left(input_size, windows)
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(units, num_classes))

@@ -8,13 +8,13 @@ from torch import nn
 
 from convscope.arithmetic import Window
 from convscope.errors import ArgumentError, UnknownNameError
+from convscope.functional.conv import PaddingMode
 from convscope.layers import Conv2d
 from convscope.models.card import ModelCard, register
 from convscope.models.initialization import convolutions_and_linears
 from convscope.models.space import elements_left
 
 ACTIVATIONS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
-STAGE = (Window(5), Window(2, stride=2))  # convolution, then pooling
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,15 @@ def nielsen(
     hidden: Sequence[int] | None = None,
     activation: Literal["sigmoid", "tanh", "relu"] | None = None,
     dropout: float | None = None,
+    padding: int = 0,
+    padding_mode: PaddingMode = "zeros",
 ) -> nn.Sequential:
     """5x5 convolutions with 2x2 max pooling, then hidden layers.
 
     ``configuration`` is one of ``CONFIGURATIONS``; what is given besides replaces
     a part of it: ``maps`` of each convolution, units of each ``hidden`` layer,
-    ``activation``, and ``dropout`` before each linear layer. Weights begin as
+    ``activation``, and ``dropout`` before each linear layer. ``padding`` is of each
+    convolution, in pixels; the book has none. Weights begin as
     published: normal with variance 1 / fan_out, biases normal with 1, the last layer 0.
     """
     if configuration not in CONFIGURATIONS:
@@ -93,10 +96,12 @@ def nielsen(
     layers: list[nn.Module] = []
     channels = in_channels
     for width in chosen.maps:
-        layers += [Conv2d(channels, width, 5), nn.MaxPool2d(2), act()]
+        conv = Conv2d(channels, width, 5, padding=padding, padding_mode=padding_mode)
+        layers += [conv, nn.MaxPool2d(2), act()]
         channels = width
     layers.append(nn.Flatten())
-    units = channels * elements_left(input_size, STAGE * len(chosen.maps))
+    stage = [Window(5, padding=(padding, padding)), Window(2, stride=2)]
+    units = channels * elements_left(input_size, stage * len(chosen.maps))
     for width in (*chosen.hidden, num_classes):
         layers += [nn.Dropout(chosen.dropout)] if chosen.dropout else []
         layers += [nn.Linear(units, width), act()]

@@ -20,7 +20,7 @@ from convscope.layers import (
 _CONV = (Conv1d, Conv2d, Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _BATCH_NORM = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
-_MAX_POOL = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+MAX_POOL = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 _AVERAGE_POOL = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 _TO_SIZE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 _LINEAR = ("linear", "bilinear", "trilinear")
@@ -88,7 +88,7 @@ class Space:
         self, size: int, stride: int, padding: int = 0, *, ceil_mode: bool = False
     ) -> nn.Module:
         """The largest of each window."""
-        kind = _MAX_POOL[self.axes - 1]
+        kind = MAX_POOL[self.axes - 1]
         return kind(size, stride, padding, ceil_mode=ceil_mode)
 
     def average_pool(
