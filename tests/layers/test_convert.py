@@ -104,6 +104,17 @@ class Classifier(nn.Module):
         return F.log_softmax(x, dim=-1) * 0.5
 
 
+class Pooled(nn.Module):
+    """Its forward pools the whole map by a function."""
+
+    def __init__(self, pool):
+        super().__init__()
+        self.conv, self.head, self.pool = nn.Conv2d(2, 3, 3), nn.Linear(3, 4), pool
+
+    def forward(self, x):
+        return self.head(self.pool(F.max_pool2d(self.conv(x), 2)))
+
+
 class Block(nn.Module):
     """Scales its input, as a residual branch would."""
 
@@ -176,6 +187,17 @@ NETWORKS = {
         2,
     ),
     "flatten": (lambda: [Classifier(lambda x: torch.flatten(x, 1))], (2, 8, 10), 2),
+    "mean": (lambda: [Pooled(lambda x: x.mean((2, 3)))], (2, 6, 8), 2),
+    "mean, squeezed": (
+        lambda: [Pooled(lambda x: x.mean([-1, -2], keepdim=True)[:, :, 0, 0])],
+        (2, 6, 8),
+        2,
+    ),
+    "adaptive pooling by a function": (
+        lambda: [Pooled(lambda x: F.adaptive_max_pool2d(x, 1).flatten(1))],
+        (2, 6, 8),
+        2,
+    ),
     "view": (lambda: [Classifier(lambda x: x.view(x.size(0), -1))], (2, 8, 10), 2),
     "view by number": (lambda: [Classifier(lambda x: x.view(-1, 48))], (2, 8, 10), 2),
     "reshape": (
