@@ -158,6 +158,16 @@ def test_a_window_larger_than_the_image_and_axes_of_one_element():
     check(local_contrast_norm(single, 9), v / deviation)
 
 
+@pytest.mark.parametrize("mode", CONTRAST_PADDINGS)
+def test_the_largest_window_that_a_border_allows_runs(mode):
+    size = 9 if mode == "reflect" else 11
+    assert (
+        local_contrast_norm(noise((1, 1, 5, 5)), size, padding_mode=mode)
+        .isfinite()
+        .all()
+    )
+
+
 @pytest.mark.parametrize("axes", SHAPES)
 @pytest.mark.parametrize("threshold", ["mean", 0.9])
 def test_both_derivatives_are_those_of_finite_differences(axes, threshold):
@@ -212,10 +222,37 @@ X = torch.zeros(1, 1, 5, 5)
     [
         (
             ShapeError,
-            "local_contrast_norm: x must have shape (N, C, ...) with at least one map "
-            "and one to three spatial axes; got (5, 5). Add the axes that are missing "
+            "local_contrast_norm: x must have shape (N, C, ...) with one to three "
+            "spatial axes, and only N may be 0; got (5, 5). Add axes that are missing "
             "with unsqueeze.",
             lambda: local_contrast_norm(X[0, 0]),
+        ),
+        (
+            ShapeError,
+            "local_contrast_norm: x must have shape (N, C, ...) with one to three "
+            "spatial axes, and only N may be 0; got (1, 1, 0, 5). Add axes that are "
+            "missing with unsqueeze.",
+            lambda: local_contrast_norm(X[:, :, :0]),
+        ),
+        (
+            ShapeError,
+            "local_contrast_norm: kernel_size=11 reaches 5 elements beyond the border, "
+            "and padding_mode='reflect' finds 4 to put there along an axis of 5. Use "
+            "kernel_size=9 or less, or padding_mode='partial'.",
+            lambda: local_contrast_norm(X, 11, padding_mode="reflect"),
+        ),
+        (
+            ShapeError,
+            "local_contrast_norm: kernel_size=12 reaches 6 elements beyond the border, "
+            "and padding_mode='circular' finds 5 to put there along an axis of 5. Use "
+            "kernel_size=11 or less, or padding_mode='partial'.",
+            lambda: local_contrast_norm(X, 12, padding_mode="circular"),
+        ),
+        (
+            ArgumentError,
+            "local_contrast_norm: x is of type torch.int64, which holds no contrasts "
+            "below 1. Give x.float().",
+            lambda: local_contrast_norm(X.long()),
         ),
         (
             UnknownNameError,

@@ -125,9 +125,21 @@ def test_pictures_of_two_colors_and_with_a_palette_are_taken_too():
     [
         (
             ShapeError,
-            "filter_image: image must have shape (H, W), (C, H, W) or (N, C, H, W); "
-            "got (5,). Add or remove axes with unsqueeze or flatten.",
+            "filter_image: image must have shape (H, W), (C, H, W) or (N, C, H, W) and "
+            "pixels; got (5,). Add or remove axes with unsqueeze or flatten.",
             lambda: filter_image(torch.zeros(5), "box"),
+        ),
+        (
+            ShapeError,
+            "filter_image: image must have shape (H, W), (C, H, W) or (N, C, H, W) and "
+            "pixels; got (0, 5). Add or remove axes with unsqueeze or flatten.",
+            lambda: filter_image(np.zeros((0, 5)), "box"),
+        ),
+        (
+            ArgumentError,
+            "filter_image: image is of type torch.complex64. Give image.real and "
+            "image.imag one after the other.",
+            lambda: filter_image(torch.zeros(5, 5, dtype=torch.complex64), "box"),
         ),
         (
             ShapeError,

@@ -135,3 +135,12 @@ def test_an_input_without_space_is_refused():
     )
     with pytest.raises(ShapeError, match=f"^{re.escape(text)}$"):
         local_response_norm(torch.zeros(2, 3), 3)
+
+
+def test_integers_are_refused():
+    text = (
+        "local_response_norm: x is of type torch.int64, which cannot hold the "
+        "quotients. Give x.float()."
+    )
+    with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
+        local_response_norm(torch.ones(1, 3, 4, dtype=torch.long), 3)

@@ -61,9 +61,11 @@ def local_contrast_norm(
         return: like x
 
     Raises:
-        ShapeError: ``x`` has another number of axes, or no maps.
+        ShapeError: ``x`` has another number of axes, no maps or no places; or the
+            window reaches further than ``padding_mode`` can fill.
         UnknownNameError: ``padding_mode`` or ``threshold`` is a name that is not known.
-        ArgumentError: A number is out of range, or neither part is asked for.
+        ArgumentError: A number is out of range, neither part is asked for, or ``x`` is
+            of integers.
 
     Source:
         Jarrett et al., ICCV 2009, section 2, with c = mean(deviation) and a window of
@@ -75,11 +77,16 @@ def local_contrast_norm(
     True
     """
     axes = x.ndim - 2
-    if axes not in (1, 2, 3) or not x.shape[1]:
+    if axes not in (1, 2, 3) or 0 in x.shape[1:]:
         raise ShapeError(
-            "local_contrast_norm: x must have shape (N, C, ...) with at least one map "
-            f"and one to three spatial axes; got {tuple(x.shape)}. Add the axes that "
+            "local_contrast_norm: x must have shape (N, C, ...) with one to three "
+            f"spatial axes, and only N may be 0; got {tuple(x.shape)}. Add axes that "
             "are missing with unsqueeze."
+        )
+    if not x.is_floating_point():
+        raise ArgumentError(
+            f"local_contrast_norm: x is of type {x.dtype}, which holds no contrasts "
+            "below 1. Give x.float()."
         )
     sizes, sigmas = parse_window(kernel_size, sigma, axes)
     require_contrast(subtractive, divisive, threshold, padding_mode)
@@ -210,7 +217,8 @@ def _blur_axis(x: Tensor, kernel: Tensor, padding_mode: ContrastPadding) -> Tens
     if padding_mode == "partial" or padding_mode == "zeros":
         lines = F.pad(lines, (before, after))
     else:
-        lines = pad(lines, [(before, after)], padding_mode, where="local_contrast_norm")
+        _require_reach(len(kernel), x.shape[-1], padding_mode)
+        lines = pad(lines, [(before, after)], padding_mode)
     out = F.conv1d(lines, kernel.view(1, 1, -1)).view(x.shape)
     if padding_mode != "partial":
         return out
@@ -218,3 +226,14 @@ def _blur_axis(x: Tensor, kernel: Tensor, padding_mode: ContrastPadding) -> Tens
         torch.ones_like(kernel[:1]).expand(1, 1, x.shape[-1]), (before, after)
     )
     return out / F.conv1d(inside, kernel.view(1, 1, -1)).flatten()
+
+
+def _require_reach(size: int, length: int, padding_mode: str) -> None:
+    there = length - (padding_mode == "reflect")  # which leaves out the outermost
+    if padding_mode != "replicate" and size // 2 > there:
+        raise ShapeError(
+            f"local_contrast_norm: kernel_size={size} reaches {size // 2} elements "
+            f"beyond the border, and padding_mode={padding_mode!r} finds {there} to "
+            f"put there along an axis of {length}. Use kernel_size={2 * there + 1} or "
+            "less, or padding_mode='partial'."
+        )

@@ -1,5 +1,6 @@
 """A filter over an image, in one call: channel by channel, at the same size."""
 
+import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -52,8 +53,9 @@ def filter_image(
     Raises:
         UnknownNameError: No such filter, option or padding mode.
         ArgumentError: An option is out of range, options for a kernel that is given
-            as taps, or a Pillow image of more than 8 bits.
-        ShapeError: An image or a kernel of another rank, or channels at the end.
+            as taps, complex numbers, or a Pillow image of more than 8 bits.
+        ShapeError: An image or a kernel of another rank, no pixels, or channels at
+            the end.
 
     >>> step = torch.tensor([[0, 0, 9, 9]], dtype=torch.uint8)
     >>> filter_image(step, "vertical_edges")
@@ -83,17 +85,23 @@ def filter_image(
 
 
 def _filter(image: Tensor, taps: Tensor, mode: BorderMode, flip: bool) -> Tensor:
-    if image.ndim not in (2, 3, 4):
+    if image.ndim not in (2, 3, 4) or 0 in image.shape[-2:]:
         raise ShapeError(
-            "filter_image: image must have shape (H, W), (C, H, W) or (N, C, H, W); "
-            f"got {tuple(image.shape)}. Add or remove axes with unsqueeze or flatten."
+            "filter_image: image must have shape (H, W), (C, H, W) or (N, C, H, W) and "
+            f"pixels; got {tuple(image.shape)}. Add or remove axes with unsqueeze or "
+            "flatten."
+        )
+    if image.is_complex():
+        raise ArgumentError(
+            f"filter_image: image is of type {image.dtype}. Give image.real and "
+            "image.imag one after the other."
         )
     x = image if image.is_floating_point() else image.float()
     before = [(size - 1) // 2 for size in taps.shape]
     after = [size // 2 for size in taps.shape]
     if flip:
         taps, before, after = taps.flip(0, 1), after, before
-    maps = x.reshape(-1, 1, *x.shape[-2:])
+    maps = x.reshape(math.prod(x.shape[:-2]), 1, *x.shape[-2:])
     pairs = list(zip(before, after, strict=True))
     padded = pad(maps, pairs, mode, where="filter_image")
     for part in _passes(taps):

@@ -43,7 +43,7 @@ def local_response_norm(
 
     Raises:
         ShapeError: ``x`` has another number of axes.
-        ArgumentError: A number is out of range.
+        ArgumentError: A number is out of range, or ``x`` is of integers.
 
     Source:
         Krizhevsky et al., ImageNet classification with deep convolutional neural
@@ -60,6 +60,11 @@ def local_response_norm(
         raise ShapeError(
             f"{where}: x must have shape (N, C, ...) with one to three spatial axes; "
             f"got {tuple(x.shape)}. Add or remove axes with unsqueeze or flatten."
+        )
+    if not x.is_floating_point():
+        raise ArgumentError(
+            f"{where}: x is of type {x.dtype}, which cannot hold the quotients. Give "
+            "x.float()."
         )
     values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     factor = alpha / size if average else alpha
