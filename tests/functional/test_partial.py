@@ -25,6 +25,13 @@ every_geometry = pytest.mark.parametrize(
 )
 
 
+both_ways = pytest.mark.parametrize("narrow", [0, 48], ids=["strips", "whole"])
+
+
+def choose_way(monkeypatch, narrow):
+    monkeypatch.setattr("convscope.functional.partial.NARROW", narrow)
+
+
 def loops(x, weight, bias, mask, stride, padding, dilation, groups):
     """Liu et al., equations 1 and 2, element by element."""
     sizes, taps = x.shape[2:], weight.shape[2:]
@@ -58,8 +65,12 @@ def operands(shape, kernel, groups=1):
     ]
 
 
+@both_ways
 @every_geometry
-def test_padding_is_a_hole(shape, kernel, stride, padding, dilation, groups):
+def test_padding_is_a_hole(
+    shape, kernel, stride, padding, dilation, groups, narrow, monkeypatch
+):
+    choose_way(monkeypatch, narrow)
     x, weight, bias = operands(shape, kernel, groups)
     given = {"stride": stride, "dilation": dilation, "groups": groups}
     everywhere = torch.ones(shape, dtype=torch.bool)
@@ -91,8 +102,12 @@ def test_holes_do_not_count(shape, kernel, stride, padding, dilation, groups, sh
     assert left.expand(found.shape).equal(found.bool())
 
 
+@both_ways
 @every_geometry
-def test_both_derivatives_are_right(shape, kernel, stride, padding, dilation, groups):
+def test_both_derivatives_are_right(
+    shape, kernel, stride, padding, dilation, groups, narrow, monkeypatch
+):
+    choose_way(monkeypatch, narrow)
     tensors = operands(
         (1, *shape[1:2], *(min(n, 9) for n in shape[2:])), kernel, groups
     )
@@ -171,14 +186,67 @@ def test_a_long_input_needs_no_long_table(monkeypatch):
     ]
 
 
-def test_what_follows_may_work_in_place():
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`")  # torch's own
+@both_ways
+@pytest.mark.parametrize(
+    "mapped",
+    [(0, 0, 0), (0, None, 0), (1, None, None), (None, 0, None), (None, None, 0)],
+)
+def test_it_maps_and_differentiates_either_way(mapped, narrow, monkeypatch):
+    choose_way(monkeypatch, narrow)
+    tensors = operands((2, 2, 4, 3), (3, 3))
+    given = [
+        t if at is None else torch.stack([t, 2 * t, -t], at)
+        for t, at in zip(tensors, mapped, strict=True)
+    ]
+
+    def layer(x, weight, bias):
+        return conv(x, weight, bias, padding=((1, 0), (3, 2)), padding_mode="partial")
+
+    def loss(*tensors):
+        return layer(*tensors).square().sum()
+
+    factors = [1 if at is None else -1 for at in mapped]
+    last = [f * t for f, t in zip(factors, tensors, strict=True)]
+    out = torch.func.vmap(layer, mapped)(*given)
+    torch.testing.assert_close(out[2], layer(*last))
+    gradients = torch.func.vmap(torch.func.grad(loss, (0, 1, 2)), mapped)(*given)
+    leaves = [t.clone().requires_grad_() for t in last]
+    expected = torch.autograd.grad(loss(*leaves), leaves)
+    for ours, one in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours[2], one)
+    jacobians = torch.func.jacfwd(layer, (0, 1, 2))(*tensors)
+    for ours, one in zip(
+        jacobians, torch.func.jacrev(layer, (0, 1, 2))(*tensors), strict=True
+    ):
+        torch.testing.assert_close(ours, one)
+
+
+@both_ways
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_short_formats_lose_only_their_own_bits(dtype, narrow, monkeypatch):
+    choose_way(monkeypatch, narrow)
+    tensors = [t.to(dtype) for t in operands((2, 3, 6, 5), (3, 3))]
+    out = conv(*tensors, padding=1, padding_mode="partial")
+    exact = conv(*[t.double() for t in tensors], padding=1, padding_mode="partial")
+    assert out.dtype == dtype
+    # Four roundings of half an eps: of the sum, its scale, the bias and the result.
+    atol = 2 * torch.finfo(dtype).eps * exact.abs().max().item()
+    torch.testing.assert_close(out.double(), exact, rtol=0, atol=atol)
+
+
+@both_ways
+def test_what_follows_may_work_in_place(narrow, monkeypatch):
+    choose_way(monkeypatch, narrow)
     x, weight, bias = (t.requires_grad_() for t in operands((1, 2, 5, 5), (3, 3)))
     out = conv(x, weight, bias, padding=1, padding_mode="partial")
     torch.relu_(out).sum().backward()
     assert x.grad.isfinite().all()
 
 
-def test_the_gradient_that_comes_in_is_left_as_it_is():
+@both_ways
+def test_the_gradient_that_comes_in_is_left_as_it_is(narrow, monkeypatch):
+    choose_way(monkeypatch, narrow)
     x, weight, bias = (t.requires_grad_() for t in operands((1, 2, 5, 5), (3, 3)))
     out = conv(x, weight, bias, padding=1, padding_mode="partial")
     grad = torch.ones_like(out)

@@ -4,7 +4,8 @@
 ``reweighted(x, weight, bias, geometry)``   padding alone is the hole
 
 Padding alone changes nothing but the border of the output, so `reweighted` runs
-torch's convolution and mends a few rows at each end, in place. How many taps hit is a
+torch's convolution and mends a few rows at each end, in place; in narrow maps a pass
+over the whole costs no more. How many taps hit is a
 product of one count per axis, and these come from ``arithmetic.windows``.
 """
 
@@ -23,6 +24,8 @@ from convscope.functional.geometry import (
     read_geometry,
     reversed_kernel,
 )
+
+NARROW = 48  # elements along a row below which one pass over all of them is faster
 
 
 class Strip(NamedTuple):
@@ -102,16 +105,23 @@ def reweighted(
     sizes = x.shape[x.ndim - geometry.axes :]
     strips = border_strips(sizes, weight.shape[2:], geometry)
     ends = None if bias is None else bias.view(-1, *(1,) * geometry.axes)
-    if torch.compiler.is_compiling():  # which fuses a pass over the whole
+    if not strips:
+        return correlate(x, weight, bias, geometry)
+    if torch.compiler.is_compiling() or _columns_are_dear(x):
         out = correlate(x, weight, None, geometry)
         scale = _scale_map(out, strips, geometry.axes)
-        return out * scale if ends is None else out * scale + ends * (scale > 0)
+        if ends is None:
+            return out.mul_(scale)  # nobody else has it, and no gradient needs it
+        return torch.addcmul(ends.to(out.dtype) * (scale > 0), out, scale)
     out = correlate(x, weight, bias, geometry)
-    if not strips:
-        return out
     ends = None if ends is None else ends.to(out.dtype)
     mended: Tensor = _Reweight.apply(out, ends, strips)  # type: ignore[no-untyped-call]  # torch leaves it bare
     return mended
+
+
+def _columns_are_dear(x: Tensor) -> bool:
+    """Whether a column takes as many lines of the cache as the whole, or nearly."""
+    return x.stride(-1) == 1 and x.shape[-1] < NARROW
 
 
 def border_strips(
