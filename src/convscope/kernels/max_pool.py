@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from convscope.arithmetic import output_size
 from convscope.kernels.library import available, library
-from convscope.kernels.operations import OPERATORS, pointer, threads_for
+from convscope.kernels.operations import OPERATORS, is_plain, pointer, threads_for
 
 Pair = tuple[int, int]
 _MOST_TAPS = 255  # a winner is a byte
@@ -77,7 +78,8 @@ def max_pool(
     [5.0, 7.0, 13.0, 15.0]
     """
     keep = torch.is_grad_enabled() and x.requires_grad
-    out: tuple[Tensor, Tensor] = torch.ops.convscope.max_pool(
+    compute: Any = _Direct.apply if is_plain(x) else torch.ops.convscope.max_pool
+    out: tuple[Tensor, Tensor] = compute(
         x, kernel_size, stride or kernel_size, padding, ceil_mode, keep
     )
     return out[0]
@@ -208,10 +210,18 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 
 def _gradients(ctx: Any, gradient: Tensor, _: None) -> tuple[Tensor | None, ...]:
-    dx = torch.ops.convscope.max_pool_backward(
-        gradient, ctx.saved_tensors[0], ctx.size, *ctx.window
-    )
+    direct = is_plain(gradient)
+    backward = _backward if direct else torch.ops.convscope.max_pool_backward
+    dx = backward(gradient, ctx.saved_tensors[0], ctx.size, *ctx.window)
     return dx, None, None, None, None, None
+
+
+class _Direct(torch.autograd.Function):
+    """``max_pool`` without the dispatcher."""
+
+    forward = staticmethod(_forward)
+    setup_context = staticmethod(_keep)
+    backward = staticmethod(once_differentiable(_gradients))  # type: ignore[assignment]  # typed as methods
 
 
 OPERATORS.impl("max_pool", _forward, "CPU")

@@ -15,9 +15,16 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from convscope.kernels.library import available, library
-from convscope.kernels.operations import OPERATORS, pointer, rows, threads_for
+from convscope.kernels.operations import (
+    OPERATORS,
+    is_plain,
+    pointer,
+    rows,
+    threads_for,
+)
 
 Activation = Literal["none", "relu", "gelu"]
 Residual = Literal["none", "before", "after"]
@@ -90,7 +97,8 @@ def batch_norm(
     >>> y.flatten().tolist(), mean.item(), variance.item()
     ([-1.0, 1.0], 2.0, 1.0)
     """
-    out: tuple[Tensor, Tensor, Tensor] = torch.ops.convscope.norm(
+    compute: Any = _Direct.apply if is_plain(x) else torch.ops.convscope.norm
+    out: tuple[Tensor, Tensor, Tensor] = compute(
         x,
         weight,
         bias,
@@ -120,7 +128,9 @@ def frozen_norm(
     >>> frozen_norm(x, None, None, None, 0 * one, 4 * one, epsilon=0.0).flatten()
     tensor([0.5000, 0.5000])
     """
-    out: Tensor = torch.ops.convscope.norm_frozen(
+    frozen = torch.ops.convscope.norm_frozen
+    compute: Any = _DirectFrozen.apply if is_plain(x) else frozen
+    out: Tensor = compute(
         x,
         weight,
         bias,
@@ -316,7 +326,9 @@ def _keep_frozen(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _gradients(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     """Of every argument of ``norm`` or ``norm_frozen``."""
     x, weight, bias, other, mean, variance = ctx.saved_tensors
-    dx, dother, dweight, dbias = torch.ops.convscope.norm_backward(
+    direct = is_plain(x) and is_plain(gradient)
+    backward: Any = _norm_backward if direct else torch.ops.convscope.norm_backward
+    dx, dother, dweight, dbias = backward(
         gradient, x, weight, bias, other, mean, variance, *ctx.choices, ctx.training
     )
     if other is None:
@@ -334,6 +346,22 @@ def _gradients(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]
         None,
         None,
     )
+
+
+class _Direct(torch.autograd.Function):
+    """``norm`` without the dispatcher."""
+
+    forward = staticmethod(_norm)
+    setup_context = staticmethod(_keep_norm)
+    backward = staticmethod(once_differentiable(_gradients))  # type: ignore[assignment]  # typed as methods
+
+
+class _DirectFrozen(torch.autograd.Function):
+    """``norm_frozen`` without the dispatcher."""
+
+    forward = staticmethod(_norm_frozen)
+    setup_context = staticmethod(_keep_frozen)
+    backward = staticmethod(once_differentiable(_gradients))  # type: ignore[assignment]  # typed as methods
 
 
 OPERATORS.impl("norm", _norm, "CPU")

@@ -1,6 +1,6 @@
 // Batch norm with what follows it, over rows of channels (channels-last images).
 //
-// Rows are read 16 numbers at a time whatever the channel count: L = lcm(C, 16)
+// Rows are read 16 numbers at a time whatever the channel count: L = lcm(C, 64)
 // numbers are one period, in which lane and channel fit together; the few rows after
 // the last whole period are taken one by one. Work is cut into chunks by size alone,
 // so that the sums are the same to the last bit for any number of threads.
@@ -24,7 +24,8 @@ struct Plan {
   int64_t rows, channels, period, periods, chunks, block;  // block: in periods
 
   Plan(int64_t rows_, int64_t channels_) : rows(rows_), channels(channels_) {
-    period = std::lcm(channels, static_cast<int64_t>(kLanes));
+    period = std::lcm(channels, static_cast<int64_t>(kGroup * kLanes));
+    if (period > kBlock) period = std::lcm(channels, static_cast<int64_t>(kLanes));
     periods = rows * channels / period;
     const int64_t wanted = rows * channels / kLeast;
     chunks = wanted < 1 ? 1 : wanted > kChunks ? kChunks : wanted;
