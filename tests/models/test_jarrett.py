@@ -4,9 +4,8 @@ import itertools
 
 import pytest
 import torch
-from torch import nn
 
-from convscope.layers import LocalContrastNorm2d, Rectification
+from convscope.layers import AvgPool2d, LocalContrastNorm2d, MaxPool2d, Rectification
 from convscope.models import build
 
 COMBINATIONS = list(
@@ -25,11 +24,11 @@ def test_every_combination_is_built_and_runs(stages, rectify, normalize, pool):
         pool=pool,
         maps=(20, 8),
     )
-    kinds = [type(layer) for layer in net]
+    kinds = [type(layer) for layer in net.modules()]
     assert kinds.count(Rectification) == stages * rectify
     assert kinds.count(LocalContrastNorm2d) == stages * normalize
-    assert kinds.count(nn.AvgPool2d) == stages * (pool == "average")
-    assert kinds.count(nn.MaxPool2d) == stages * (pool == "max")
+    assert kinds.count(AvgPool2d) == stages * (pool == "average")
+    assert kinds.count(MaxPool2d) == stages * (pool == "max")
     assert net(torch.randn(2, 1, 28, 28)).shape == (2, 10)
 
 
@@ -38,5 +37,5 @@ def test_polarity_does_not_matter_to_rectified_filters():
     net = build("jarrett", input_size=(28, 28), stages=1, normalize=False)
     features, x = net[:-1], torch.randn(1, 1, 28, 28)
     with torch.no_grad():
-        features[0].bias.zero_()
+        features[0].filters.bias.zero_()
         assert torch.equal(features(-x), features(x))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from convscope.arithmetic import Window
 from convscope.errors import ArgumentError, UnknownNameError
 from convscope.functional.conv import PaddingMode
-from convscope.layers import Conv2d, Gain, LocalContrastNorm2d, Rectification
+from convscope.layers import Conv2d, LocalContrastNorm2d, Stage2d
 from convscope.models.card import ModelCard, register
 from convscope.models.space import elements_left
 
@@ -63,32 +63,38 @@ def jarrett(
     if len(maps) != 2 or min(maps) < 1:
         raise ArgumentError(f"jarrett: maps={maps} must be two numbers from 1.")
     plan = FOR_LARGE if min(input_size) >= LARGE else FOR_SMALL
-    layers: list[nn.Module] = []
+    stages_made: list[nn.Module] = []
     windows: list[Window] = []
     channels = in_channels
     for width, (kernel_size, size, stride) in zip(maps, plan[:stages], strict=False):
-        table = random_table(width, channels) if layers and channels > SEEN else None
-        layers += [
-            Conv2d(
+        stage = Stage2d(
+            channels,
+            width,
+            kernel_size,
+            padding=padding,
+            padding_mode=padding_mode,
+            activation="gain",
+            rectification=rectify,
+            normalization=LocalContrastNorm2d(9) if normalize else None,
+            pooling=pool,
+            pool_size=size,
+            pool_stride=stride,
+        )
+        if stages_made and channels > SEEN:
+            stage.filters = Conv2d(
                 channels,
                 width,
                 kernel_size,
                 padding=padding,
                 padding_mode=padding_mode,
-                connections=table,
-            ),
-            Gain(width),
-            *([Rectification()] if rectify else []),
-            *([LocalContrastNorm2d(9)] if normalize else []),
-            nn.AvgPool2d(size, stride)
-            if pool == "average"
-            else nn.MaxPool2d(size, stride),
-        ]
-        windows += [Window(kernel_size, padding=(padding, padding))]
-        windows += [Window(size, stride=stride)]
+                connections=random_table(width, channels),
+            )
+        stages_made.append(stage)
+        windows.append(Window(kernel_size, padding=(padding, padding)))
+        windows.append(Window(size, stride=stride))
         channels = width
     units = channels * elements_left(input_size, windows)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(units, num_classes))
+    return nn.Sequential(*stages_made, nn.Flatten(), nn.Linear(units, num_classes))
 
 
 def random_table(out_channels: int, in_channels: int) -> Tensor:

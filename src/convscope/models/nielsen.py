@@ -9,7 +9,7 @@ from torch import nn
 from convscope.arithmetic import Window
 from convscope.errors import ArgumentError, UnknownNameError
 from convscope.functional.conv import PaddingMode
-from convscope.layers import Conv2d
+from convscope.layers import Conv2d, MaxPool2d
 from convscope.models.card import ModelCard, register
 from convscope.models.initialization import convolutions_and_linears
 from convscope.models.space import elements_left
@@ -97,7 +97,7 @@ def nielsen(
     channels = in_channels
     for width in chosen.maps:
         conv = Conv2d(channels, width, 5, padding=padding, padding_mode=padding_mode)
-        layers += [conv, nn.MaxPool2d(2), act()]
+        layers += [conv, MaxPool2d(2), act()]
         channels = width
     layers.append(nn.Flatten())
     stage = [Window(5, padding=(padding, padding)), Window(2, stride=2)]

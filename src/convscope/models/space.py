@@ -9,20 +9,32 @@ from torch.nn import functional as F
 from convscope.arithmetic import Window, chain_sizes
 from convscope.functional.conv import PaddingMode
 from convscope.layers import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
     BatchNorm1d,
     BatchNorm2d,
     BatchNorm3d,
     Conv1d,
     Conv2d,
     Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
 )
 
 _CONV = (Conv1d, Conv2d, Conv3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_TRANSPOSED = (ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
 _BATCH_NORM = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
-MAX_POOL = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-_AVERAGE_POOL = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-_TO_SIZE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+MAX_POOL = (MaxPool1d, MaxPool2d, MaxPool3d)
+_AVERAGE_POOL = (AvgPool1d, AvgPool2d, AvgPool3d)
+_TO_SIZE = (AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d)
 _LINEAR = ("linear", "bilinear", "trilinear")
 
 
