@@ -1,5 +1,20 @@
 """Our own code for the CPU behind one door, and the plain loops that it must equal."""
 
+from convscope.kernels.chain import apply_stages, stages
 from convscope.kernels.library import available, instruction_set, why_not
+from convscope.kernels.stage_plan import StagePlan, numbers_of
+from convscope.kernels.step import ChainStep
+from convscope.kernels.update import adamw, sgd
 
-__all__ = ["available", "instruction_set", "why_not"]
+__all__ = [
+    "ChainStep",
+    "StagePlan",
+    "adamw",
+    "apply_stages",
+    "available",
+    "instruction_set",
+    "numbers_of",
+    "sgd",
+    "stages",
+    "why_not",
+]

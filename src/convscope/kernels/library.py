@@ -21,6 +21,28 @@ SURFACE = 2  # CONVSCOPE_SURFACE of native/convscope.h
 BASELINES = ("sse2", "neon", "generic")  # run on every machine of their kind
 SETS = ("avx512", "avx2", *BASELINES)  # the fastest first
 
+ADDRESS, SIZE, WHOLE = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+FLOAT, DOUBLE = ctypes.c_float, ctypes.c_double
+SIGNATURES = {  # of native/convscope.h: what a function returns, and takes
+    "convscope_plan": (SIZE, (ADDRESS, SIZE, ADDRESS, SIZE)),
+    "convscope_saved_size": (SIZE, (ADDRESS, SIZE)),
+    "convscope_scratch_size": (SIZE, (ADDRESS, SIZE, WHOLE)),
+    "convscope_forward": (WHOLE, (ADDRESS, SIZE, WHOLE, *5 * (ADDRESS,))),
+    "convscope_backward": (WHOLE, (ADDRESS, SIZE, WHOLE, *7 * (ADDRESS,))),
+    "convscope_step": (
+        WHOLE,
+        (ADDRESS, SIZE, WHOLE, *4 * (ADDRESS,), FLOAT, *4 * (ADDRESS,)),
+    ),
+    "convscope_sgd": (
+        WHOLE,
+        (*3 * (ADDRESS,), SIZE, *4 * (FLOAT,), *3 * (WHOLE,)),
+    ),
+    "convscope_adamw": (
+        WHOLE,
+        (*4 * (ADDRESS,), SIZE, *5 * (DOUBLE,), SIZE, WHOLE),
+    ),
+}
+
 
 class Found(NamedTuple):
     """The library that serves this process, or the reason why there is none."""
@@ -83,7 +105,11 @@ def choose(wanted: str) -> Found:
             f"Use one of {', '.join(runs)}, or off."
         )
     name = wanted or runs[0]
-    return Found(opened(paths[name]), name, "")
+    native = opened(paths[name])
+    for function, (result, arguments) in SIGNATURES.items():
+        entry = getattr(native, function)
+        entry.restype, entry.argtypes = result, arguments
+    return Found(native, name, "")
 
 
 @functools.cache

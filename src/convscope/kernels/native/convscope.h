@@ -25,6 +25,74 @@ CONVSCOPE_API int convscope_surface(void);
 /* 1 where this machine runs the instruction set of that name ("avx2"), 0 where not. */
 CONVSCOPE_API int convscope_runs(const char *instruction_set);
 
+/* A stage: convolution, bias, activation, pooling, in this order. A chain of stages is an
+ * array of them, each with the output of the one before as input. A stage whose kernel
+ * covers its whole input is a fully connected layer.
+ *
+ *   z[n,o,y,x] = bias[o] + sum_{c,i,j} x[n, c, y*stride + i - top, x*stride + j - left]
+ *                                      * weight[o,c,i,j]          (0 outside of x)
+ *   out        = pooling of activation(z) over windows that lie inside */
+#define CONVSCOPE_NONE 0
+#define CONVSCOPE_RELU 1
+#define CONVSCOPE_TANH 2
+#define CONVSCOPE_ABS 3
+#define CONVSCOPE_GELU 4
+#define CONVSCOPE_SIGMOID 5
+
+#define CONVSCOPE_MAX 1
+#define CONVSCOPE_AVERAGE 2
+
+typedef struct {
+  int64_t in_channels, in_height, in_width;
+  int64_t out_channels, kernel_height, kernel_width;
+  int64_t stride_height, stride_width;
+  int64_t top, bottom, left, right; /* rows and columns of zeros around the input */
+  int64_t has_bias, activation;
+  int64_t pooling, pool_height, pool_width, pool_stride_height, pool_stride_width;
+} convscope_stage;
+
+/* Works out a plan from a chain: sizes and tables that all calls below read. With plan =
+ * NULL returns the bytes that it takes; else writes it, and returns 0. */
+CONVSCOPE_API int64_t convscope_plan(const convscope_stage *stages, int64_t count,
+                                     void *plan, int64_t bytes);
+
+/* Floats of `saved` (between forward and backward) and of `scratch` (for any call). */
+CONVSCOPE_API int64_t convscope_saved_size(const void *plan, int64_t batch);
+CONVSCOPE_API int64_t convscope_scratch_size(const void *plan, int64_t batch, int threads);
+
+/* Forward. parameters: weight and bias of each stage in turn (bias NULL where it has
+ * none). saved: NULL where no gradient will be asked for. */
+CONVSCOPE_API int convscope_forward(const void *plan, int64_t batch, int threads,
+                                    const float *x, const float *const *parameters,
+                                    float *out, float *saved, float *scratch);
+
+/* Backward: overwrites the gradient of every parameter, and of x unless grad_x is NULL. */
+CONVSCOPE_API int convscope_backward(const void *plan, int64_t batch, int threads,
+                                     const float *x, const float *const *parameters,
+                                     const float *saved, const float *grad_out,
+                                     float *grad_x, float *const *grad_parameters,
+                                     float *scratch);
+
+/* Forward, mean cross-entropy and backward at once, for a chain that ends in a map of 1x1
+ * (logits of classes). targets: a class per image; or NULL, and shares[n][class] instead.
+ * out (logits): may be NULL. loss: one number. */
+CONVSCOPE_API int convscope_step(const void *plan, int64_t batch, int threads,
+                                 const float *x, const float *const *parameters,
+                                 const int64_t *targets, const float *shares,
+                                 float label_smoothing, float *out, float *loss,
+                                 float *const *grad_parameters, float *scratch);
+
+/* One update of `count` parameters, as torch.optim.SGD and AdamW make it (optimizer.cpp).
+ * velocity: of momentum; `first` says that it holds nothing yet. step: 1, 2, 3, ... */
+CONVSCOPE_API int convscope_sgd(float *parameters, const float *gradients, float *velocity,
+                                int64_t count, float learning_rate, float momentum,
+                                float dampening, float weight_decay, int nesterov, int first,
+                                int threads);
+CONVSCOPE_API int convscope_adamw(float *parameters, const float *gradients, float *mean,
+                                  float *square, int64_t count, double learning_rate,
+                                  double beta1, double beta2, double epsilon,
+                                  double weight_decay, int64_t step, int threads);
+
 /* Batch norm, an activation and a residual over rows of channels (norm.cpp).
  *
  * x, other, y, gradient, dx and dother hold rows * channels numbers, channels next to each

@@ -1,0 +1,205 @@
+// Backward through max pooling: only winners have a gradient.
+//
+// For one row of windows and one output channel, the live winners of all 16 images are
+// listed without branches: their gradient, and where the patch under them begins in the
+// images [n][y][x][c]. A patch's rows are kernel_width * in_channels numbers in a row, so
+// that a winner costs a few vector multiply-adds with the sums (or the weights) in
+// registers. Neighbors in the list are of different images and do not wait for each other.
+#pragma once
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#include "stages/plan.h"
+
+namespace convscope {
+
+struct Winners {
+  float *gradient;
+  int32_t *patch;
+  int64_t count;
+
+  // Appends those with a gradient; the others are overwritten by the next.
+  void append(Lanes g, Whole where) {
+    const Whole live = g != 0.f;  // also where g is NaN
+#if defined(__AVX512F__)
+    const __mmask16 mask = _mm512_movepi32_mask(reinterpret_cast<__m512i>(live));
+    store(gradient + count,
+          Lanes(_mm512_maskz_compress_ps(mask, reinterpret_cast<__m512>(g))));
+    *reinterpret_cast<LooseWhole *>(patch + count) =
+        Whole(_mm512_maskz_compress_epi32(mask, reinterpret_cast<__m512i>(where)));
+    count += __builtin_popcount(mask);
+#else
+    for (int lane = 0; lane < LANES; ++lane) {
+      gradient[count] = g[lane];
+      patch[count] = where[lane];
+      count -= live[lane];
+    }
+#endif
+  }
+};
+
+// Lists row `row` of channel o, and adds its gradients to bias_sum, lane by lane.
+inline void list_winners(const Stage &stage, int64_t o, int64_t row, const uint8_t *winners,
+                         const float *gradient, Winners &list, float *bias_sum) {
+  const convscope_stage &s = stage.given;
+  const int32_t right = int32_t(s.stride_width * s.in_channels);
+  const int32_t down = int32_t(s.stride_height * stage.padded_width * s.in_channels);
+  Whole lanes;
+  for (int lane = 0; lane < LANES; ++lane) lanes[lane] = lane * int32_t(stage.image);
+  list.count = 0;
+  for (int lane = 0; lane < IMAGES; lane += LANES) {
+    Lanes total = load(bias_sum + lane);
+    const Whole images = lanes + int32_t(lane * stage.image);
+    for (int64_t column = 0; column < stage.out_width; ++column) {
+      const int64_t place =
+          ((o * stage.out_height + row) * stage.out_width + column) * IMAGES + lane;
+      const Lanes g = load(gradient + place);
+      const Whole code = load_bytes(winners + place);
+      const int32_t corner = int32_t(row * s.pool_stride_height) * down +
+                             int32_t(column * s.pool_stride_width) * right;
+      total += g;
+      list.append(g, images + corner + (code >> 4) * down + (code & 15) * right);
+    }
+    store(bias_sum + lane, total);
+  }
+}
+
+// sums[i][v] += sum over winners of gradient * images[patch + i * row_step + v]
+template <int ROWS, int VECTORS>
+inline void add_to_weights(const Winners &list, const float *images, int64_t row_step,
+                           float *sums, int64_t sum_step) {
+  constexpr int WAYS = ROWS * VECTORS <= 4 ? 2 : 1;  // independent sums hide the latency
+  Lanes total[WAYS][ROWS][VECTORS] = {};
+  int64_t n = 0;
+  for (; n + WAYS <= list.count; n += WAYS)
+    for (int way = 0; way < WAYS; ++way) {
+      const float *patch = images + list.patch[n + way];
+      const Lanes g = all(list.gradient[n + way]);
+      for (int i = 0; i < ROWS; ++i)
+        for (int v = 0; v < VECTORS; ++v)
+          total[way][i][v] += g * load(patch + i * row_step + v * LANES);
+    }
+  if (WAYS > 1 && n < list.count) {
+    const float *patch = images + list.patch[n];
+    const Lanes g = all(list.gradient[n]);
+    for (int i = 0; i < ROWS; ++i)
+      for (int v = 0; v < VECTORS; ++v)
+        total[0][i][v] += g * load(patch + i * row_step + v * LANES);
+  }
+  for (int i = 0; i < ROWS; ++i)
+    for (int v = 0; v < VECTORS; ++v) {
+      float *to = sums + i * sum_step + v * LANES;
+      Lanes sum_of_ways = total[0][i][v];
+      if (WAYS > 1) sum_of_ways += total[WAYS - 1][i][v];
+      store(to, load(to) + sum_of_ways);
+    }
+}
+
+// images[patch + i * row_step + v] += gradient * weights[i][v], winner by winner
+template <int ROWS, int VECTORS>
+inline void add_to_images(const Winners &list, float *images, int64_t row_step,
+                          float *weights, int64_t weight_step) {
+  Lanes weight[ROWS][VECTORS];
+  for (int i = 0; i < ROWS; ++i)
+    for (int v = 0; v < VECTORS; ++v) weight[i][v] = load(weights + i * weight_step + v * LANES);
+  for (int64_t n = 0; n < list.count; ++n) {
+    float *patch = images + list.patch[n];
+    const Lanes g = all(list.gradient[n]);
+    for (int i = 0; i < ROWS; ++i)
+      for (int v = 0; v < VECTORS; ++v) {
+        float *to = patch + i * row_step + v * LANES;
+        store(to, load(to) + g * weight[i][v]);
+      }
+  }
+}
+
+// Walks the list once for each part of the patch that fits into the registers.
+template <class Walk>
+inline void for_parts_of_patch(int64_t rows, int64_t vectors, const Walk &walk) {
+  constexpr int64_t FITS = LANES == 16 ? 12 : 10;
+  const int64_t wide = ceil_div(vectors, ceil_div(vectors, 4));
+  for (int64_t v = 0; v < vectors; v += wide) {
+    const int64_t width = least(wide, vectors - v);
+    const int64_t high = most(1, least(FITS / width, 6));
+    for (int64_t i = 0; i < rows; i += high) walk(i, least(high, rows - i), v, width);
+  }
+}
+
+// Calls the function for ROWS x VECTORS that are known only now.
+template <template <int, int> class Function, class... Arguments>
+inline void with_sizes(int64_t rows, int64_t vectors, const Arguments &...arguments) {
+  switch (rows * 8 + vectors) {
+#define CONVSCOPE_CASE(R, V) \
+  case R * 8 + V: return Function<R, V>::call(arguments...);
+#define CONVSCOPE_CASES(V) \
+  CONVSCOPE_CASE(1, V) CONVSCOPE_CASE(2, V) CONVSCOPE_CASE(3, V)
+    CONVSCOPE_CASES(1) CONVSCOPE_CASE(4, 1) CONVSCOPE_CASE(5, 1) CONVSCOPE_CASE(6, 1)
+    CONVSCOPE_CASES(2) CONVSCOPE_CASE(4, 2) CONVSCOPE_CASE(5, 2) CONVSCOPE_CASE(6, 2)
+    CONVSCOPE_CASES(3) CONVSCOPE_CASE(4, 3)
+    CONVSCOPE_CASES(4)
+#undef CONVSCOPE_CASES
+#undef CONVSCOPE_CASE
+    default: return;
+  }
+}
+
+template <int ROWS, int VECTORS>
+struct ToWeights {
+  static void call(const Winners &list, const float *images, int64_t row_step, float *sums,
+                   int64_t sum_step) {
+    add_to_weights<ROWS, VECTORS>(list, images, row_step, sums, sum_step);
+  }
+};
+
+template <int ROWS, int VECTORS>
+struct ToImages {
+  static void call(const Winners &list, float *images, int64_t row_step, float *weights,
+                   int64_t weight_step) {
+    add_to_images<ROWS, VECTORS>(list, images, row_step, weights, weight_step);
+  }
+};
+
+// The gradients of weight and bias (into sums), and of the input (into image_gradients,
+// which start at zero; NULL: not wanted), for one block. `gradient` is that of the pooled
+// map before its activation.
+inline void backward_by_winners(const Stage &stage, const uint8_t *winners,
+                                const float *gradient, const float *images,
+                                float *image_gradients, float *turned, float *weight_sum,
+                                float *bias_sum, Winners list) {
+  const convscope_stage &s = stage.given;
+  const int64_t row_step = stage.padded_width * s.in_channels;
+  const int64_t vectors = ceil_div(s.kernel_width * s.in_channels, LANES);
+  for (int64_t row = 0; row < stage.out_height; ++row)
+    for (int64_t o = 0; o < s.out_channels; ++o) {
+      list_winners(stage, o, row, winners, gradient, list, bias_sum + o * IMAGES);
+      for_parts_of_patch(s.kernel_height, vectors, [&](int64_t i, int64_t rows, int64_t v,
+                                                       int64_t width) {
+        const int64_t part = o * stage.patch + i * stage.patch_row + v * LANES;
+        const int64_t under = i * row_step + v * LANES;
+        with_sizes<ToWeights>(rows, width, list, images + under, row_step, weight_sum + part,
+                              stage.patch_row);
+        if (image_gradients)
+          with_sizes<ToImages>(rows, width, list, image_gradients + under, row_step,
+                               turned + part, stage.patch_row);
+      });
+    }
+}
+
+// Weights as they lie under a patch: turned[o][i][j][c], each row padded with zeros.
+inline void turn_for_winners(const Stage &stage, const float *weight, float *turned) {
+  const convscope_stage &s = stage.given;
+  for (int64_t o = 0; o < s.out_channels; ++o)
+    for (int64_t i = 0; i < s.kernel_height; ++i) {
+      float *row = turned + o * stage.patch + i * stage.patch_row;
+      const float *from = weight + o * stage.tap_count() + i * s.kernel_width;
+      for (int64_t k = 0; k < stage.patch_row; ++k) {
+        const int64_t c = k % s.in_channels, j = k / s.in_channels;
+        row[k] = j < s.kernel_width
+                     ? from[c * s.kernel_height * s.kernel_width + j]
+                     : 0.f;
+      }
+    }
+}
+
+}  // namespace convscope
