@@ -157,3 +157,9 @@ def test_a_misspelled_name_is_refused_and_never_chooses():
 def test_a_padding_in_no_such_form_is_refused(padding, axes, text):
     with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
         parse_padding(padding, axes, where="Conv2d")
+
+
+@pytest.mark.parametrize("padding", ["same", "full", 2, [(0, 1), (2, 3)]])
+def test_what_was_parsed_once_can_be_parsed_again(padding):
+    once = parse_padding(padding, 2)
+    assert parse_padding(once, 2) == once

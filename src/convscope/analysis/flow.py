@@ -31,8 +31,10 @@ from convscope.analysis.value import (
     broadcast,
     constant,
     input_value,
+    new_dim,
     unknown,
 )
+from convscope.arithmetic import AxisLayer
 
 Key: TypeAlias = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 
@@ -97,6 +99,26 @@ class Flow:
         for tensor, value in zip(outputs, made, strict=True):
             self._set(tensor, value, changed=schema.is_mutable)
         return self._cost(kind, given, outputs[0])
+
+    def declare(
+        self, before: Tensor, after: Tensor, layers: Sequence[AxisLayer | None]
+    ) -> None:
+        """``after`` is made from ``before`` by these layers, one per spatial axis.
+
+        Channels may mix; where there is None, all positions of that axis mix too.
+        """
+        value = self.value(before)
+        if not value.from_input:
+            return
+        first = before.ndim - len(layers)
+        value = value.mixed([first - 1])
+        for dim, layer in enumerate(layers, start=first):
+            value = value.mixed([dim]) if layer is None else value.through(dim, layer)
+        dims = list(value.dims)
+        for dim, size in enumerate(after.shape):
+            if dims[dim] and size != value.shape[dim]:
+                dims[dim] = new_dim(size)
+        self._set(after, value.with_dims(dims))
 
     def _result(
         self,

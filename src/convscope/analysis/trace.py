@@ -32,7 +32,7 @@ from convscope.analysis.value import Value
 Change = Callable[[nn.Module], None]
 Refuse = Callable[[str, tuple[Any, ...], dict[str, Any]], None]
 
-_TORCH = ("torch.nn.modules.", "convscope.layers.")
+_TORCH, _OURS = "torch.nn.modules.", "convscope.layers."
 _NESTING = ("container", "transformer")  # torch's modules that are not one layer
 
 
@@ -223,7 +223,18 @@ class _Recorder:
             self.stack.pop()
         if self.stack:
             with torch._C.DisableTorchFunction():
+                self._declared(module, args, output)
                 self._returned(self.stack.pop(), output)
+
+    def _declared(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Takes a layer's own word for how it acts along each axis, if it gives it."""
+        tell = getattr(module, "axis_layers", None)
+        tensors, made = _tensors(args), _tensors(output)
+        if tell is None or not tensors or not made:
+            return
+        axes = getattr(module, "axes", 0)
+        sizes = tuple(tensors[0].shape[tensors[0].ndim - axes :])
+        self.flow.declare(tensors[0], made[0], tell(sizes))
 
     def _push(self, call: Call) -> None:
         if not any(outer.is_layer for outer in self.stack):
@@ -353,7 +364,7 @@ def _leaf(module: nn.Module, is_root: bool) -> bool:
     kind = type(module).__mro__[1 if _is_parametrized(module) else 0].__module__
     if kind.startswith(_TORCH):
         return not kind.endswith(_NESTING)
-    return not is_root and not any(
+    return (not is_root or kind.startswith(_OURS)) and not any(
         name != "parametrizations" for name, _ in module.named_children()
     )
 

@@ -7,6 +7,7 @@ name says otherwise.
 =====================  ========================================================
 `shapes`               output sizes of convolution, pooling, transposed convolution
 `padding`              paddings by name and by number
+`borders`              which element stands in for one beyond the border
 `windows`              which input element lies under which tap
 `chain`                a layer as it acts along one axis
 `receptive_field`      what an output sees, far from borders and exactly
@@ -18,9 +19,11 @@ name says otherwise.
 """
 
 from convscope.arithmetic.axis import kernel_span, per_axis, require
+from convscope.arithmetic.borders import BorderMode, border_element
 from convscope.arithmetic.chain import (
     Adaptive,
     AxisLayer,
+    Bordered,
     Pattern,
     Transposed,
     Upsample,
@@ -100,6 +103,8 @@ __all__ = [
     "Adaptive",
     "AxisLayer",
     "AxisPadding",
+    "BorderMode",
+    "Bordered",
     "CeilMode",
     "Connectivity",
     "ExactFixes",
@@ -117,6 +122,7 @@ __all__ = [
     "Window",
     "adaptive_windows",
     "axis_name",
+    "border_element",
     "chain_sizes",
     "compare_connectivity",
     "convolution_multiply_adds",

@@ -16,6 +16,7 @@ from fractions import Fraction
 from math import floor
 from typing import Protocol
 
+from convscope.arithmetic.borders import BorderMode, border_element
 from convscope.arithmetic.shapes import (
     CeilMode,
     output_size,
@@ -99,6 +100,31 @@ class Window:
         taps = range(self.kernel_size)
         row = tuple(tap * self.dilation - self.padding[0] for tap in taps)
         return Pattern((row,), self.stride)
+
+
+@dataclass(frozen=True)
+class Bordered(Window):
+    """A window whose padding repeats elements of the input.
+
+    >>> Bordered(3, padding=(1, 1), border="circular").table(4)[0]
+    [3, 0, 1]
+    """
+
+    border: BorderMode = "zeros"
+
+    def table(self, size: int) -> Table:
+        """The input element under each tap; None on padding that repeats nothing."""
+        if self.border in ("zeros", "constant"):
+            return super().table(size)
+        starts = [
+            output * self.stride - self.padding[0]
+            for output in range(self.output_size(size))
+        ]
+        taps = range(0, self.kernel_size * self.dilation, self.dilation)
+        return [
+            [border_element(start + tap, size, self.border) for tap in taps]
+            for start in starts
+        ]
 
 
 @dataclass(frozen=True)

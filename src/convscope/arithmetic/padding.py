@@ -25,7 +25,9 @@ PaddingName = Literal["valid", "same", "same_lower", "full", "causal"]
 PADDING_NAMES: tuple[PaddingName, ...] = get_args(PaddingName)
 
 AxisPadding: TypeAlias = PaddingName | tuple[int, int]
-PaddingLike: TypeAlias = str | int | Sequence[int] | Sequence[tuple[int, int]]
+PaddingLike: TypeAlias = (
+    str | int | Sequence[int] | Sequence[tuple[int, int]] | tuple[AxisPadding, ...]
+)
 
 
 def parse_padding(
@@ -35,7 +37,8 @@ def parse_padding(
 
     Args:
         padding: A name; one integer for every side; one integer per axis, for both
-            of its sides; or one pair ``(before, after)`` per axis.
+            of its sides; or one pair ``(before, after)`` per axis. What this function
+            returned comes back as it is.
         axes: Number of spatial axes.
         where: What an error message begins with.
 
@@ -49,6 +52,9 @@ def parse_padding(
     >>> parse_padding([(0, 1)], 1)
     ((0, 1),)
     """
+    for name in PADDING_NAMES:
+        if padding == (name,) * axes:  # as this function returned it
+            padding = name
     if isinstance(padding, str):
         if padding not in PADDING_NAMES:
             raise UnknownNameError("padding", padding, PADDING_NAMES)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from convscope.arithmetic import AxisLayer, Bordered, BorderMode
 from convscope.functional.contrast import (
     ContrastPadding,
     local_contrast_norm,
@@ -39,6 +40,25 @@ class _LocalContrastNorm(nn.Module):
         self.divisive = divisive
         self.threshold = threshold
         self.padding_mode = padding_mode
+
+    def axis_layers(self, sizes: tuple[int, ...]) -> tuple[AxisLayer | None, ...]:
+        """How it acts along each spatial axis of a map of these sizes.
+
+        The mean deviation, as a threshold, is one of the whole map.
+        """
+        if self.divisive and self.threshold == "mean":
+            return (None,) * len(sizes)
+        times = self.subtractive + self.divisive
+        mode = self.padding_mode
+        border: BorderMode = "zeros" if mode == "partial" else mode
+        return tuple(
+            Bordered(
+                times * (size - 1) + 1,
+                padding=(times * ((size - 1) // 2), times * (size // 2)),
+                border=border,
+            )
+            for size in self.kernel_size
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalized to the surroundings of each place."""

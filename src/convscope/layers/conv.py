@@ -24,9 +24,10 @@ from convscope.functional.connections import (
 from convscope.functional.conv import PADDING_MODES, PaddingMode, conv
 from convscope.functional.geometry import Ints, reversed_kernel
 from convscope.layers.shape import require_input
+from convscope.layers.window import Sliding
 
 
-class Convolution(nn.Module):
+class Convolution(Sliding, nn.Module):
     """Convolution along as many spatial axes as the subclass says; see `Conv2d`."""
 
     axes: ClassVar[int]

@@ -20,11 +20,12 @@ from convscope.functional.local import locally_connected
 from convscope.functional.padding import BORDER_MODES, BorderMode
 from convscope.layers.conv import as_torch_writes_it
 from convscope.layers.shape import require_input
+from convscope.layers.window import Sliding
 
 LocalBias = Literal[True, False, "channel"]
 
 
-class _LocallyConnected(nn.Module):
+class _LocallyConnected(Sliding, nn.Module):
     """Locally connected along as many spatial axes as the subclass says."""
 
     axes: ClassVar[int]

@@ -9,9 +9,10 @@ from convscope.functional.lp_pool import lp_pool, require_norm_type
 from convscope.functional.pool import avg_pool, max_pool, max_pool_with_indices
 from convscope.functional.pool_window import Sizes
 from convscope.layers.pool_layer import PoolLayer
+from convscope.layers.window import Sliding
 
 
-class _MaxPool(PoolLayer):
+class _MaxPool(Sliding, PoolLayer):
     shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
     def __init__(
@@ -98,7 +99,7 @@ class MaxPool3d(_MaxPool):
     axes = 3
 
 
-class _AvgPool(PoolLayer):
+class _AvgPool(Sliding, PoolLayer):
     shown = (
         "kernel_size",
         "stride",
@@ -194,7 +195,7 @@ class AvgPool3d(_AvgPool):
     axes = 3
 
 
-class _LPPool(PoolLayer):
+class _LPPool(Sliding, PoolLayer):
     shown = ("norm_type", "kernel_size", "stride", "ceil_mode", "padding")
 
     def __init__(

@@ -16,9 +16,10 @@ from convscope.functional.fractional_pool import (
 from convscope.functional.pool_window import Sizes
 from convscope.functional.stochastic_pool import stochastic_pool
 from convscope.layers.pool_layer import PoolLayer
+from convscope.layers.window import Sliding
 
 
-class _StochasticPool(PoolLayer):
+class _StochasticPool(Sliding, PoolLayer):
     shown = ("kernel_size", "stride", "padding", "ceil_mode")
 
     def __init__(

@@ -10,9 +10,10 @@ from convscope.functional.pool_window import Sizes
 from convscope.functional.subsample import subsample
 from convscope.layers.pool_layer import PoolLayer
 from convscope.layers.shape import require_input
+from convscope.layers.window import Sliding
 
 
-class _Subsampling(PoolLayer):
+class _Subsampling(Sliding, PoolLayer):
     shown = ("channels", "kernel_size", "stride")
 
     def __init__(

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from convscope.arithmetic import PaddingLike
+from convscope.arithmetic import (
+    AxisLayer,
+    PaddingLike,
+    Transposed,
+    per_axis,
+    resolve_paddings,
+)
 from convscope.errors import ShapeError
 from convscope.functional.pool_window import Sizes
 from convscope.functional.unpool import max_unpool
@@ -22,6 +28,14 @@ class _MaxUnpool(PoolLayer):
     ) -> None:
         super().__init__()
         self.set_window(kernel_size, stride, padding, ceil_mode=False)
+
+    def axis_layers(self, sizes: tuple[int, ...]) -> tuple[AxisLayer | None, ...]:
+        """How it acts along each spatial axis: a value goes anywhere in its window."""
+        kernels = per_axis(self.kernel_size, len(sizes), name="kernel_size")
+        strides = per_axis(self.stride, len(sizes), name="stride")
+        pairs = resolve_paddings(self.padding, sizes, kernels, stride=strides)
+        windows = zip(kernels, strides, pairs, strict=True)
+        return tuple(Transposed(*window) for window in windows)
 
     def forward(
         self, x: Tensor, indices: Tensor, output_size: Sequence[int] | None = None

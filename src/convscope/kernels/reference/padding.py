@@ -5,20 +5,19 @@
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
+from convscope.arithmetic import BorderMode, border_element
 from convscope.errors import UnknownNameError
 from convscope.kernels.reference.arrays import Array, Numbers, Place, doubles
-
-PadMode = Literal["zeros", "constant", "reflect", "symmetric", "replicate", "circular"]
 
 
 def pad_forward(
     x: Numbers,
     padding: Sequence[tuple[int, int]],
-    mode: PadMode = "zeros",
+    mode: BorderMode = "zeros",
     value: float = 0.0,
 ) -> Array:
     """``y[n,c,i] = x[n,c,source(i - before)]``, or the value where there is no source.
@@ -65,7 +64,7 @@ def pad_backward(
     grad: Numbers,
     sizes: Sequence[int],
     padding: Sequence[tuple[int, int]],
-    mode: PadMode = "zeros",
+    mode: BorderMode = "zeros",
 ) -> Array:
     """Each element gets the gradients of all places that show it.
 
@@ -93,26 +92,11 @@ def _source(
     place: Place,
     sizes: Sequence[int],
     padding: Sequence[tuple[int, int]],
-    mode: PadMode,
+    mode: BorderMode,
 ) -> Place:
-    if mode not in get_args(PadMode):
-        raise UnknownNameError("mode", mode, get_args(PadMode))
+    if mode not in get_args(BorderMode):
+        raise UnknownNameError("mode", mode, get_args(BorderMode))
     return tuple(
-        _source_on_axis(i - before, size, mode)
+        border_element(i - before, size, mode)
         for i, size, (before, _) in zip(place, sizes, padding, strict=True)
     )
-
-
-def _source_on_axis(i: int, size: int, mode: PadMode) -> int | None:
-    if 0 <= i < size:
-        return i
-    if mode == "replicate":
-        return min(max(i, 0), size - 1)
-    if mode == "circular":
-        return i % size
-    if mode == "symmetric":
-        return min(i % (2 * size), 2 * size - 1 - i % (2 * size))
-    if mode == "reflect":
-        turn = 2 * (size - 1)
-        return min(i % turn, turn - i % turn)
-    return None
