@@ -38,6 +38,20 @@ def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch, capsys
     assert "61,706" in capsys.readouterr().out
 
 
+PAGES = [
+    p for p in sorted((ROOT / "docs").rglob("*.md")) if blocks(p.read_text(), "python")
+]
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_blocks_of_a_page_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    for block in blocks(page.read_text(), "python"):
+        exec(compile(block, page.name, "exec"), namespace)  # noqa: S102
+
+
 def test_every_command_in_the_readme_exists():
     found = commands(README)
     assert ["data", "audit", "photos/"] in found
