@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from convscope.analysis import check, summary
     from convscope.data import Dataset, Preprocessing
+    from convscope.execution import optimize
     from convscope.train import ConvClassifier, Recipe, Run, fit, resume
 
 _ROOMS = (
@@ -47,6 +48,7 @@ _ROOMS = (
 _HOMES = {
     "check": "analysis",
     "summary": "analysis",
+    "optimize": "execution",
     "Dataset": "data",
     "Preprocessing": "data",
     "ConvClassifier": "train",
@@ -71,6 +73,7 @@ __all__ = [
     "kernels",
     "layers",
     "models",
+    "optimize",
     "resume",
     "summary",
     "train",

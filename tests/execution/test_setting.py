@@ -1,13 +1,13 @@
-"""Device, number format and memory format: decided once, by stated rules."""
+"""Device, number format and memory format: what a network runs in."""
 
+import json
 import re
 
 import pytest
 import torch
-from torch import nn
 
 from convscope.errors import ArgumentError
-from convscope.execution import Setting, choose, choose_device, has_native_bfloat16
+from convscope.execution import Setting, choose_device
 from convscope.models import build
 
 CPU = torch.device("cpu")
@@ -18,24 +18,6 @@ def test_a_device_that_is_not_there_is_refused(name):
     text = f"device={name!r} is not available on this machine. Use 'auto' or 'cpu'."
     with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
         choose_device(name)
-
-
-def test_narrow_networks_stay_in_float32_and_in_the_usual_layout():
-    assert choose(build("lenet5"), device="cpu") == Setting(CPU, "float32", False)
-
-
-def test_wide_networks_are_channels_last_and_use_bfloat16_where_it_is_native():
-    native = "bfloat16" if has_native_bfloat16(CPU) else "float32"
-    assert choose(build("resnet9"), device="cpu") == Setting(CPU, native, True)
-
-
-def test_a_precision_that_is_asked_for_is_taken():
-    chosen = choose(build("lenet5"), device="cpu", precision="bfloat16")
-    assert chosen.precision == "bfloat16"
-
-
-def test_a_network_without_convolutions_has_a_setting():
-    assert choose(nn.Linear(2, 2), device="cpu") == Setting(CPU, "float32", False)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -59,3 +41,10 @@ def test_every_setting_gives_float32_logits_near_those_of_float64(
 
 def test_a_setting_reads_as_words():
     assert str(Setting(CPU, "bfloat16", True)) == "cpu, bfloat16, channels-last"
+    whole = "cpu, float32, channels-last, native kernels"
+    assert str(Setting(CPU, "float32", True, kernels=True)) == whole
+
+
+def test_a_setting_travels_as_json():
+    setting = Setting(CPU, "bfloat16", True, kernels=True)
+    assert Setting.from_dict(json.loads(json.dumps(setting.to_dict()))) == setting

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from convscope.cli.progress import counting
 from convscope.errors import ArgumentError, UnknownNameError
-from convscope.train.recipe import Tta
 from convscope.train.metrics import ClassScore, Evaluation, percent
+from convscope.train.recipe import Tta
 from convscope.train.run import Run
 
 WIDTH = 80  # columns
@@ -62,6 +62,10 @@ def evaluate(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, ...; by default as in training.")
     ] = None,
+    optimize: Annotated[
+        bool | None,
+        typer.Option(help="Use the fastest setting; by default as in training."),
+    ] = None,
 ) -> None:
     """Print accuracy with its interval, scores per class, confusions and mistakes.
 
@@ -74,7 +78,7 @@ def evaluate(
     if tta not in (None, *get_args(Tta)):
         raise UnknownNameError("tta", str(tta), get_args(Tta))
     with counting() as (advance, _):
-        judged = Run.load(run, device=device).evaluate(
+        judged = Run.load(run, device=device, optimize=optimize).evaluate(
             data,
             part,
             tta=cast("Tta | None", tta),

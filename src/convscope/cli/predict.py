@@ -57,6 +57,10 @@ def predict(
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, ...; by default as in training.")
     ] = None,
+    optimize: Annotated[
+        bool | None,
+        typer.Option(help="Use the fastest setting; by default as in training."),
+    ] = None,
 ) -> None:
     """Print the most probable classes of images, with their probabilities.
 
@@ -73,7 +77,7 @@ def predict(
         )
     if tta not in (None, *get_args(Tta)):
         raise UnknownNameError("tta", str(tta), get_args(Tta))
-    trained = Run.load(run, device=device)
+    trained = Run.load(run, device=device, optimize=optimize)
     views = {} if tta is None else {"tta": tta}
     streams = layout != "table"
     with counting(shown=not (streams and sys.stdout.isatty())) as (bar, complain):

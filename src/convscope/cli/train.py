@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from convscope import models
 from convscope.cli.evaluate import tables
@@ -18,7 +19,7 @@ from convscope.cli.progress import counting
 from convscope.cli.recipe_flags import with_recipe_flags
 from convscope.data import Dataset, load
 from convscope.errors import ArgumentError, NotFiniteError, WriteError
-from convscope.execution import keep_freed_memory
+from convscope.execution import explain, keep_freed_memory
 from convscope.models import Choice, choose
 from convscope.train import recipes
 from convscope.train.checkpoint import LATEST
@@ -78,6 +79,10 @@ def train(
     find_lr: Annotated[
         bool,
         typer.Option("--find-lr", help="Try learning rates, suggest one, and stop."),
+    ] = False,
+    explain_setting: Annotated[
+        bool,
+        typer.Option("--explain", help="Print what runs each layer, and how fast."),
     ] = False,
     size: Annotated[
         int | None, typer.Option(help="Resize images to this height and width.")
@@ -155,6 +160,8 @@ def train(
     if find_lr:
         _show_search(find_rate(net, loaded, chosen), as_json)
         return
+    if explain_setting:
+        say.print(_explained(net, loaded, chosen))
     listeners = _listeners(place, chosen, tensorboard, mlflow)
     with _told_how_to_go_on(place):
         done = fit(
@@ -263,6 +270,19 @@ def _introduce(
     say.print(
         f"recipe: {length}, batch {recipe.batch_size}, {recipe.optimizer} at "
         f"{recipe.learning_rate:g}, {recipe.schedule}, seed {recipe.seed}"
+    )
+
+
+def _explained(net: nn.Module, data: Dataset, recipe: Recipe) -> str:
+    return str(
+        explain(
+            net,
+            data.input_shape,
+            batch_size=recipe.batch_size,
+            device=recipe.device,
+            precision=recipe.precision,
+            optimize=recipe.optimize,
+        )
     )
 
 

@@ -1,17 +1,23 @@
-"""Decides device, number format and memory format; later also kernels."""
+"""Decides device, number format, memory format and kernels; runs networks so."""
 
 from convscope.execution.allocator import keep_freed_memory
-from convscope.execution.setting import (
-    Setting,
-    choose,
-    choose_device,
-    has_native_bfloat16,
-)
+from convscope.execution.choice import Choice, Timing, choose, consider
+from convscope.execution.explanation import Explanation, explain
+from convscope.execution.optimization import optimize
+from convscope.execution.optimized import Optimized
+from convscope.execution.setting import Setting, choose_device, has_native_bfloat16
 
 __all__ = [
+    "Choice",
+    "Explanation",
+    "Optimized",
     "Setting",
+    "Timing",
     "choose",
     "choose_device",
+    "consider",
+    "explain",
     "has_native_bfloat16",
     "keep_freed_memory",
+    "optimize",
 ]

@@ -1,23 +1,22 @@
-"""Where and in which number format a network runs, decided once before it does."""
+"""Where, in which number format and in which memory format a network runs."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from convscope.errors import ArgumentError
 
-WIDE = 16  # channels from which channels-last and bfloat16 pay on a CPU
-
 
 @dataclass(frozen=True)
 class Setting:
-    """Device, number format and memory format of a network's forward pass."""
+    """Device, number format, memory format and kernels of a network's forward pass."""
 
     device: torch.device
     precision: Literal["float32", "bfloat16"]
     channels_last: bool
+    kernels: bool = False  # runs of layers are computed by our own native operations
 
     def place(self, net: nn.Module) -> nn.Module:
         """Moves ``net`` to the device, its image kernels to the memory format."""
@@ -37,9 +36,24 @@ class Setting:
             logits: Tensor = net(images)
         return logits.float()
 
+    def to_dict(self) -> dict[str, str | bool]:
+        """Words and flags that JSON can hold."""
+        return {**asdict(self), "device": str(self.device)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Setting":
+        """What ``to_dict`` gave.
+
+        Raises:
+            ArgumentError: The device is not there.
+            TypeError: A key is missing, or unknown.
+        """
+        return cls(**{**values, "device": choose_device(str(values["device"]))})
+
     def __str__(self) -> str:
         layout = ", channels-last" if self.channels_last else ""
-        return f"{self.device}, {self.precision}{layout}"
+        kernels = ", native kernels" if self.kernels else ""
+        return f"{self.device}, {self.precision}{layout}{kernels}"
 
 
 def choose_device(name: str) -> torch.device:
@@ -70,26 +84,3 @@ def has_native_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         return bool(torch.cpu._is_amx_tile_supported())
     return False
-
-
-def choose(net: nn.Module, *, device: str = "auto", precision: str = "auto") -> Setting:
-    """The setting for this network on this machine.
-
-    With ``precision="auto"``, bfloat16 is taken only where hardware multiplies it
-    natively and the network is wide enough for the conversions to pay: every
-    convolution has 16 output channels or more. So it is for channels-last.
-
-    Raises:
-        ArgumentError: The device is not there.
-    """
-    where = choose_device(device)
-    widths = [
-        module.out_channels
-        for module in net.modules()
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
-    ]
-    wide = min(widths, default=0) >= WIDE
-    if precision == "auto":
-        native = wide and has_native_bfloat16(where)
-        precision = "bfloat16" if native else "float32"
-    return Setting(where, "bfloat16" if precision == "bfloat16" else "float32", wide)

@@ -17,9 +17,9 @@ from convscope.analysis import check
 from convscope.data import Dataset
 from convscope.data.convert import resized
 from convscope.errors import ArgumentError, CheckpointError, RunError, ShapeError
-from convscope.execution import choose as choose_setting
 from convscope.models import BuiltFrom
 from convscope.train import recipes
+from convscope.train.checkpoint import Checkpoint
 from convscope.train.events import Event, Listener, Stopped, Warned
 from convscope.train.folder import RunFolder
 from convscope.train.keeper import Keeper, deferred_signals
@@ -27,6 +27,7 @@ from convscope.train.loop import Training
 from convscope.train.progress import default_listeners
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run, build_network
+from convscope.train.setting import same_setting, training_setting
 from convscope.train.spec import DataSpec, ModelSpec, RunSpec
 
 CHECKPOINT_SECONDS = 60.0
@@ -74,7 +75,7 @@ def fit(
         data, note = _as_built_for(net, data)
         require_fit(net, data)
         spec = describe(net, data, recipe)
-        setting = choose_setting(net, device=recipe.device, precision=recipe.precision)
+        setting = training_setting(net, data.input_shape, recipe)
         training = Training(net, data, recipe, setting)
         place = None
         if folder is not None:
@@ -139,21 +140,34 @@ def resume(
                 f"run {place.path}: the data at {spec.data.source or 'hand'} are not "
                 "those that it began with. Put them back, or train a new run."
             )
-        setting = choose_setting(
-            net, device=spec.recipe.device, precision=spec.recipe.precision
-        )
-        training = Training(net, data, spec.recipe, setting)
-        if place.has_checkpoint:
-            for warning in _restore(training, place):
-                _tell(listeners, Warned(warning))
+        training, warnings = _continued(net, data, place)
+        for warning in warnings:
+            _tell(listeners, Warned(warning))
         return _go(training, spec, place, listeners, checkpoint_seconds)
 
 
-def _restore(training: Training, place: RunFolder) -> Iterator[str]:
-    """Puts training back to its last checkpoint; gives what a person should know."""
+def _continued(
+    net: nn.Module, data: Dataset, place: RunFolder
+) -> tuple[Training, list[str]]:
+    """Training at its last checkpoint, if any, and what a person should know."""
+    recipe = place.spec.recipe
+    if not place.has_checkpoint:
+        setting = training_setting(net, data.input_shape, recipe)
+        return Training(net, data, recipe, setting), []
     state, warning = place.load_checkpoint()
-    if warning:
-        yield warning
+    setting = same_setting(
+        state.values.get("setting"),
+        lambda: training_setting(net, data.input_shape, recipe),
+    )
+    training = Training(net, data, recipe, setting)
+    return training, [
+        *([warning] if warning else []),
+        *_restore(training, state, place),
+    ]
+
+
+def _restore(training: Training, state: Checkpoint, place: RunFolder) -> Iterator[str]:
+    """Puts training back to its checkpoint; gives what a person should know."""
     try:
         training.restore(state)
     except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convscope import execution
 from convscope.data.batches import plain
 from convscope.data.dataset import UNLABELED, Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, DataError, ShapeError, UnknownNameError
-from convscope.execution import Setting
+from convscope.execution import Optimized, Setting
 from convscope.train.metrics import Evaluation
 from convscope.train.recipe import Tta
+from convscope.train.setting import judging_setting
 
 
 def logits(
@@ -215,8 +215,10 @@ def _outputs(
         images = Samples(images, nobody, [""] * len(images))
     if setting is None:
         place = next((p.device for p in net.parameters()), torch.device("cpu"))
-        setting = execution.choose(net, device=str(place), precision="float32")
-    setting.place(net)
+        setting = judging_setting(
+            net, pixels.shape[1:], device=str(place), precision="float32"
+        )
+    fast = Optimized(setting.place(net), setting)
     batches = plain(
         images, preprocessing, batch_size, setting.device, setting.memory_format
     )
@@ -224,7 +226,7 @@ def _outputs(
         for batch in batches:
             with torch.no_grad():
                 views = _views(batch.images, tta)
-                yield [_checked(setting.forward(net, view)) for view in views]
+                yield [_checked(fast(view)) for view in views]
 
 
 def _require_form(pixels: Tensor, preprocessing: Preprocessing) -> None:

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from convscope.data.batches import Batch, Batches, plain
 from convscope.data.dataset import Dataset
 from convscope.errors import NotFiniteError, TrainingError
-from convscope.execution import Setting
+from convscope.execution import Optimized, Setting
 from convscope.train.checkpoint import Checkpoint
 from convscope.train.events import EpochEnded, Event, Finished, Started, Stepped
 from convscope.train.faults import bad_weight, first_fault
@@ -56,10 +56,14 @@ class Training:
         self, net: nn.Module, data: Dataset, recipe: Recipe, setting: Setting
     ) -> None:
         self.net = setting.place(net)
+        self.fast = Optimized(self.net, setting)
         self.data, self.recipe, self.setting = data, recipe, setting
         self.batches = training_batches(data, recipe, setting)
         self.optimizer = Optimizer(self.net, recipe)
         self.average = self._averaged() if recipe.ema else None
+        self._fast_final = (
+            self.fast if self.average is None else Optimized(self.final, setting)
+        )
         self.lookahead = (
             Lookahead(self.net, recipe.lookahead) if recipe.lookahead else None
         )
@@ -142,7 +146,7 @@ class Training:
         learning_rate = rate(recipe, self.progress())
         self.optimizer.set_rate(learning_rate)
         self.optimizer.zero_grad()
-        out = self.setting.forward(self.net, batch.images)
+        out = self.fast(batch.images)
         loss = F.cross_entropy(
             out,
             batch.targets,
@@ -257,7 +261,7 @@ class Training:
         )
         with torch.inference_mode():
             for batch in batches:
-                out = self.setting.forward(net, batch.images).double()
+                out = self._fast_final(batch.images).double()
                 loss += F.cross_entropy(out, batch.targets, reduction="sum").item()
                 if not math.isfinite(loss):
                     what = f"the val loss became {loss}"
@@ -304,7 +308,12 @@ class Training:
         if math.isinf(values["best_loss"]):
             values["best_loss"] = None  # JSON has no infinity
         return Checkpoint(
-            tensors, {"position": values, "threads": torch.get_num_threads()}
+            tensors,
+            {
+                "position": values,
+                "threads": torch.get_num_threads(),
+                "setting": self.setting.to_dict(),
+            },
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:

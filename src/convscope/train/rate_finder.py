@@ -13,10 +13,11 @@ from torch.nn import functional as F
 from convscope.data import Dataset
 from convscope.data.batches import Batch, Batches
 from convscope.errors import ArgumentError, TrainingError
-from convscope.execution import choose as choose_setting
+from convscope.execution import Optimized
 from convscope.train.loop import class_weights, training_batches
 from convscope.train.optimizer import Optimizer
 from convscope.train.recipe import Recipe
+from convscope.train.setting import training_setting
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,9 @@ def find_rate(
         raise ArgumentError(
             f"find_rate: lowest={lowest} must be above 0 and below highest={highest}."
         )
-    setting = choose_setting(net, device=recipe.device, precision=recipe.precision)
+    setting = training_setting(net, data.input_shape, recipe)
     trial = setting.place(copy.deepcopy(net)).train()
+    fast = Optimized(trial, setting)
     batches = training_batches(data, recipe, setting)
     optimizer = Optimizer(trial, recipe)
     factor = (highest / lowest) ** (1 / (steps - 1))
@@ -85,7 +87,7 @@ def find_rate(
             optimizer.set_rate(lowest * factor**step)
             optimizer.zero_grad()
             loss = F.cross_entropy(
-                setting.forward(trial, batch.images),
+                fast(batch.images),
                 batch.targets,
                 weight=weights,
                 label_smoothing=recipe.label_smoothing,

@@ -77,6 +77,9 @@ class Recipe(BaseModel):
     )
     balance: Balance = Field("none", description="What evens out unequal classes.")
     precision: Precision = Field("auto", description="Number format of the network.")
+    optimize: bool = Field(
+        True, description="Measure which setting and kernels are fastest, use them."
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
     tta: Tta = Field(
         "none", description="Changed copies of an image to average over when judging."

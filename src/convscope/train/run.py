@@ -14,12 +14,12 @@ from convscope.data.dataset import SetAside
 from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, RunError
 from convscope.execution import Setting
-from convscope.execution import choose as choose_setting
 from convscope.train import inference
 from convscope.train.folder import RunFolder
 from convscope.train.metrics import Evaluation
 from convscope.train.prediction import Failure, Prediction, predict_files
 from convscope.train.recipe import Tta
+from convscope.train.setting import judging_setting
 from convscope.train.spec import RunSpec
 
 
@@ -33,6 +33,8 @@ class Run:
         set_aside: Files of the data that could not be used.
         folder: Where it lies on disk, if it does.
         device: Where it evaluates and predicts; by default where it was trained.
+        optimize: Whether the fastest setting is measured for that; by default as in
+            training.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class Run:
         folder: Path | None = None,
         data: Dataset | None = None,
         device: str | None = None,
+        optimize: bool | None = None,
     ) -> None:
         self.net, self.spec, self.folder = net, spec, folder
         self.history, self.set_aside = list(history), tuple(set_aside)
         self._data = data
         self.device = device or spec.recipe.device
+        self.optimize = optimize
 
     @classmethod
     def load(
@@ -57,6 +61,7 @@ class Run:
         net: nn.Module | None = None,
         *,
         device: str | None = None,
+        optimize: bool | None = None,
     ) -> "Run":
         """Reads a run folder.
 
@@ -64,6 +69,7 @@ class Run:
             folder: What ``convscope train`` or ``Run.save`` made.
             net: The network, if it is not one of ours; it gets the run's weights.
             device: Where to run it, if not on the device that its recipe names.
+            optimize: Whether to measure the fastest setting, if not as in training.
 
         Raises:
             RunError: No run, an unfinished one, or one whose files do not fit.
@@ -83,7 +89,7 @@ class Run:
             ) from None
         net.eval()
         found = (place.history(), place.set_aside(), place.path)
-        return cls(net, spec, *found, device=device)
+        return cls(net, spec, *found, device=device, optimize=optimize)
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
         """Writes a run folder, whole or not at all, and returns its path."""
@@ -167,8 +173,14 @@ class Run:
         return dataclasses.replace(found, data=data.name, part=part, notes=notes)
 
     def _setting(self) -> Setting:
-        precision = self.spec.recipe.precision
-        return choose_setting(self.net, device=self.device, precision=precision)
+        recipe = self.spec.recipe
+        return judging_setting(
+            self.net,
+            self.spec.input_shape,
+            device=self.device,
+            precision=recipe.precision,
+            optimize=recipe.optimize if self.optimize is None else self.optimize,
+        )
 
     def predict(
         self, paths: Sequence[str | Path] | str | Path, **options: Any
