@@ -1,5 +1,11 @@
 """The commands on networks that the data do not fit."""
 
+import pytest
+
+from convscope.data import load
+from convscope.models import cards
+from convscope.train import recipes
+
 
 def test_images_too_small_are_refused_with_the_size_to_take(convscope, tmp_path):
     arguments = ("--model", "vgg11", "--size", "16", "--run", str(tmp_path / "run"))
@@ -28,3 +34,11 @@ def test_a_summary_of_a_signal_is_one_number_long(convscope):
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.startswith("nin on 2x500\n")
     assert "Conv1d(2, 192, 5" in outcome.out
+
+
+@pytest.mark.parametrize("name", recipes.GENTLE)
+def test_networks_that_high_rates_drive_apart_begin_with_lower_ones(name):
+    assert name in cards()
+    digits = load("digits")
+    assert recipes.suited(digits, name).learning_rate == recipes.GENTLE[name]
+    assert recipes.suited(digits, "resnet18").learning_rate == 0.1
