@@ -6,13 +6,25 @@
 `race`          starts everybody, compares, takes turns
 `process`       one contestant in a process of its own; ``worker.py`` runs there
 `record`        what is kept, and the table
+`growth`        how the cost grows with batch, channels, size, depth and threads
 `limits`        the machine's own limits, measured
 `contestants/`  one file per library
 ==============  ===============================================================
 """
 
+from convscope.bench.growth import growth, growth_table
 from convscope.bench.job import ENTRANTS, Entrant, Job, Result
 from convscope.bench.race import race
 from convscope.bench.record import record, table
 
-__all__ = ["ENTRANTS", "Entrant", "Job", "Result", "race", "record", "table"]
+__all__ = [
+    "ENTRANTS",
+    "Entrant",
+    "Job",
+    "Result",
+    "growth",
+    "growth_table",
+    "race",
+    "record",
+    "table",
+]

@@ -11,7 +11,15 @@ import typer
 from rich.console import Console
 
 from convscope import models
-from convscope.bench import ENTRANTS, Job, race, record, table
+from convscope.bench import (
+    ENTRANTS,
+    Job,
+    growth,
+    growth_table,
+    race,
+    record,
+    table,
+)
 from convscope.errors import ArgumentError
 
 DEFAULT_NETWORK = "lenet_page"
@@ -30,6 +38,14 @@ def bench(
     ] = None,
     forward: Annotated[
         bool, typer.Option("--forward", help="Time the forward pass alone.")
+    ] = False,
+    growing: Annotated[
+        bool,
+        typer.Option(
+            "--growth",
+            help="Instead: how the time grows with batch, channels, size, depth and "
+            "threads.",
+        ),
     ] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Turns that each takes.")] = 7,
     seconds: Annotated[
@@ -63,6 +79,9 @@ def bench(
 
     Example: convscope bench lenet5 --batch 64 --batch 512 --threads 1
     """
+    if growing:
+        _grow(seconds, repeats, save, as_json)
+        return
     if shutil.which(python) is None:
         raise ArgumentError(f"bench: --python {python} is not a program.")
     entrants = [
@@ -107,3 +126,16 @@ def bench(
         bars(kept).savefig(save / "race.svg")
         roofline(kept).savefig(save / "roofline.svg")
         typer.echo(f"Written: {save}/race.json, race.svg, roofline.svg", err=True)
+
+
+def _grow(seconds: float, repeats: int, save: Path | None, as_json: bool) -> None:
+    with Console(stderr=True).status("growth") as status:
+        found = growth(seconds=seconds, repeats=repeats, progress=status.update)
+    typer.echo(json.dumps(found) if as_json else growth_table(found))
+    if save is not None:
+        from convscope.viz import growth as picture
+
+        save.mkdir(parents=True, exist_ok=True)
+        (save / "growth.json").write_text(json.dumps(found, indent=1) + "\n")
+        picture(found).savefig(save / "growth.svg")
+        typer.echo(f"Written: {save}/growth.json, growth.svg", err=True)

@@ -1,7 +1,8 @@
 """Records become pictures; matplotlib is the extra ``viz``."""
 
 from convscope.viz.equivariance import equivariance
+from convscope.viz.growth import growth
 from convscope.viz.race import race, roofline
 from convscope.viz.receptive_field import receptive_field
 
-__all__ = ["equivariance", "race", "receptive_field", "roofline"]
+__all__ = ["equivariance", "growth", "race", "receptive_field", "roofline"]

@@ -1,0 +1,64 @@
+"""Pictures of how cost grows."""
+
+from typing import TYPE_CHECKING, Any
+
+from convscope.errors import ArgumentError, MissingExtraError
+from convscope.viz.race import OURS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+UNITS = {
+    "batch": "images in a batch",
+    "channels": "channels",
+    "size": "height and width, in pixels",
+    "depth": "stages",
+    "threads": "threads",
+}
+
+
+def growth(record: dict[str, Any]) -> "Figure":
+    """Draw time per image along each axis, with the arithmetic beside it.
+
+    The dotted line has the slope of the multiply-adds, through our middle point:
+    where a curve follows it, the cost is the arithmetic's. Both scales are logarithmic.
+
+    Args:
+        record: From `convscope.bench.growth`.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ArgumentError: There is no curve.
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import NullFormatter
+    except ImportError:
+        raise MissingExtraError("matplotlib", "viz") from None
+    curves = record["curves"]
+    if not curves:
+        raise ArgumentError("growth: record holds no curve. Let one axis grow.")
+    figure = Figure(figsize=(2.9 * len(curves), 3.2), layout="constrained")
+    plots = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
+    for plot, curve in zip(plots, curves, strict=True):
+        values = curve["values"]
+        for name, times in curve["microseconds"].items():
+            color = OURS if name == "convscope" else "gray"
+            plot.plot(values, times, "o-", ms=4, color=color, label=name)
+        middle = len(values) // 2
+        last = list(curve["microseconds"].values())[-1][middle]
+        products = curve["multiply_adds"]
+        slope = [last * p / products[middle] for p in products]
+        plot.plot(values, slope, ":", color="black", lw=1, label="the arithmetic")
+        plot.set(xscale="log", yscale="log")
+        plot.set_xticks(values, [str(v) for v in values])
+        plot.xaxis.set_minor_formatter(NullFormatter())
+        plot.set_xlabel(UNITS[curve["axis"]], fontsize=9)
+        plot.tick_params(labelsize=8)
+        plot.grid(visible=True, lw=0.3)
+    plots[0].set_ylabel("microseconds per image", fontsize=9)
+    plots[0].yaxis.set_major_formatter("{x:g}")
+    plots[0].legend(fontsize=7, frameon=False)
+    start = ", ".join(f"{name} {value}" for name, value in record["start"].items())
+    figure.suptitle(f"a training step; where nothing else is said: {start}", fontsize=9)
+    return figure
