@@ -55,7 +55,7 @@ def step(net, x=None):
 
 
 def test_what_is_joined_is_what_the_kernels_serve():
-    steps = find_runs(list(network()))
+    steps = find_runs(list(network()), LAST.kinds)
     joined = [
         [type(m).__name__ for m in each.modules] for each in steps if type(each) is Run
     ]
@@ -100,14 +100,14 @@ def test_names_parameters_buffers_and_layers_are_the_networks_own():
 def test_the_network_itself_is_not_rewritten():
     net = network()
     before = [type(module) for module in net.modules()]
-    twin, _ = rewrite(net)
+    twin, _ = rewrite(net, LAST.kinds)
     assert type(twin) is FusedSequential
     assert [type(module) for module in net.modules()] == before
 
 
 def test_a_network_with_nothing_to_join_is_its_own_twin():
     net = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
-    assert rewrite(net)[0] is net
+    assert rewrite(net, LAST.kinds)[0] is net
 
 
 @pytest.mark.parametrize("switch", ["fast", "net"])
@@ -179,7 +179,7 @@ def test_it_can_be_pickled_and_its_weights_loaded_elsewhere():
 
 def test_a_layer_put_in_later_is_computed():
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
-    twin, _ = rewrite(LAST.place(net))
+    twin, _ = rewrite(LAST.place(net), LAST.kinds)
     twin(images())
     twin.append(nn.Tanh())
     assert twin(images()).max() < 1
@@ -187,7 +187,7 @@ def test_a_layer_put_in_later_is_computed():
 
 def test_input_that_the_kernels_do_not_serve_goes_to_torch():
     net = network().eval()
-    twin, _ = rewrite(net)
+    twin, _ = rewrite(net, LAST.kinds)
     for x in (images().contiguous(), images().double()):
         net.to(x.dtype)
         with torch.no_grad():
@@ -196,7 +196,7 @@ def test_input_that_the_kernels_do_not_serve_goes_to_torch():
 
 def test_a_batch_norm_without_running_statistics_uses_the_batch():
     net = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), nn.ReLU())
-    twin, _ = rewrite(net.eval())
+    twin, _ = rewrite(net.eval(), LAST.kinds)
     torch.testing.assert_close(twin(images()), net(images()), rtol=1e-5, atol=1e-5)
 
 
@@ -208,7 +208,7 @@ def test_an_exporter_sees_layers():
 
 def test_a_compiler_takes_it_whole():
     net = nn.Sequential(nn.MaxPool2d(2), nn.BatchNorm2d(3), nn.ReLU())
-    twin, _ = rewrite(net)
+    twin, _ = rewrite(net, LAST.kinds)
     compiled = torch.compile(twin, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(images()), net(images()), rtol=1e-5, atol=1e-5)
 

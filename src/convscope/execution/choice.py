@@ -134,13 +134,21 @@ def candidates(net: nn.Module, precision: str = "auto") -> list[Setting]:
         ("float32", "bfloat16") if has_native_bfloat16(cpu) else ("float32",),
     )
     layouts = (False, True) if _has_images(net) else (False,)
-    joined = kernels.available() and rewrite(net)[0] is not net
-    return [
+    settings = [
         Setting(cpu, "bfloat16" if kind == "bfloat16" else "float32", last, native)
         for kind in formats
         for last in layouts
-        for native in ((False, True) if joined and last else (False,))
+        for native in ((False, True) if kernels.available() else (False,))
     ]
+    return [each for each in settings if not each.kernels or _gains(net, each)]
+
+
+def _gains(net: nn.Module, setting: Setting) -> bool:
+    """Whether this setting's kernels have something to do; chains are float32."""
+    chains = "chain" in setting.kinds
+    if chains and setting.precision != "float32":
+        return False
+    return rewrite(net, setting.kinds)[0] is not net
 
 
 def fastest(timings: Sequence[Timing]) -> Setting:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.execution.choice import Choice, consider, strip_hooks
-from convscope.execution.runs import Run, find_runs
+from convscope.execution.runs import Kind, Run, find_runs
 from convscope.execution.setting import Setting
 
 _ROUNDS = 5
@@ -141,7 +141,7 @@ def _layers(
 ) -> Iterator[LayerTiming]:
     own = setting.place(strip_hooks(copy.deepcopy(net))).train(training)
     names = {module: name for name, module in own.named_modules()}
-    runs = _runs(own) if setting.kernels else {}
+    runs = _runs(own, setting.kinds)
     inside = {each for run in runs.values() for each in run.modules[1:]}
     plain = Setting(setting.device, "float32", False)
     for layer, seen in _inputs(own, x, setting):
@@ -165,13 +165,13 @@ def _layers(
         )
 
 
-def _runs(net: nn.Module) -> dict[nn.Module, Run]:
+def _runs(net: nn.Module, kinds: Sequence[Kind]) -> dict[nn.Module, Run]:
     """Every run of the network, by its first layer."""
     return {
         step.modules[0]: step
         for module in net.modules()
         if type(module) is nn.Sequential
-        for step in find_runs(tuple(module))
+        for step in find_runs(tuple(module), kinds)
         if isinstance(step, Run)
     }
 

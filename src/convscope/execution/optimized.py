@@ -22,7 +22,7 @@ class Optimized(nn.Module):
         twin: nn.Module = net
         copies: list[Copied] = []
         if setting.kernels:
-            twin, copies = rewrite(net)
+            twin, copies = rewrite(net, setting.kinds)
         for kept in (
             "_parameters",
             "_buffers",

@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from convscope.execution.runs import KINDS, Kind, Run, find_runs
+from convscope.execution.runs import Kind, Run, find_runs
 
 Copied = tuple[nn.Module, nn.Module]  # the copy, the original
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -44,9 +44,7 @@ class FusedSequential(nn.Sequential):
         return {key: value for key, value in self.__dict__.items() if key != "_known"}
 
 
-def rewrite(
-    net: nn.Module, kinds: Sequence[Kind] = KINDS
-) -> tuple[nn.Module, list[Copied]]:
+def rewrite(net: nn.Module, kinds: Sequence[Kind]) -> tuple[nn.Module, list[Copied]]:
     """The fast twin of ``net``; ``net`` itself where nothing is to be gained.
 
     Args:
@@ -57,7 +55,7 @@ def rewrite(
         The twin, and each container that was copied beside its original.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU())
-    >>> twin, copies = rewrite(net)
+    >>> twin, copies = rewrite(net, ["norm"])
     >>> twin[0] is net[0], list(twin.state_dict()) == list(net.state_dict())
     (True, True)
     """

@@ -1,7 +1,7 @@
 """Layers in a row that one native operation computes: which, and how."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from convscope import layers
+from convscope.execution.chains import Chain, Sizes, chain_length, longest_chain, pair
 from convscope.kernels.max_pool import max_pool, serves_max_pool
 from convscope.kernels.norm import Activation, batch_norm, frozen_norm, serves_norm
 
-Kind = Literal["norm", "pool"]
-KINDS: tuple[Kind, ...] = ("norm", "pool")
+Kind = Literal["chain", "norm", "pool"]
 
 _NORMS = (
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
@@ -28,6 +28,9 @@ class Run:
 
     kind: Kind
     modules: tuple[nn.Module, ...]
+    plans: dict[Sizes, tuple[Chain, int] | None] = field(
+        default_factory=dict, compare=False
+    )
 
     def __call__(self, x: Tensor) -> Tensor:
         """What the modules would give one after the other."""
@@ -41,16 +44,17 @@ class Run:
 
     def compute(self, x: Tensor) -> Tensor | None:
         """The same by our kernels; None for what they leave to torch."""
-        return _COMPUTE[self.kind](self.modules, x)
+        return _COMPUTE[self.kind](self, x)
 
 
 def find_runs(
-    modules: Sequence[nn.Module], kinds: Sequence[Kind] = KINDS
+    modules: Sequence[nn.Module], kinds: Sequence[Kind]
 ) -> list[Run | nn.Module]:
     """``modules`` with every run that a kernel serves joined.
 
-    >>> find_runs([nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()])[1].kind
-    'norm'
+    >>> row = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()]
+    >>> [type(each).__name__ for each in find_runs(row, ["norm"])]
+    ['Conv2d', 'Run']
     """
     found: list[Run | nn.Module] = []
     at = 0
@@ -63,6 +67,8 @@ def find_runs(
 
 def _run_at(modules: Sequence[nn.Module], at: int, kinds: Sequence[Kind]) -> Run | None:
     first = modules[at]
+    if "chain" in kinds and (length := chain_length(modules[at:])):
+        return Run("chain", tuple(modules[at : at + length]))
     if "norm" in kinds and type(first) in _NORMS:
         after = modules[at + 1] if at + 1 < len(modules) else None
         joined = after is not None and activation_of(after) != "none"
@@ -102,8 +108,8 @@ def _is_channels_last(x: Tensor) -> bool:
     return x.ndim == 2 and x.is_contiguous()
 
 
-def _norm(modules: Sequence[nn.Module], x: Tensor) -> Tensor | None:
-    norm = modules[0]
+def _norm(run: Run, x: Tensor) -> Tensor | None:
+    norm, *after = run.modules
     assert isinstance(norm, _BatchNorm)  # noqa: S101 - find_runs saw to it
     mean, variance = norm.running_mean, norm.running_var
     if not (
@@ -118,7 +124,7 @@ def _norm(modules: Sequence[nn.Module], x: Tensor) -> Tensor | None:
     norm._check_input_dim(x)
     options: dict[str, Any] = {
         "epsilon": norm.eps,
-        "activation": activation_of(modules[1]) if len(modules) > 1 else "none",
+        "activation": activation_of(after[0]) if after else "none",
     }
     if mean is None or variance is None:
         return batch_norm(x, norm.weight, norm.bias, **options)[0]
@@ -142,27 +148,17 @@ def _remember(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int) -> N
         norm.running_var.lerp_(variance * (count / (count - 1)), momentum or 0.0)
 
 
-def _pair(value: Any) -> tuple[int, int] | None:
-    if isinstance(value, int):
-        return value, value
-    if isinstance(value, tuple | list) and len(value) == 2:
-        first, second = value
-        if isinstance(first, int) and isinstance(second, int):
-            return first, second
-    return None
-
-
-def _pool(modules: Sequence[nn.Module], x: Tensor) -> Tensor | None:
-    (pool,) = modules
+def _pool(run: Run, x: Tensor) -> Tensor | None:
+    (pool,) = run.modules
     assert isinstance(pool, nn.MaxPool2d | layers.MaxPool2d)  # noqa: S101 - as above
-    kernel_size, padding = _pair(pool.kernel_size), _pair(pool.padding)
-    stride = _pair(pool.kernel_size if pool.stride is None else pool.stride)
+    kernel_size, padding = pair(pool.kernel_size), pair(pool.padding)
+    stride = pair(pool.kernel_size if pool.stride is None else pool.stride)
     if (
         kernel_size is None
         or padding is None
         or stride is None
         or pool.return_indices
-        or _pair(pool.dilation) != (1, 1)
+        or pair(pool.dilation) != (1, 1)
         or not isinstance(pool.ceil_mode, bool)
         or any(2 * p > k for p, k in zip(padding, kernel_size, strict=True))
         or not serves_max_pool(x, kernel_size, stride)
@@ -176,4 +172,20 @@ def _pool(modules: Sequence[nn.Module], x: Tensor) -> Tensor | None:
     return max_pool(x, kernel_size, stride, padding, ceil_mode=pool.ceil_mode)
 
 
-_COMPUTE = {"norm": _norm, "pool": _pool}
+def _chain(run: Run, x: Tensor) -> Tensor | None:
+    if x.ndim != 4:
+        return None
+    size = tuple(x.shape[1:])
+    if size not in run.plans:
+        run.plans[size] = longest_chain(run.modules, size)
+    found = run.plans[size]
+    if found is None or not found[0].serves(x):
+        return None
+    chain, count = found
+    x = chain(x)
+    for module in run.modules[count:]:
+        x = module(x)
+    return x
+
+
+_COMPUTE = {"chain": _chain, "norm": _norm, "pool": _pool}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import ArgumentError
+from convscope.execution.runs import Kind
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,13 @@ class Setting:
         ):
             logits: Tensor = net(images)
         return logits.float()
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The runs of layers that are computed by kernels, of those for this layout."""
+        if not self.kernels:
+            return ()
+        return ("norm", "pool") if self.channels_last else ("chain",)
 
     def to_dict(self) -> dict[str, str | bool]:
         """Words and flags that JSON can hold."""
