@@ -16,6 +16,7 @@ from convscope.execution.optimized import Optimized
 from convscope.execution.rewrite import rewrite
 from convscope.execution.setting import Setting, choose_device, has_native_bfloat16
 
+_USUAL_BATCH = 128
 SECONDS = 2.0  # for measuring, about
 PAYS = 1.05  # times faster than a plainer setting, or it is not taken
 PAYS_BFLOAT16 = 1.2  # the same for fewer bits
@@ -53,6 +54,20 @@ class Choice:
     why: str
 
 
+def batch_and_image(
+    input_size: Sequence[int], batch_size: int | None
+) -> tuple[int, tuple[int, ...]]:
+    """Images in a batch and the shape of one, as given apart or as one shape.
+
+    >>> batch_and_image((3, 32, 32), 64), batch_and_image((256, 3, 32, 32), None)
+    ((64, (3, 32, 32)), (256, (3, 32, 32)))
+    """
+    shape = tuple(input_size)
+    if len(shape) == 4:
+        return batch_size or shape[0], shape[1:]
+    return batch_size or _USUAL_BATCH, shape
+
+
 def choose(net: nn.Module, *arguments: Any, **options: Any) -> Setting:
     """The setting that ``consider`` finds, with its arguments.
 
@@ -68,7 +83,7 @@ def consider(
     *,
     device: str = "auto",
     precision: str = "auto",
-    batch_size: int = 128,
+    batch_size: int = _USUAL_BATCH,
     training: bool = True,
     optimize: bool = True,
     seconds: float = SECONDS,

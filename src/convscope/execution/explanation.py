@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from convscope.execution.choice import Choice, consider, strip_hooks
+from convscope.execution.choice import Choice, batch_and_image, consider, strip_hooks
 from convscope.execution.runs import Kind, Run, find_runs
 from convscope.execution.setting import Setting
 
@@ -103,7 +103,7 @@ def explain(
     input_size: Sequence[int],
     training: bool = True,
     *,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     device: str = "cpu",
     precision: str = "auto",
     optimize: bool = True,
@@ -117,9 +117,10 @@ def explain(
     >>> found.layers[0].layers
     'Conv2d'
     """
+    batch_size, input_shape = batch_and_image(input_size, batch_size)
     choice = consider(
         net,
-        input_size,
+        input_shape,
         device=device,
         precision=precision,
         batch_size=batch_size,
@@ -131,7 +132,7 @@ def explain(
     images = choice.images or min(batch_size, 16)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        x = torch.randn(images, *input_size)
+        x = torch.randn(images, *input_shape)
         layers = tuple(_layers(net, x, choice.setting, training))
     return Explanation(choice, layers)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from convscope.execution.choice import choose
+from convscope.execution.choice import batch_and_image, choose
 from convscope.execution.optimized import Optimized
 
 
@@ -13,7 +13,7 @@ def optimize(
     input_size: Sequence[int],
     training: bool = True,
     *,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     device: str = "cpu",
     precision: str = "auto",
 ) -> Optimized:
@@ -25,9 +25,9 @@ def optimize(
 
     Args:
         net: A network for images of ``input_size``.
-        input_size: (C, H, W) of one image.
+        input_size: (C, H, W) of one image, or (N, C, H, W) of a batch.
         training: Whether it is to be trained; else only forward passes are measured.
-        batch_size: Images in a step.
+        batch_size: Images in a step; by default 128, or N.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto``, ``float32`` or ``bfloat16``; see ``choose``.
 
@@ -39,9 +39,10 @@ def optimize(
     >>> list(fast.state_dict()) == list(net.state_dict())
     True
     """
+    batch_size, input_shape = batch_and_image(input_size, batch_size)
     setting = choose(
         net,
-        input_size,
+        input_shape,
         device=device,
         precision=precision,
         batch_size=batch_size,

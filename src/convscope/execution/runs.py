@@ -10,10 +10,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from convscope import layers
 from convscope.execution.chains import Chain, Sizes, chain_length, longest_chain, pair
+from convscope.kernels.gelu import gelu, serves_gelu
 from convscope.kernels.max_pool import max_pool, serves_max_pool
 from convscope.kernels.norm import Activation, batch_norm, frozen_norm, serves_norm
 
-Kind = Literal["chain", "norm", "pool"]
+Kind = Literal["chain", "norm", "pool", "gelu"]
 
 _NORMS = (
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
@@ -75,6 +76,8 @@ def _run_at(modules: Sequence[nn.Module], at: int, kinds: Sequence[Kind]) -> Run
         return Run("norm", tuple(modules[at : at + 1 + joined]))
     if "pool" in kinds and type(first) in _POOLS:
         return Run("pool", (first,))
+    if "gelu" in kinds and activation_of(first) == "gelu":
+        return Run("gelu", (first,))
     return None
 
 
@@ -172,6 +175,10 @@ def _pool(run: Run, x: Tensor) -> Tensor | None:
     return max_pool(x, kernel_size, stride, padding, ceil_mode=pool.ceil_mode)
 
 
+def _gelu(run: Run, x: Tensor) -> Tensor | None:
+    return gelu(x) if serves_gelu(x) else None
+
+
 def _chain(run: Run, x: Tensor) -> Tensor | None:
     if x.ndim != 4:
         return None
@@ -188,4 +195,4 @@ def _chain(run: Run, x: Tensor) -> Tensor | None:
     return x
 
 
-_COMPUTE = {"chain": _chain, "norm": _norm, "pool": _pool}
+_COMPUTE = {"chain": _chain, "norm": _norm, "pool": _pool, "gelu": _gelu}

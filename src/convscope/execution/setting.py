@@ -42,7 +42,7 @@ class Setting:
         """The runs of layers that are computed by kernels, of those for this layout."""
         if not self.kernels:
             return ()
-        return ("norm", "pool") if self.channels_last else ("chain",)
+        return ("norm", "pool", "gelu") if self.channels_last else ("chain",)
 
     def to_dict(self) -> dict[str, str | bool]:
         """Words and flags that JSON can hold."""
