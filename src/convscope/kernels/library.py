@@ -138,6 +138,16 @@ def instruction_set() -> str:
     return found().instruction_set
 
 
+def sets() -> tuple[str, ...]:
+    """Instruction sets that were built and run here, the fastest first."""
+    paths = built()
+    base = next((name for name in BASELINES if name in paths), None)
+    if base is None:
+        return ()
+    probe = opened(paths[base])
+    return tuple(name for name in paths if probe.convscope_runs(name.encode()))
+
+
 def library() -> ctypes.CDLL:
     """The loaded library.
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from convscope.errors import ArgumentError, ShapeError
+from convscope.kernels.chain import addresses
 from convscope.kernels.library import library
 from convscope.kernels.stage_plan import StagePlan, numbers_of, prepared
-from convscope.kernels.chain import addresses
 
 
 class ChainStep:

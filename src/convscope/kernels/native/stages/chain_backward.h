@@ -74,10 +74,12 @@ inline void backward_winners(const Call &call, int64_t n, const float *space, co
   const Stage &stage = plan.stages[n];
   float *const spread = to ? own.image_gradients : nullptr;
   if (spread) memset(spread, 0, size_t(stage.image * IMAGES) * 4);
-  const Winners list{own.list, reinterpret_cast<int32_t *>(own.list + plan.list), 0};
+  const int64_t lists = stage.given.out_channels * stage.list();
+  const Lists rows{own.list, reinterpret_cast<int32_t *>(own.list + lists),
+                   reinterpret_cast<int64_t *>(own.list + 2 * lists), stage.list()};
   backward_by_winners(stage, reinterpret_cast<const uint8_t *>(space + stage.winners), g,
                       own.images, spread, own.turned + stage.turned,
-                      own.sums + stage.weight_sum, own.sums + stage.bias_sum, list);
+                      own.sums + stage.weight_sum, own.sums + stage.bias_sum, rows);
   if (!spread) return;
   to_lanes(spread, stage.image, IMAGES,
            stage.padded_height * stage.padded_width * stage.given.in_channels, to,

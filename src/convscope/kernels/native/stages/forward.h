@@ -51,6 +51,13 @@ struct Target {
   Map out;
   uint8_t *winners;
   float *slopes;
+  int codes[9];  // of the places in a window of registers
+
+  Target(const Stage &stage_, const Map &out_, uint8_t *winners_, float *slopes_)
+      : stage(stage_), out(out_), winners(winners_), slopes(slopes_) {
+    const int width = int(stage.given.pool_width);
+    for (int p = 0; p < 9; ++p) codes[p] = p / width * 16 + p % width;
+  }
 
   int64_t out_place(int64_t o, int64_t row, int64_t column) const {
     return ((o * stage.out_height + row) * stage.out_width + column) * IMAGES;
@@ -59,30 +66,47 @@ struct Target {
     return slopes + ((o * stage.height + y) * stage.width + x) * IMAGES;
   }
 
-  // The window (row, column) of channel o; z(p) is its p-th convolution.
-  template <int COUNT, class Value>
+  // The maximum of a window that lies in registers: tile[p][o] for all p.
+  template <int P, int O>
+  void pool_maximum(const Tile<P, O> &tile, int o, float *y, int64_t place) const {
+    Lanes value = tile[0][o];
+    Whole winner{};
+#pragma GCC unroll 9
+    for (int p = 1; p < P; ++p) {
+      const Lanes z = tile[p][o];
+      const Whole wins = (z > value) | (z != z);
+      value = wins ? z : value;
+      winner = wins ? all(codes[p]) : winner;
+    }
+    store(y, activate(stage.given.activation, value));
+    if (winners) store_bytes(winners + place, winner);
+  }
+
+  // The window (row, column) of channel o; z(i, j) is a convolution in it.
+  template <class Value>
   void pool(int64_t o, int64_t row, int64_t column, int lane, const Value &z) const {
     const convscope_stage &s = stage.given;
-    const int64_t count = COUNT ? COUNT : s.pool_height * s.pool_width;
     Window window{s};
-    for (int64_t p = 0; p < count; ++p) {
-      const int64_t i = p / s.pool_width, j = p % s.pool_width;
-      if (stage.max_pooled) {
-        window.largest(z(p), int(i * 16 + j), p == 0);
-      } else {
-        window.add(z(p));
-        if (slopes)
-          store(conv_slope(o, row * s.pool_stride_height + i,
-                           column * s.pool_stride_width + j) + lane,
-                slope(s.activation, z(p), activate(s.activation, z(p))));
-      }
-    }
-    const Lanes y = window.result();
-    store(out.place(o, row, column) + lane, y);
-    const int64_t place = out_place(o, row, column) + lane;
+    for (int64_t i = 0; i < s.pool_height; ++i)
+      for (int64_t j = 0; j < s.pool_width; ++j)
+        if (stage.max_pooled) {
+          window.largest(z(i, j), int(i * 16 + j), i + j == 0);
+        } else {
+          window.add(z(i, j));
+          if (slopes)
+            store(conv_slope(o, row * s.pool_stride_height + i,
+                             column * s.pool_stride_width + j) + lane,
+                  slope(s.activation, z(i, j), activate(s.activation, z(i, j))));
+        }
+    put(window, out.place(o, row, column) + lane, out_place(o, row, column) + lane);
+  }
+
+  void put(const Window &window, float *y, int64_t place) const {
+    const Lanes value = window.result();
+    store(y, value);
     if (winners) store_bytes(winners + place, window.winner);
     if (stage.max_pooled && slopes)
-      store(slopes + place, slope(s.activation, window.input, y));
+      store(slopes + place, slope(stage.given.activation, window.input, value));
   }
 };
 
@@ -141,13 +165,30 @@ inline void pool_in_registers(Sweep sweep_, const Target &target) {
   sweep_.column_step = s.pool_stride_width * right;
   for (int p = 0; p < P; ++p)
     sweep_.places[p] = p / s.pool_width * down + p % s.pool_width * right;
-  sweep<P>(sweep_, s.out_channels,
-           [&](const auto &tile, int64_t first, int64_t row, int64_t column, int lane) {
-             constexpr int O = sizeof tile[0] / sizeof(Lanes);
-             for (int o = 0; o < O; ++o)
-               target.pool<P>(first + o, row, column, lane,
-                              [&](int64_t p) { return tile[p][o]; });
-           });
+  const bool simple = stage.max_pooled && rises(s.activation);
+  const auto pool = [&](const auto &tile, int64_t first, int64_t row, int64_t column, int lane) {
+    constexpr int O = sizeof tile[0] / sizeof(Lanes);
+    if (simple) {
+      float *y = target.out.place(first, row, column) + lane;
+      int64_t place = target.out_place(first, row, column) + lane;
+#pragma GCC unroll 8
+      for (int o = 0; o < O; ++o) {
+        target.pool_maximum<P, O>(tile, o, y, place);
+        y += target.out.channel;
+        place += stage.out_area() * IMAGES;
+      }
+      return;
+    }
+    Lanes kept[O][P];  // in memory, so that the tile itself can stay in registers
+#pragma GCC unroll 8
+    for (int o = 0; o < O; ++o)
+#pragma GCC unroll 9
+      for (int p = 0; p < P; ++p) kept[o][p] = tile[p][o];
+    for (int o = 0; o < O; ++o)
+      target.pool(first + o, row, column, lane,
+                  [&](int64_t i, int64_t j) { return kept[o][i * s.pool_width + j]; });
+  };
+  sweep<P>(sweep_, s.out_channels, pool);
 }
 
 // `scratch` holds the unpooled map where windows overlap.
@@ -189,8 +230,8 @@ inline void forward_block(const Plan &plan, const Target &target, const float *i
         for (int lane = 0; lane < IMAGES; lane += LANES) {
           const float *corner = map.place(o, row * s.pool_stride_height,
                                           column * s.pool_stride_width) + lane;
-          target.pool<0>(o, row, column, lane, [&](int64_t p) {
-            return load(corner + p / s.pool_width * map.row + p % s.pool_width * IMAGES);
+          target.pool(o, row, column, lane, [&](int64_t i, int64_t j) {
+            return load(corner + i * map.row + j * IMAGES);
           });
         }
 }

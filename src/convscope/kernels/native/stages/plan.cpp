@@ -159,7 +159,8 @@ void work_out_places(Plan &plan) {
       plan.bordered = most(plan.bordered, s.out_channels * stage.gradient_height() *
                                               stage.gradient_width() * IMAGES);
     plan.images = most(plan.images, (stage.connected() ? GROUP : 1) * IMAGES * stage.image);
-    if (stage.by_winners) plan.list = most(plan.list, (stage.out_width + 1) * IMAGES);
+    if (stage.by_winners)
+      plan.lists = most(plan.lists, s.out_channels * 2 * (stage.list() + 1));
   }
   const Stage &first = plan.stages[0], &last = plan.stages[plan.count - 1];
   plan.first_input = first.padded_size() * IMAGES;

@@ -57,6 +57,7 @@ struct Stage {
   int64_t gradient_width() const {
     return reach_width() + most(width, (padded_width - 1) / given.stride_width + 1);
   }
+  int64_t list() const { return (out_width + 1) * IMAGES; }  // most winners of a row, and slack
   bool connected() const { return padded_height * padded_width == 1; }
   bool bordered() const {
     return padded_height * padded_width != given.in_height * given.in_width;
@@ -76,7 +77,7 @@ struct Plan {
   int64_t gradient;       // floats: the largest unpadded map, one block, with a sink
   int64_t bordered;       // floats: the largest gradient map with border
   int64_t images;         // floats: the largest block as images [y][x][c]
-  int64_t list;           // the longest list of winners
+  int64_t lists;          // floats: the winners of a row of windows, and their numbers
   Stage stages[MOST_STAGES];
 
   const int32_t *table(int64_t offset) const {

@@ -44,7 +44,7 @@ struct Space {
   float *image_gradients;
   float *turned;        // weights for the gradient of the input
   float *sums;          // gradients of weights and biases
-  float *list;          // of winners: gradients, then places
+  float *list;          // of winners: gradients, places, and how many
   float *loss;          // a double
   float *blocks;        // what a forward pass keeps, where the caller does not
   int64_t size = 0;
@@ -66,7 +66,7 @@ struct Space {
     image_gradients = take(plan.images);
     turned = take(plan.turned);
     sums = take(plan.sums);
-    list = take(2 * plan.list);
+    list = take(plan.lists);
     loss = take(16);
     blocks = take(plan.block * call.group);
   }

@@ -3,6 +3,10 @@
 #pragma once
 #include <stdint.h>
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 namespace convscope {
 
 #if defined(__AVX512F__)
@@ -16,6 +20,7 @@ constexpr int LANES = 4;
 constexpr int IMAGES = 16;  // of one block, whatever the machine: LANES divides it
 
 typedef float Lanes __attribute__((vector_size(4 * LANES)));
+typedef float HalfLanes __attribute__((vector_size(2 * LANES)));
 typedef int32_t Whole __attribute__((vector_size(4 * LANES)));
 typedef uint8_t Bytes __attribute__((vector_size(LANES)));
 
@@ -29,11 +34,28 @@ inline void store(float *to, Lanes value) { *reinterpret_cast<LooseLanes *>(to) 
 inline Lanes all(float value) { return value - Lanes{}; }  // -0.0 stays -0.0
 inline Whole all(int32_t value) { return value + Whole{}; }
 
+// Whole numbers below 256, one byte each in memory. (Compilers convert these one by one.)
 inline Whole load_bytes(const uint8_t *from) {
+#if defined(__AVX512F__)
+  return Whole(_mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i *>(from))));
+#elif defined(__AVX2__)
+  return Whole(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(from))));
+#else
   return __builtin_convertvector(Bytes(*reinterpret_cast<const LooseBytes *>(from)), Whole);
+#endif
 }
 inline void store_bytes(uint8_t *to, Whole value) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i *>(to), _mm512_maskz_cvtepi32_epi8(0xffff, __m512i(value)));
+#elif defined(__AVX2__)
+  const __m256i by_halves = _mm256_shuffle_epi8(
+      __m256i(value), _mm256_set1_epi32(0x0c080400));  // four bytes to the front of each
+  const int64_t low = _mm256_extract_epi32(by_halves, 0) & 0xffffffffll;
+  const int64_t high = _mm256_extract_epi32(by_halves, 4);
+  *reinterpret_cast<int64_t __attribute__((aligned(1), may_alias)) *>(to) = high << 32 | low;
+#else
   *reinterpret_cast<LooseBytes *>(to) = __builtin_convertvector(value, Bytes);
+#endif
 }
 
 inline Whole bits(Lanes value) { return (Whole)value; }

@@ -6,9 +6,7 @@
 // that a winner costs a few vector multiply-adds with the sums (or the weights) in
 // registers. Neighbors in the list are of different images and do not wait for each other.
 #pragma once
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
+#include <string.h>
 
 #include "stages/plan.h"
 
@@ -39,9 +37,21 @@ struct Winners {
   }
 };
 
-// Lists row `row` of channel o, and adds its gradients to bias_sum, lane by lane.
-inline void list_winners(const Stage &stage, int64_t o, int64_t row, const uint8_t *winners,
-                         const float *gradient, Winners &list, float *bias_sum) {
+// Of one row of windows, the list of every output channel.
+struct Lists {
+  float *gradients;
+  int32_t *patches;
+  int64_t *counts;
+  int64_t step;  // from channel to channel
+
+  Winners of(int64_t o) const { return {gradients + o * step, patches + o * step, counts[o]}; }
+};
+
+// Lists row `row` of channel o, and adds its gradients to bias_sum, lane by lane. Returns
+// how many there are.
+inline int64_t list_winners(const Stage &stage, int64_t o, int64_t row,
+                            const uint8_t *winners, const float *gradient, Winners list,
+                            float *bias_sum) {
   const convscope_stage &s = stage.given;
   const int32_t right = int32_t(s.stride_width * s.in_channels);
   const int32_t down = int32_t(s.stride_height * stage.padded_width * s.in_channels);
@@ -63,43 +73,44 @@ inline void list_winners(const Stage &stage, int64_t o, int64_t row, const uint8
     }
     store(bias_sum + lane, total);
   }
+  return list.count;
 }
 
-// sums[i][v] += sum over winners of gradient * images[patch + i * row_step + v]
-template <int ROWS, int VECTORS>
+// sums[i][v] += sum over winners of gradient * images[patch + i * row_step + v], in vectors
+// of type V: of half the width where a row is that short, since fewer cross a cache line.
+template <int ROWS, int VECTORS, class V>
 inline void add_to_weights(const Winners &list, const float *images, int64_t row_step,
                            float *sums, int64_t sum_step) {
-  constexpr int WAYS = ROWS * VECTORS <= 4 ? 2 : 1;  // independent sums hide the latency
-  Lanes total[WAYS][ROWS][VECTORS] = {};
+  constexpr int WIDTH = sizeof(V) / 4, WAYS = ROWS * VECTORS <= 4 ? 2 : 1;
+  const auto at = [](const float *from) {
+    V value;
+    memcpy(&value, from, sizeof value);
+    return value;
+  };
+  V total[WAYS][ROWS][VECTORS] = {};  // two ways hide the latency of few sums
+  const auto add = [&](int64_t n, V(&to)[ROWS][VECTORS]) {
+    const float *patch = images + list.patch[n];
+    const V g = list.gradient[n] - V{};
+    for (int i = 0; i < ROWS; ++i)
+      for (int v = 0; v < VECTORS; ++v) to[i][v] += g * at(patch + i * row_step + v * WIDTH);
+  };
   int64_t n = 0;
   for (; n + WAYS <= list.count; n += WAYS)
-    for (int way = 0; way < WAYS; ++way) {
-      const float *patch = images + list.patch[n + way];
-      const Lanes g = all(list.gradient[n + way]);
-      for (int i = 0; i < ROWS; ++i)
-        for (int v = 0; v < VECTORS; ++v)
-          total[way][i][v] += g * load(patch + i * row_step + v * LANES);
-    }
-  if (WAYS > 1 && n < list.count) {
-    const float *patch = images + list.patch[n];
-    const Lanes g = all(list.gradient[n]);
-    for (int i = 0; i < ROWS; ++i)
-      for (int v = 0; v < VECTORS; ++v)
-        total[0][i][v] += g * load(patch + i * row_step + v * LANES);
-  }
+    for (int way = 0; way < WAYS; ++way) add(n + way, total[way]);
+  if (n < list.count) add(n, total[0]);
   for (int i = 0; i < ROWS; ++i)
     for (int v = 0; v < VECTORS; ++v) {
-      float *to = sums + i * sum_step + v * LANES;
-      Lanes sum_of_ways = total[0][i][v];
+      float *to = sums + i * sum_step + v * WIDTH;
+      V sum_of_ways = at(to) + total[0][i][v];
       if (WAYS > 1) sum_of_ways += total[WAYS - 1][i][v];
-      store(to, load(to) + sum_of_ways);
+      memcpy(to, &sum_of_ways, sizeof sum_of_ways);
     }
 }
 
 // images[patch + i * row_step + v] += gradient * weights[i][v], winner by winner
 template <int ROWS, int VECTORS>
 inline void add_to_images(const Winners &list, float *images, int64_t row_step,
-                          float *weights, int64_t weight_step) {
+                          const float *weights, int64_t weight_step) {
   Lanes weight[ROWS][VECTORS];
   for (int i = 0; i < ROWS; ++i)
     for (int v = 0; v < VECTORS; ++v) weight[i][v] = load(weights + i * weight_step + v * LANES);
@@ -148,13 +159,22 @@ template <int ROWS, int VECTORS>
 struct ToWeights {
   static void call(const Winners &list, const float *images, int64_t row_step, float *sums,
                    int64_t sum_step) {
-    add_to_weights<ROWS, VECTORS>(list, images, row_step, sums, sum_step);
+    add_to_weights<ROWS, VECTORS, Lanes>(list, images, row_step, sums, sum_step);
+  }
+};
+
+template <int ROWS, int VECTORS>
+struct ToShortWeights {
+  static void call(const Winners &list, const float *images, int64_t row_step, float *sums,
+                   int64_t sum_step) {
+    if constexpr (VECTORS == 1)
+      add_to_weights<ROWS, 1, HalfLanes>(list, images, row_step, sums, sum_step);
   }
 };
 
 template <int ROWS, int VECTORS>
 struct ToImages {
-  static void call(const Winners &list, float *images, int64_t row_step, float *weights,
+  static void call(const Winners &list, float *images, int64_t row_step, const float *weights,
                    int64_t weight_step) {
     add_to_images<ROWS, VECTORS>(list, images, row_step, weights, weight_step);
   }
@@ -165,25 +185,39 @@ struct ToImages {
 // map before its activation.
 inline void backward_by_winners(const Stage &stage, const uint8_t *winners,
                                 const float *gradient, const float *images,
-                                float *image_gradients, float *turned, float *weight_sum,
-                                float *bias_sum, Winners list) {
+                                float *image_gradients, const float *turned,
+                                float *weight_sum, float *bias_sum, const Lists &lists) {
   const convscope_stage &s = stage.given;
   const int64_t row_step = stage.padded_width * s.in_channels;
   const int64_t vectors = ceil_div(s.kernel_width * s.in_channels, LANES);
-  for (int64_t row = 0; row < stage.out_height; ++row)
-    for (int64_t o = 0; o < s.out_channels; ++o) {
-      list_winners(stage, o, row, winners, gradient, list, bias_sum + o * IMAGES);
+  const bool is_short = s.kernel_width * s.in_channels <= LANES / 2;
+  const auto for_parts = [&](const auto &walk) {
+    for (int64_t o = 0; o < s.out_channels; ++o)
       for_parts_of_patch(s.kernel_height, vectors, [&](int64_t i, int64_t rows, int64_t v,
                                                        int64_t width) {
-        const int64_t part = o * stage.patch + i * stage.patch_row + v * LANES;
-        const int64_t under = i * row_step + v * LANES;
+        walk(lists.of(o), o * stage.patch + i * stage.patch_row + v * LANES,
+             i * row_step + v * LANES, rows, width);
+      });
+  };
+  // A row of windows at a time: the input rows under it, and the sums, stay in the cache.
+  for (int64_t row = 0; row < stage.out_height; ++row) {
+    for (int64_t o = 0; o < s.out_channels; ++o)
+      lists.counts[o] =
+          list_winners(stage, o, row, winners, gradient, lists.of(o), bias_sum + o * IMAGES);
+    for_parts([&](const Winners &list, int64_t part, int64_t under, int64_t rows, int64_t width) {
+      if (is_short)
+        with_sizes<ToShortWeights>(rows, width, list, images + under, row_step,
+                                   weight_sum + part, stage.patch_row);
+      else
         with_sizes<ToWeights>(rows, width, list, images + under, row_step, weight_sum + part,
                               stage.patch_row);
-        if (image_gradients)
-          with_sizes<ToImages>(rows, width, list, image_gradients + under, row_step,
-                               turned + part, stage.patch_row);
-      });
-    }
+    });
+    if (!image_gradients) continue;
+    for_parts([&](const Winners &list, int64_t part, int64_t under, int64_t rows, int64_t width) {
+      with_sizes<ToImages>(rows, width, list, image_gradients + under, row_step, turned + part,
+                           stage.patch_row);
+    });
+  }
 }
 
 // Weights as they lie under a patch: turned[o][i][j][c], each row padded with zeros.
