@@ -5,11 +5,9 @@ both are timed in turn; the table is printed and written to results/batches.json
 """
 
 import json
-import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from convscope.bench.machine import machine
 from convscope.data import keys
 from convscope.data.augmentation import Augmentation
 from convscope.data.batches import Batches
@@ -172,21 +171,6 @@ def keys_per_batch() -> float:
             keys.uniform(SEED, epoch, samples, "augment", 11)
         best = min(best, (time.perf_counter() - start) / repeats)
     return round(1e6 * best, 1)
-
-
-def machine() -> dict[str, object]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    return {
-        "processor": models[0] if models else platform.processor(),
-        "system": platform.platform(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "date": datetime.now(UTC).date().isoformat(),
-    }
 
 
 def main() -> None:

@@ -10,10 +10,7 @@ shows; ``--table`` prints that file without running anything.
 """
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from convscope.bench.machine import machine
 
 RESULTS = Path(__file__).parent / "results" / "figures.json"
 
@@ -53,23 +52,6 @@ def train(name: str, seed: int) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "model": spec["model"],
     }
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    info = Path("/proc/cpuinfo")
-    models = [line for line in _lines(info) if line.startswith("model name")]
-    return {
-        "cpu": models[0].split(":")[1].strip() if models else platform.processor(),
-        "cores": os.cpu_count(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
-        "python": platform.python_version(),
-        "torch": importlib.metadata.version("torch"),
-    }
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def table(results: dict[str, Any]) -> str:

@@ -13,10 +13,11 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, instruction set, memory, versions and the day."""
+    """Processor, cores, torch's threads, instructions, memory, versions, the day."""
     return {
         "processor": processor(),
         "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "memory_bytes": memory_bytes(),
         "system": f"{platform.system()} {platform.machine()}",
