@@ -9,6 +9,7 @@ over the whole costs no more. How many taps hit is a
 product of one count per axis, and these come from ``arithmetic.windows``.
 """
 
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -102,17 +103,25 @@ def reweighted(
     x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
     """Convolution of data that has no hole but the padding around it."""
-    sizes = x.shape[x.ndim - geometry.axes :]
-    strips = border_strips(sizes, weight.shape[2:], geometry)
-    ends = None if bias is None else bias.view(-1, *(1,) * geometry.axes)
+    if not any(map(any, geometry.padding)):
+        return correlate(x, weight, bias, geometry)
+    sizes, taps = x.shape[-geometry.axes :], weight.shape[2:]
+    if torch.compiler.is_compiling():
+        strips = border_strips(sizes, taps, geometry)
+    else:
+        strips = _known_strips(sizes, taps, geometry)
     if not strips:
         return correlate(x, weight, bias, geometry)
+    ends = None if bias is None else bias.view(-1, *(1,) * geometry.axes)
     if torch.compiler.is_compiling() or _columns_are_dear(x):
         out = correlate(x, weight, None, geometry)
-        scale = _scale_map(out, strips, geometry.axes)
+        scale = _scale_map(out, strips)
         if ends is None:
             return out.mul_(scale)  # nobody else has it, and no gradient needs it
-        return torch.addcmul(ends.to(out.dtype) * (scale > 0), out, scale)
+        ends = ends.to(out.dtype)
+        if strips[-1].scale == 0:
+            ends = ends * (scale > 0)
+        return torch.addcmul(ends, out, scale)
     out = correlate(x, weight, bias, geometry)
     ends = None if ends is None else ends.to(out.dtype)
     mended: Tensor = _Reweight.apply(out, ends, strips)  # type: ignore[no-untyped-call]  # torch leaves it bare
@@ -121,7 +130,7 @@ def reweighted(
 
 def _columns_are_dear(x: Tensor) -> bool:
     """Whether a column takes as many lines of the cache as the whole, or nearly."""
-    return x.stride(-1) == 1 and x.shape[-1] < NARROW
+    return x.shape[-1] < NARROW and x.stride(-1) == 1
 
 
 def border_strips(
@@ -152,18 +161,24 @@ def border_strips(
     return tuple(sorted(strips, key=lambda strip: strip.scale == 0))
 
 
+# Integers alone decide; counting hits in Python takes longer than a small convolution.
+_known_strips = lru_cache(maxsize=256)(border_strips)
+
+
 def _mend(out: Tensor, bias: Tensor | None, strips: tuple[Strip, ...]) -> Tensor:
     for axis, start, length, scale in strips:
         strip = out.narrow(axis, start, length)
-        if bias is None or scale == 0:
-            strip.mul_(scale) if scale else strip.zero_()
+        if scale == 0:
+            strip.zero_()
+        elif bias is None:
+            strip.mul_(scale)
         else:
-            strip.mul_(scale).add_((1 - scale) * bias)
+            strip.lerp_(bias, 1 - scale)  # the bias is in the strip, and is not scaled
     return out
 
 
 class _Reweight(torch.autograd.Function):
-    """Mends the strips of a convolution's output in place.
+    """Mends the border of a convolution's output in place.
 
     ``out`` holds ``sum + bias``; each strip becomes ``scale * sum + bias``, that is
     ``scale * out + (1 - scale) * bias``; where no tap hits it becomes 0.
@@ -181,20 +196,17 @@ class _Reweight(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        grad = grad.clone()
+        scale = _scale_map(grad, ctx.strips)
         of_bias = None
         if ctx.bias_shape is not None:
-            of_bias = grad.new_zeros(ctx.bias_shape)
-        for axis, start, length, scale in reversed(ctx.strips):
-            strip = grad.narrow(axis, start, length)
-            if of_bias is not None and scale:
-                of_bias = of_bias + (1 - scale) * strip.sum_to_size(of_bias.shape)
-            strip.mul_(scale) if scale else strip.zero_()
-        return grad, of_bias, None
+            of_bias = _weighted_sum(grad, _share(scale), ctx.strips, ctx.bias_shape)
+        return grad * scale, of_bias, None
 
     @staticmethod
     def jvp(ctx: Any, out: Tensor, bias: Tensor | None, strips: None) -> Tensor:
-        return _mend(out, bias, ctx.strips)  # linear in both
+        scale = _scale_map(out, ctx.strips)  # linear in both
+        out.mul_(scale)
+        return out if bias is None else out.add_(bias * _share(scale))
 
     @staticmethod
     def vmap(
@@ -213,15 +225,35 @@ class _Reweight(torch.autograd.Function):
         return out, first  # what is dirty must come back itself
 
 
-def _scale_map(out: Tensor, strips: tuple[Strip, ...], axes: int) -> Tensor:
+def _scale_map(out: Tensor, strips: tuple[Strip, ...]) -> Tensor:
+    """The scale of each place, over the axes that have strips and those behind them."""
     scale = out.new_ones(())
-    for axis in range(-axes, 0):
+    for axis in range(min(strip.axis for strip in strips), 0):
         along = out.new_ones(out.shape[axis])
         for strip in strips:
             if strip.axis == axis:
                 along.narrow(0, strip.start, strip.length).fill_(strip.scale)
         scale = scale.unsqueeze(-1) * along
     return scale
+
+
+def _share(scale: Tensor) -> Tensor:
+    """How often the bias is to be added, where it was scaled once already."""
+    return torch.where(scale > 0, 1 - scale, 0)
+
+
+def _weighted_sum(
+    grad: Tensor, share: Tensor, strips: tuple[Strip, ...], shape: torch.Size
+) -> Tensor:
+    """Sum of ``grad * share``, which is 0 off the strips, over all but the channels."""
+    total = grad.new_zeros(shape)
+    share = share.clone()
+    for axis, start, length, _ in strips:
+        weights = share.narrow(axis, start, length).clone()
+        strip = grad.narrow(axis, start, length) * weights
+        total = total + strip.sum_to_size(shape)
+        share.narrow(axis, start, length).zero_()  # where strips cross, count it once
+    return total
 
 
 def _masked(
