@@ -4,10 +4,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-NATIVE := CMakeLists.txt $(wildcard src/convscope/kernels/native/*)
+NATIVE := CMakeLists.txt $(wildcard src/convscope/kernels/native/*.* \
+	src/convscope/kernels/native/*/*.*)
 RUN := runs/demo
 
-.PHONY: demo test check bench setup clean
+.PHONY: demo test check bench sanitize setup clean
 
 demo: $(READY)  ## train on real handwritten digits, judge the result, use it
 	$(BIN)/convscope train digits --run $(RUN) --force
@@ -26,6 +27,15 @@ check: $(READY)  ## lint, format, types
 bench: $(READY)  ## ours beside the peers, a few minutes; figures.py takes hours
 	$(BIN)/python benchmarks/batches.py
 	$(BIN)/python benchmarks/figures.py digits
+
+sanitize:  ## the native kernels under the address, undefined and thread sanitizers
+	for kind in address thread; do \
+		cmake -S . -B build/$$kind -DCONVSCOPE_SANITIZE=$$kind \
+			-DCMAKE_BUILD_TYPE=Debug && \
+		cmake --build build/$$kind --parallel 2 && \
+		for fuzz in build/$$kind/tests/native/fuzz-*; do $$fuzz || exit 1; done \
+		|| exit 1; \
+	done
 
 setup: $(READY)
 

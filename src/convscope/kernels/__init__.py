@@ -2,11 +2,12 @@
 
 from convscope.kernels.chain import apply_stages, stages
 from convscope.kernels.library import available, instruction_set, sets, why_not
-from convscope.kernels.stage_plan import StagePlan, numbers_of
+from convscope.kernels.stage_plan import Activation, StagePlan, numbers_of
 from convscope.kernels.step import ChainStep
 from convscope.kernels.update import adamw, sgd
 
 __all__ = [
+    "Activation",
     "ChainStep",
     "StagePlan",
     "adamw",
