@@ -6,6 +6,7 @@ from convscope.execution.explanation import Explanation, explain
 from convscope.execution.optimization import optimize
 from convscope.execution.optimized import Optimized
 from convscope.execution.setting import Setting, choose_device, has_native_bfloat16
+from convscope.execution.whole_step import WholeStep, whole_step
 
 __all__ = [
     "Choice",
@@ -13,6 +14,7 @@ __all__ = [
     "Optimized",
     "Setting",
     "Timing",
+    "WholeStep",
     "choose",
     "choose_device",
     "consider",
@@ -20,4 +22,5 @@ __all__ = [
     "has_native_bfloat16",
     "keep_freed_memory",
     "optimize",
+    "whole_step",
 ]

@@ -98,16 +98,22 @@ def longest_chain(
 def plan_chain(modules: Sequence[nn.Module], shape: Sizes) -> Chain | None:
     """The chain of these layers for images (C, H, W); None for what does not fit."""
     try:
-        stages = list(_stages(modules, shape))
-        if any(stage is None for stage in stages):
+        stages = plan_stages(modules, shape)
+        if not stages:
             return None
-        known = [stage for stage in stages if stage is not None]
         holders = [m for m in modules if _is_plain_conv(m) or type(m) is nn.Linear]
-        numbers = numbers_of(known)
+        numbers = numbers_of(stages)
         prepared(tuple(numbers))
     except ConvscopeError:
         return None  # torch says what is wrong, or does what we cannot
     return Chain(numbers, holders, any(type(m) is nn.Flatten for m in modules))
+
+
+def plan_stages(modules: Sequence[nn.Module], shape: Sizes) -> list[StagePlan]:
+    """One stage for each layer with weights; none where the row is no chain."""
+    stages = list(_stages(modules, shape))
+    known = [stage for stage in stages if stage is not None]
+    return known if len(known) == len(stages) else []
 
 
 def _stages(modules: Sequence[nn.Module], shape: Sizes) -> Iterator[StagePlan | None]:

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from convscope.data.batches import Batch, Batches, plain
 from convscope.data.dataset import Dataset
 from convscope.errors import NotFiniteError, TrainingError
-from convscope.execution import Optimized, Setting
+from convscope.execution import Optimized, Setting, whole_step
 from convscope.train.checkpoint import Checkpoint
 from convscope.train.events import EpochEnded, Event, Finished, Started, Stepped
 from convscope.train.faults import bad_weight, first_fault
@@ -59,6 +59,8 @@ class Training:
         self.fast = Optimized(self.net, setting)
         self.data, self.recipe, self.setting = data, recipe, setting
         self.batches = training_batches(data, recipe, setting)
+        # Before the optimizer: the weights move to one place, and stay there.
+        self._whole_step = whole_step(self.net, setting, data.input_shape)
         self.optimizer = Optimizer(self.net, recipe)
         self.average = self._averaged() if recipe.ema else None
         self._fast_final = (
@@ -145,14 +147,7 @@ class Training:
         torch.manual_seed(self._step_seed())
         learning_rate = rate(recipe, self.progress())
         self.optimizer.set_rate(learning_rate)
-        self.optimizer.zero_grad()
-        out = self.fast(batch.images)
-        loss = F.cross_entropy(
-            out,
-            batch.targets,
-            weight=self._class_weights,
-            label_smoothing=recipe.label_smoothing,
-        )
+        loss = self._gradient(batch)
         value = loss.item()
         if not math.isfinite(value):
             # Before a reason is looked for, the same units drop out as just now.
@@ -160,7 +155,8 @@ class Training:
             raise NotFiniteError(
                 self._explain(self.net, batch, f"the loss became {value}", ahead=1)
             )
-        loss.backward()
+        if loss.requires_grad:
+            loss.backward()
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_norm)
         self.optimizer.step()
@@ -173,6 +169,19 @@ class Training:
         position.images += len(batch.indices)
         position.loss_sum += value * len(batch.indices)
         return value
+
+    def _gradient(self, batch: Batch) -> Tensor:
+        """The loss; gradients follow with its ``backward``, or are there already."""
+        whole, smoothing = self._whole_step, self.recipe.label_smoothing
+        if whole is not None and self._class_weights is None and whole.serves():
+            return whole(batch.images, batch.targets, smoothing)
+        self.optimizer.zero_grad()
+        return F.cross_entropy(
+            self.fast(batch.images),
+            batch.targets,
+            weight=self._class_weights,
+            label_smoothing=smoothing,
+        )
 
     def _step_seed(self) -> int:
         return self.recipe.seed * 1_000_003 + self.position.step
