@@ -9,11 +9,14 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
+from convscope import kernels
 from convscope.data.augmentation import Augmentation
 from convscope.errors import CheckpointError, RunError
-from convscope.execution import choose
+from convscope.execution import Setting, choose
 from convscope.train import checkpoint as checkpoints
+from convscope.train import fitting
 from convscope.train.events import EpochEnded, Saved, Started, Stepped, Warned
 from convscope.train.fitting import fit, resume
 from convscope.train.folder import RunFolder
@@ -47,6 +50,23 @@ def training(data, recipe, weights=None):
         for tensor in net.state_dict().values():
             tensor.fill_(weights)
     return Training(net, data, recipe, choose(net, device="cpu"))
+
+
+def chain_net():
+    """A network that trains in one native call a step."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 5, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(125, 3)
+    )
+
+
+def native_training(data, recipe, net, channels_last, weights=None):
+    setting = Setting(torch.device("cpu"), "float32", channels_last, kernels=True)
+    started = Training(net, data, recipe, setting)
+    if weights is not None:
+        for tensor in net.state_dict().values():
+            tensor.fill_(weights)
+    return started
 
 
 def through_a_file(state, path):
@@ -90,6 +110,68 @@ def test_going_on_from_any_step_gives_the_same_bits(tiny, changes, tmp_path):
         rest.restore(state)
         list(rest.run())
         require_same(outcome(rest), outcome(whole))
+
+
+NATIVE = {
+    "chain": (chain_net, False, {}),
+    "chain, adamw, average": (chain_net, False, {"optimizer": "adamw", "ema": 0.8}),
+    "chain, muon, clipped": (chain_net, False, {"optimizer": "muon", "clip_norm": 0.5}),
+    "chain, mixup, smoothing": (
+        chain_net,
+        False,
+        {"mixup": 0.4, "label_smoothing": 0.1},
+    ),
+    "norm and pool": (lambda: small_net(classes=3), True, {"ema": 0.8}),
+}
+
+
+@pytest.mark.parametrize("case", NATIVE)
+@pytest.mark.skipif(not kernels.available(), reason="no native kernels")
+def test_native_kernels_go_on_to_the_same_bits_too(case, tiny, tmp_path):
+    make, channels_last, changes = NATIVE[case]
+    recipe = BASE.with_changes(changes)
+    whole = native_training(tiny, recipe, make(), channels_last)
+    states = []
+    for event in whole.run():
+        if isinstance(event, Stepped):
+            path = tmp_path / f"{len(states)}.safetensors"
+            states.append(through_a_file(whole.checkpoint(), path))
+    for state in states:
+        rest = native_training(tiny, recipe, make(), channels_last, weights=7)
+        rest.restore(state)
+        list(rest.run())
+        require_same(outcome(rest), outcome(whole))
+    same_layout = Setting(torch.device("cpu"), "float32", channels_last)
+    plain = Training(make(), tiny, recipe, same_layout)
+    list(plain.run())
+    losses, expected = (
+        [row["train_loss"] for row in each.position.history] for each in (whole, plain)
+    )
+    # Nine steps of rounding in another order: far below what a batch changes.
+    assert losses == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_run_goes_on_in_the_setting_it_began_in(tiny, tmp_path, monkeypatch):
+    began = Setting(torch.device("cpu"), "float32", True)
+    monkeypatch.setattr(fitting, "training_setting", lambda *_: began)
+
+    def stop(event):
+        if isinstance(event, Stepped) and event.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            small_net(classes=3), tiny, BASE, folder=tmp_path / "run", listeners=[stop],
+            checkpoint_seconds=0,
+        )  # fmt: skip
+    monkeypatch.setattr(
+        fitting, "training_setting", lambda *_: pytest.fail("chosen again")
+    )
+    seen = []
+    resume(
+        tmp_path / "run", data=tiny, net=small_net(classes=3), listeners=[seen.append]
+    )
+    assert next(e for e in seen if isinstance(e, Started)).setting == str(began)
 
 
 def test_the_best_weights_of_an_epoch_before_are_gone_on_with(tiny, tmp_path):
