@@ -1,7 +1,7 @@
 """``LocallyConnected1d``, ``2d``, ``3d``: convolution whose weights are not shared."""
 
 import math
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class _LocallyConnected(Sliding, nn.Module):
         self.kernel_size = per_axis(kernel_size, axes, name="kernel_size", where=where)
         self.input_size = per_axis(input_size, axes, name="input_size", where=where)
         self.stride = per_axis(stride, axes, name="stride", where=where)
-        self.padding = parse_padding(padding, axes, where=where)
+        self.padding = as_torch_writes_it(parse_padding(padding, axes, where=where))
         self.dilation = per_axis(dilation, axes, name="dilation", where=where)
         self.groups, self.padding_mode = groups, padding_mode
         self.pairs = resolve_paddings(
@@ -92,6 +92,13 @@ class _LocallyConnected(Sliding, nn.Module):
                 torch.empty(out_channels, *places, device=device, dtype=dtype)
             )
         self.reset_parameters()
+
+    @property
+    def constructor_arguments(self) -> dict[str, Any]:
+        """Those that are not attributes of the same name."""
+        if self.bias is None:
+            return {"bias": False}
+        return {"bias": "channel" if self.bias.ndim == 1 else True}
 
     def reset_parameters(self) -> None:
         """Draws weight and bias anew, uniform up to ``1 / sqrt(fan_in)``."""
@@ -130,7 +137,7 @@ class _LocallyConnected(Sliding, nn.Module):
             f"input_size={self.input_size}, stride={self.stride}"
         )
         if any(map(any, self.pairs)):
-            text += f", padding={as_torch_writes_it(self.padding)!r}"
+            text += f", padding={self.padding!r}"
         if self.dilation != one:
             text += f", dilation={self.dilation}"
         if self.groups != 1:

@@ -21,6 +21,8 @@ class _Depthwise(nn.Module):
     """Before a convolution: its arguments, from those of a depthwise one."""
 
     weight: Tensor
+    in_channels: int
+    out_channels: int
 
     def __init__(
         self,
@@ -51,6 +53,11 @@ class _Depthwise(nn.Module):
             device,
             dtype,
         )
+
+    @property
+    def constructor_arguments(self) -> dict[str, Any]:
+        """Those that are not attributes of the same name."""
+        return {"depth_multiplier": self.out_channels // self.in_channels}
 
 
 class DepthwiseConv1d(_Depthwise, Conv1d):
@@ -108,6 +115,7 @@ class _Pointwise(nn.Module):
     """Before a convolution: its arguments, from those of a pointwise one."""
 
     weight: Tensor
+    bias: Tensor | None
 
     def __init__(
         self,
@@ -219,6 +227,18 @@ class _SeparableConv(nn.Module):
         )
         between = in_channels * depth_multiplier
         self.pointwise = pointwise(between, out_channels, bias=bias, **place)
+
+    @property
+    def constructor_arguments(self) -> dict[str, Any]:
+        """Those that are not attributes of the same name, but of the factors."""
+        depthwise: Any = self.depthwise
+        names = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+        return {
+            **{name: getattr(depthwise, name) for name in names},
+            **depthwise.constructor_arguments,
+            "bias": self.pointwise.bias is not None,
+            "depthwise_bias": depthwise.bias is not None,
+        }
 
     def dense_weight(self) -> Tensor:
         """The kernel (out_channels, in_channels, *kernel_size) of the one convolution
