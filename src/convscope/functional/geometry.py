@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeGuard
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -52,11 +52,17 @@ def read_geometry(
     """The arguments of `functional.conv`, after all of them were found to fit."""
     axes = _require_operands(x, weight, groups, where)
     sizes, taps = x.shape[-axes:], weight.shape[2:]
-    strides = per_axis(stride, axes, name="stride", where=where)
-    spread = per_axis(dilation, axes, name="dilation", where=where)
-    pairs = resolve_paddings(
-        padding, sizes, taps, stride=strides, dilation=spread, where=where
-    )
+    strides, spread, pairs = stride, dilation, padding
+    if not _is_read(strides, axes, 1):
+        strides = per_axis(stride, axes, name="stride", where=where)
+    if not _is_read(spread, axes, 1):
+        spread = per_axis(dilation, axes, name="dilation", where=where)
+    if _is_read(padding, axes, 0):
+        pairs = tuple([(amount, amount) for amount in padding])
+    else:
+        pairs = resolve_paddings(
+            padding, sizes, taps, stride=strides, dilation=spread, where=where
+        )
     for size, tap, pair, step in zip(sizes, taps, pairs, spread, strict=True):
         if size < 1 or size + sum(pair) < kernel_span(tap, step):
             output_shape(sizes, taps, padding=pairs, dilation=spread, where=where)
@@ -69,7 +75,7 @@ def correlate(
     """Convolution with zeros around; only what one end has more of is a copy."""
     stride, padding, dilation, groups = geometry
     both = [min(pair) for pair in padding]
-    if any(before != after for before, after in padding):
+    if both != [max(pair) for pair in padding]:
         more = [
             amount - least
             for pair, least in zip(reversed(padding), reversed(both), strict=True)
@@ -77,6 +83,13 @@ def correlate(
         ]
         x = F.pad(x, more)
     return _TORCH[geometry.axes](x, weight, bias, stride, both, dilation, groups)
+
+
+def _is_read(value: object, axes: int, minimum: int) -> TypeGuard[tuple[int, ...]]:
+    """Whether it is one integer per axis already, as layers hold it; takes no time."""
+    if type(value) is not tuple or len(value) != axes:
+        return False
+    return not [one for one in value if type(one) is not int or one < minimum]
 
 
 def reversed_kernel(weight: Tensor) -> Tensor:
@@ -107,6 +120,8 @@ def require_rank(
 def _require_operands(x: Tensor, weight: Tensor, groups: int, where: str) -> int:
     axes = require_rank(x, weight, where, WEIGHT)
     channels = x.shape[-axes - 1]
+    if type(groups) is int and groups == 1 and channels == weight.shape[1] > 0:
+        return axes
     require_groups(where, channels, weight.shape[0], groups)
     if channels != weight.shape[1] * groups:
         raise ShapeError(

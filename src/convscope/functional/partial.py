@@ -103,17 +103,13 @@ def reweighted(
     x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
     """Convolution of data that has no hole but the padding around it."""
-    if not any(map(any, geometry.padding)):
-        return correlate(x, weight, bias, geometry)
-    sizes, taps = x.shape[-geometry.axes :], weight.shape[2:]
-    if torch.compiler.is_compiling():
-        strips = border_strips(sizes, taps, geometry)
-    else:
-        strips = _known_strips(sizes, taps, geometry)
+    compiling = torch.compiler.is_compiling()
+    count = border_strips if compiling else _known_strips
+    strips = count(x.shape[-geometry.axes :], weight.shape[2:], geometry)
     if not strips:
         return correlate(x, weight, bias, geometry)
     ends = None if bias is None else bias.view(-1, *(1,) * geometry.axes)
-    if torch.compiler.is_compiling() or _columns_are_dear(x):
+    if compiling or _columns_are_dear(x):
         out = correlate(x, weight, None, geometry)
         scale = _scale_map(out, strips)
         if ends is None:
@@ -227,13 +223,14 @@ class _Reweight(torch.autograd.Function):
 
 def _scale_map(out: Tensor, strips: tuple[Strip, ...]) -> Tensor:
     """The scale of each place, over the axes that have strips and those behind them."""
-    scale = out.new_ones(())
-    for axis in range(min(strip.axis for strip in strips), 0):
+    first = min([strip.axis for strip in strips])
+    scale = out
+    for axis in range(first, 0):
         along = out.new_ones(out.shape[axis])
-        for strip in strips:
-            if strip.axis == axis:
-                along.narrow(0, strip.start, strip.length).fill_(strip.scale)
-        scale = scale.unsqueeze(-1) * along
+        for at, start, length, factor in strips:
+            if at == axis:
+                along.narrow(0, start, length).fill_(factor)
+        scale = along if axis == first else scale.unsqueeze(-1) * along
     return scale
 
 

@@ -26,6 +26,8 @@ from convscope.functional.geometry import Ints, reversed_kernel
 from convscope.layers.shape import require_input
 from convscope.layers.window import Sliding
 
+_PLAIN: dict[int, Any] = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
+
 
 class Convolution(Sliding, nn.Module):
     """Convolution along as many spatial axes as the subclass says; see `Conv2d`."""
@@ -124,6 +126,26 @@ class Convolution(Sliding, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of ``x``."""
+        if (
+            self.padding_mode == "zeros"
+            and not self.flip
+            and self._table is None
+            and type(self.padding[0]) is int
+            and not torch.compiler.is_compiling()
+        ):
+            try:
+                out: Tensor = _PLAIN[self.axes](
+                    x,
+                    self.weight,
+                    self.bias,
+                    self.stride,
+                    self.padding,
+                    self.dilation,
+                    self.groups,
+                )
+                return out
+            except RuntimeError:
+                pass  # torch refuses what we refuse; said again below, with a remedy
         require_input(self, x, self.axes, self.in_channels)
         return conv(
             x,

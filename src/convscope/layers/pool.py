@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from convscope.arithmetic import CeilMode, PaddingLike, require
 from convscope.functional.lp_pool import lp_pool, require_norm_type
@@ -10,6 +12,11 @@ from convscope.functional.pool import avg_pool, max_pool, max_pool_with_indices
 from convscope.functional.pool_window import Sizes
 from convscope.layers.pool_layer import PoolLayer
 from convscope.layers.window import Sliding
+
+# What torch does as we do; in 3-D it loses layouts. It refuses every input that we
+# refuse, so that the numbers need looking at only after it has.
+_PLAIN_MAX: dict[int, Any] = {1: torch.max_pool1d, 2: torch.max_pool2d}
+_PLAIN_AVG: dict[int, Any] = {1: F.avg_pool1d, 2: F.avg_pool2d}
 
 
 class _MaxPool(Sliding, PoolLayer):
@@ -31,6 +38,19 @@ class _MaxPool(Sliding, PoolLayer):
 
     def forward(self, x: Tensor) -> Any:
         """Largest element of each window, with its index if asked for."""
+        plain = _PLAIN_MAX.get(self.axes)
+        if (
+            plain is not None
+            and type(self.padding) is int
+            and self.dilation == 1
+            and self.ceil_mode is False
+            and not self.return_indices
+            and not torch.compiler.is_compiling()
+        ):
+            try:
+                return plain(x, self.kernel_size, self.stride, self.padding)
+            except (RuntimeError, IndexError):
+                pass  # said again below, with a remedy
         return self.pooled(
             max_pool_with_indices if self.return_indices else max_pool,
             x,
@@ -127,6 +147,26 @@ class _AvgPool(Sliding, PoolLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mean of each window."""
+        plain = _PLAIN_AVG.get(self.axes)
+        if (
+            plain is not None
+            and type(self.padding) is int
+            and self.ceil_mode is False
+            and self.divisor_override is None
+            and not torch.compiler.is_compiling()
+        ):
+            try:
+                mean: Tensor = plain(
+                    x,
+                    self.kernel_size,
+                    self.stride,
+                    self.padding,
+                    False,
+                    self.count_include_pad,
+                )
+                return mean
+            except (RuntimeError, IndexError):
+                pass  # said again below, with a remedy
         out: Tensor = self.pooled(
             avg_pool,
             x,
