@@ -113,6 +113,27 @@ def test_every_activation_meets_every_pooling(activation, pooling, window):
     check([stage], batch=5)
 
 
+@pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 2), (0, 1))], ids=str)
+@pytest.mark.parametrize("step", [(2, 2), (1, 1), (3, 2)], ids=str)
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (5, 2)], ids=str)
+@pytest.mark.parametrize("channels", [(1, 16), (3, 32), (6, 16), (9, 16)], ids=str)
+def test_windows_of_four_over_few_channels_give_x_its_gradient(
+    channels, kernel, step, padding
+):
+    stage = StagePlan(
+        in_channels=channels[0],
+        in_size=(9, 10),
+        out_channels=channels[1],
+        kernel_size=kernel,
+        padding=padding,
+        activation="tanh",
+        pooling="max",
+        pool_size=(2, 2),
+        pool_stride=step,
+    )
+    check([stage], batch=19, seed=1)
+
+
 def test_a_convolution_equals_the_plain_loops():
     plan = [
         StagePlan(in_channels=2, in_size=(5, 6), out_channels=3, kernel_size=(3, 2))

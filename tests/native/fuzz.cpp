@@ -53,11 +53,12 @@ int64_t taps(const convscope_stage &s) {
 convscope_stage draw_stage(int64_t channels, Size in) {
   convscope_stage s{};
   s.in_channels = channels, s.in_height = in.height, s.in_width = in.width;
-  s.out_channels = between(1, 9);
+  s.out_channels = between(0, 3) ? between(1, 9) : 16;
   const bool whole = between(0, 3) == 0;
   s.kernel_height = whole ? in.height : between(1, in.height < 5 ? in.height : 5);
   s.kernel_width = whole ? in.width : between(1, in.width < 5 ? in.width : 5);
-  s.stride_height = between(1, 2), s.stride_width = between(1, 3);
+  s.stride_height = between(0, 2) ? 1 : between(1, 2);
+  s.stride_width = between(0, 2) ? 1 : between(1, 3);
   if (!whole && between(0, 1))
     s.top = between(0, 2), s.bottom = between(0, 2), s.left = between(0, 2), s.right = between(0, 2);
   s.has_bias = between(0, 1);
@@ -67,6 +68,10 @@ convscope_stage draw_stage(int64_t channels, Size in) {
   s.pool_height = between(1, size.height < 3 ? size.height : 3);
   s.pool_width = between(1, size.width < 3 ? size.width : 3);
   s.pool_stride_height = between(1, 3), s.pool_stride_width = between(1, 3);
+  if (between(0, 1) && size.height > 1 && size.width > 1) {  // the usual one
+    s.pooling = CONVSCOPE_MAX;
+    s.pool_height = s.pool_width = s.pool_stride_height = s.pool_stride_width = 2;
+  }
   return s;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include "stages/chain_forward.h"
 #include "stages/dense.h"
+#include "stages/patches.h"
 #include "stages/winners.h"
 
 namespace convscope {
@@ -14,7 +15,9 @@ inline void prepare(const Call &call, bool grad_x, const Space &own) {
   for (int64_t n = grad_x ? 0 : 1; n < plan.count; ++n) {
     const Stage &stage = plan.stages[n];
     if (stage.connected()) continue;
-    if (stage.by_winners)
+    if (stage.by_patches)
+      turn_for_patches(stage, call.weight(n), own.turned + stage.turned);
+    else if (stage.by_winners)
       turn_for_winners(stage, call.weight(n), own.turned + stage.turned);
     else
       turn_for_dense(stage, call.weight(n), own.turned + stage.turned);
@@ -78,9 +81,13 @@ inline void backward_winners(const Call &call, int64_t n, const float *space, co
   const Lists rows{own.list, reinterpret_cast<int32_t *>(own.list + lists),
                    reinterpret_cast<int64_t *>(own.list + 2 * lists), stage.list()};
   backward_by_winners(stage, reinterpret_cast<const uint8_t *>(space + stage.winners), g,
-                      own.images, spread, own.turned + stage.turned,
+                      own.images, stage.by_patches ? nullptr : spread, own.turned + stage.turned,
                       own.sums + stage.weight_sum, own.sums + stage.bias_sum, rows);
   if (!spread) return;
+  if (stage.by_patches)
+    backward_by_patches(stage, plan.table(stage.by_place),
+                        reinterpret_cast<const uint8_t *>(space + stage.winners), g,
+                        own.turned + stage.turned, spread, own.spare);
   to_lanes(spread, stage.image, IMAGES,
            stage.padded_height * stage.padded_width * stage.given.in_channels, to,
            plan.table(stage.unpadded_by_pixel));

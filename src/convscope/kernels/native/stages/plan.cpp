@@ -1,5 +1,5 @@
 // From a chain as it is given to sizes, places and tables of offsets.
-#include "stages/plan.h"
+#include "stages/patches.h"
 
 #include <string.h>
 
@@ -71,6 +71,7 @@ bool work_out_sizes(Stage &stage) {
   stage.pooled = s.pooling != CONVSCOPE_NONE;
   stage.max_pooled = s.pooling == CONVSCOPE_MAX;
   stage.by_winners = stage.max_pooled;
+  stage.by_patches = meets_in_patches(stage);
   const int64_t window = s.pool_height * s.pool_width;
   const bool apart = s.pool_stride_height >= s.pool_height &&
                      s.pool_stride_width >= s.pool_width;
@@ -110,6 +111,10 @@ void work_out_tables(Stage &stage, int64_t identity, Tables &tables) {
     const bool inside = x >= 0 && x < s.in_width && y >= 0 && y < s.in_height;
     return (inside ? (c * s.in_height + y) * s.in_width + x : stage.in_size()) * IMAGES;
   });
+  if (stage.by_patches)
+    stage.by_place = tables.add(stage.out_size(), [&](int64_t q) {
+      return (q % s.out_channels * stage.out_area() + q / s.out_channels) * IMAGES;
+    });
   // The gradient map has its border in front only as wide as taps reach back.
   const int64_t map_width = stage.gradient_width(), map_area = map_width * stage.gradient_height();
   stage.classes = tables.used;
@@ -149,8 +154,12 @@ void work_out_places(Plan &plan) {
     plan.sums = stage.bias_sum + s.out_channels * IMAGES;
     stage.turned = plan.turned;
     if (!stage.connected())
-      plan.turned += stage.by_winners ? s.out_channels * stage.patch
-                                      : round_up(stage.weight_count());
+      plan.turned += stage.by_patches   ? 2 * s.out_channels * s.kernel_height * 4 * LANES
+                     : stage.by_winners ? s.out_channels * stage.patch
+                                        : round_up(stage.weight_count());
+    if (stage.by_patches)
+      plan.spare = most(plan.spare, 3 * stage.out_size() * IMAGES +
+                                        4 * (s.out_channels + LANES));
     const bool spread = stage.pooled && !stage.fused;
     if (spread) plan.conv_map = most(plan.conv_map, s.out_channels * stage.conv_area() * IMAGES);
     const int64_t larger = most(stage.in_size(), stage.out_size());

@@ -30,6 +30,7 @@ struct Stage {
   int64_t by_pixel;            // [y][x][c] -> the padded input map
   int64_t by_channel;          // [c][y][x], without border -> the padded input map
   int64_t unpadded_by_pixel;   // [y][x][c] -> the unpadded map, or the sink behind it
+  int64_t by_place;            // [y][x][o] -> the pooled map
   int64_t classes;             // for the gradient to the input: see gradient_taps
   // In the space of one block.
   int64_t input, winners, slopes;
@@ -37,6 +38,7 @@ struct Stage {
   int64_t weight_sum, bias_sum, turned;
   // Whether the gradient goes back by lists of winners, or densely.
   int64_t by_winners;
+  int64_t by_patches;          // of those, the gradient of the input: see patches.h
 
   int64_t conv_area() const { return height * width; }
   int64_t out_area() const { return out_height * out_width; }
@@ -77,6 +79,7 @@ struct Plan {
   int64_t gradient;       // floats: the largest unpadded map, one block, with a sink
   int64_t bordered;       // floats: the largest gradient map with border
   int64_t images;         // floats: the largest block as images [y][x][c]
+  int64_t spare;          // floats: for patches.h
   int64_t lists;          // floats: the winners of a row of windows, and their numbers
   Stage stages[MOST_STAGES];
 

@@ -45,6 +45,7 @@ struct Space {
   float *turned;        // weights for the gradient of the input
   float *sums;          // gradients of weights and biases
   float *list;          // of winners: gradients, places, and how many
+  float *spare;         // for patches.h
   float *loss;          // a double
   float *blocks;        // what a forward pass keeps, where the caller does not
   int64_t size = 0;
@@ -67,6 +68,7 @@ struct Space {
     turned = take(plan.turned);
     sums = take(plan.sums);
     list = take(plan.lists);
+    spare = take(plan.spare);
     loss = take(16);
     blocks = take(plan.block * call.group);
   }
