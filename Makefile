@@ -33,7 +33,7 @@ sanitize:  ## the native kernels under the address, undefined and thread sanitiz
 		cmake -S . -B build/$$kind -DCONVSCOPE_SANITIZE=$$kind \
 			-DCMAKE_BUILD_TYPE=Debug && \
 		cmake --build build/$$kind --parallel 2 && \
-		for fuzz in build/$$kind/tests/native/fuzz-*; do $$fuzz || exit 1; done \
+		for fuzz in build/$$kind/tests/native/fuzz*-*; do $$fuzz || exit 1; done \
 		|| exit 1; \
 	done
 

@@ -109,8 +109,8 @@ inline typename Lanes<L>::F exp_of_negative(typename Lanes<L>::F x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  const typename V::I exponent = V::template convert<typename V::I>(n) * (1 << 23);
-  const auto scaled = bits_of<typename V::U>(p) + bits_of<typename V::U>(exponent);
+  const auto exponent = bits_of<typename V::U>(V::template convert<typename V::I>(n));
+  const auto scaled = bits_of<typename V::U>(p) + (exponent << 23);
   return x < low ? F{} : bits_of<F>(static_cast<typename V::U>(scaled));
 }
 
