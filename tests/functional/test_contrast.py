@@ -180,6 +180,37 @@ def test_both_derivatives_are_those_of_finite_differences(axes, threshold):
     torch.autograd.gradgradcheck(function, x, fast_mode=True)
 
 
+@pytest.mark.parametrize("mode", CONTRAST_PADDINGS)
+@pytest.mark.parametrize("size", [3, 4])
+def test_a_long_axis_gives_what_a_short_one_gives(mode, size, monkeypatch):
+    x, weights = noise((2, 3, 7, 6)), noise((2, 3, 7, 6), seed=1)
+
+    def value_and_gradients():
+        x.requires_grad_()
+        out = local_contrast_norm(x, size, padding_mode=mode)
+        (first,) = torch.autograd.grad((out * weights).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad((first * weights).sum(), x)
+        return out, first, second
+
+    short = value_and_gradients()
+    monkeypatch.setattr("convscope.functional.contrast.SHORT", 0)
+    for ours, expected in zip(value_and_gradients(), short, strict=True):
+        check(ours, expected)
+
+
+def test_it_holds_its_input_alone_for_the_way_back():
+    held = []
+
+    def pack(tensor):
+        held.append(tensor.shape)
+        return tensor
+
+    x = noise((2, 3, 7, 6)).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        local_contrast_norm(x, 3)
+    assert held == [x.shape]
+
+
 @pytest.mark.parametrize("threshold", ["mean", 0.5])
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_the_gradient_of_an_image_of_one_value_is_finite(threshold, value):

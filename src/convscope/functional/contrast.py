@@ -4,8 +4,10 @@ Not to be mistaken for local response normalization (`response`), which has no
 neighborhood in space and subtracts nothing.
 """
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +22,8 @@ ContrastPadding = Literal[
     "partial", "zeros", "reflect", "replicate", "circular", "symmetric"
 ]
 CONTRAST_PADDINGS: tuple[ContrastPadding, ...] = get_args(ContrastPadding)
+
+SHORT = 256  # elements up to which an axis is blurred fastest by a whole matrix
 
 
 def local_contrast_norm(
@@ -93,15 +97,13 @@ def local_contrast_norm(
     dtype = x.dtype
     if dtype in (torch.float16, torch.bfloat16):
         x = x.float()
-    taps = [
-        gaussian_taps(size, width).to(x)
-        for size, width in zip(sizes, sigmas, strict=True)
-    ]
-    if not x.is_meta and torch.is_autocast_enabled(x.device.type):
-        with torch.autocast(x.device.type, enabled=False):  # it would round the means
-            out = _normalize(x, taps, subtractive, divisive, threshold, padding_mode)
-            return out.to(dtype)
-    return _normalize(x, taps, subtractive, divisive, threshold, padding_mode).to(dtype)
+    window = _Window(sizes, sigmas, padding_mode)
+    if subtractive:
+        x = _subtract(x, window)
+    if divisive:
+        divide: Callable[..., Tensor] = _Divide.apply
+        x = divide(x, window, threshold)
+    return x.to(dtype)
 
 
 def parse_window(
@@ -164,23 +166,33 @@ def require_contrast(
         )
 
 
-def _normalize(
-    x: Tensor,
-    taps: list[Tensor],
-    subtractive: bool,
-    divisive: bool,
-    threshold: float | str,
-    padding_mode: ContrastPadding,
-) -> Tensor:
-    if subtractive:
-        if padding_mode != "zeros":
-            # Rounding of a mean would pass for contrast where there is none. From one
-            # of its own values an image of one value differs by exactly 0.
-            x = x - _first(x)
-        x = x - _blur(x.mean(1, keepdim=True), taps, padding_mode)
-    if divisive:
-        x = _divide(x, taps, threshold, padding_mode)
-    return x
+@dataclass(frozen=True)
+class _Window:
+    """A Gaussian window, one value per axis, and what it sees outside."""
+
+    sizes: tuple[int, ...]
+    sigmas: tuple[float, ...]
+    padding_mode: ContrastPadding
+
+    def taps(self, axis: int, like: Tensor) -> Tensor:
+        """The weights along a spatial axis."""
+        size, sigma = self.sizes[axis], self.sigmas[axis]
+        if torch.compiler.is_compiling():
+            return gaussian_taps(size, sigma).to(like)
+        return like.new_tensor(_known_taps(size, sigma))
+
+
+@lru_cache(maxsize=64)
+def _known_taps(size: int, sigma: float) -> tuple[float, ...]:
+    return tuple(gaussian_taps(size, sigma).tolist())
+
+
+def _subtract(x: Tensor, window: _Window) -> Tensor:
+    if window.padding_mode != "zeros":
+        # Rounding of a mean would pass for contrast where there is none. From one
+        # of its own values an image of one value differs by exactly 0.
+        x = x - _first(x)
+    return x - _blurred(x.mean(1, keepdim=True), window)
 
 
 def _first(x: Tensor) -> Tensor:
@@ -190,42 +202,155 @@ def _first(x: Tensor) -> Tensor:
     return x.detach()
 
 
-def _divide(
-    v: Tensor, taps: list[Tensor], threshold: float | str, padding_mode: ContrastPadding
-) -> Tensor:
-    variance = _blur(v.square().mean(1, keepdim=True), taps, padding_mode)
+class _Divide(torch.autograd.Function):
+    """Holds its input alone, where autograd holds every step of it.
+
+    Of C maps v, with the window B, ``d = sqrt(B sum v^2 / C)``, ``m = max(c, d)`` and
+    ``y = v / m``. The gradient g of y gives ``-sum g v / m^2`` for m, from which d gets
+    e, and v gets ``g / m + (2 / C) v B'(e / 2 d)`` in all.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(v: Tensor, window: _Window, threshold: float | str) -> Tensor:
+        return v / _divisor(_variance(v, window), threshold)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        v, ctx.window, ctx.threshold = inputs
+        ctx.save_for_backward(v)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (v,), (gradient,) = ctx.saved_tensors, gradients
+        variance = _variance(v, ctx.window)
+        divisor = _divisor(variance, ctx.threshold)
+        scaled = gradient / divisor
+        of_divisor = -(scaled * v).sum(1, keepdim=True) / divisor
+        of_variance = _through_divisor(of_divisor, variance, ctx.threshold)
+        spread = _blurred(of_variance, ctx.window, transposed=True)
+        return scaled + v * (spread * (2 / v.shape[1])), None, None
+
+
+def _variance(v: Tensor, window: _Window) -> Tensor:
+    return _blurred(v.square().mean(1, keepdim=True), window)
+
+
+def _divisor(variance: Tensor, threshold: float | str) -> Tensor:
     if not isinstance(threshold, str):
-        # Below the root, where the slope of a root at 0 cannot become NaN.
-        return v / variance.clamp(min=threshold**2).sqrt()
+        return variance.clamp(min=threshold**2).sqrt()
+    deviation, floor = _deviation(variance)
+    divisor = torch.maximum(deviation, floor)
+    return torch.where(divisor > 0, divisor, 1)
+
+
+def _deviation(variance: Tensor) -> tuple[Tensor, Tensor]:
+    """The root, whose slope at 0 is 0 here, and its mean over each image."""
     varies = variance > 0
     deviation = torch.where(varies, variance, 1).sqrt().where(varies, 0)
-    floor = deviation.mean(tuple(range(1, v.ndim)), keepdim=True)
-    divisor = torch.maximum(deviation, floor)
-    return v / torch.where(divisor > 0, divisor, 1)
+    return deviation, deviation.mean(tuple(range(1, variance.ndim)), keepdim=True)
 
 
-def _blur(x: Tensor, taps: list[Tensor], padding_mode: ContrastPadding) -> Tensor:
-    """(N, 1, ...) through the window, one axis after the other."""
-    for axis, kernel in enumerate(taps, start=2):
-        x = _blur_axis(x.movedim(axis, -1), kernel, padding_mode).movedim(-1, axis)
+def _through_divisor(
+    gradient: Tensor, variance: Tensor, threshold: float | str
+) -> Tensor:
+    """From the gradient of `_divisor` to that of the variance."""
+    if not isinstance(threshold, str):
+        slope = 0.5 / _divisor(variance, threshold)
+        return torch.where(variance >= threshold**2, gradient * slope, 0)
+    deviation, floor = _deviation(variance)
+    # Half to each where they are equal, as torch shares the gradient of a maximum.
+    share = ((deviation > floor).to(gradient) + (deviation >= floor).to(gradient)) / 2
+    own = gradient * share
+    common = (gradient - own).mean(tuple(range(1, variance.ndim)), keepdim=True)
+    varies = deviation > 0
+    slope = 0.5 / torch.where(varies, deviation, 1)
+    return torch.where(varies, (own + common) * slope, 0)
+
+
+def _blurred(x: Tensor, window: _Window, *, transposed: bool = False) -> Tensor:
+    blur: Callable[..., Tensor] = _Blur.apply
+    return blur(x, window, transposed)
+
+
+class _Blur(torch.autograd.Function):
+    """(N, 1, ...) through the window, one axis after the other; or its transpose."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, window: _Window, transposed: bool) -> Tensor:
+        if not x.is_meta and torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):  # it would round
+                return _blur(x, window, transposed)
+        return _blur(x, window, transposed)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, ctx.window, ctx.transposed = inputs
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        back = _blurred(gradients[0], ctx.window, transposed=not ctx.transposed)
+        return back, None, None
+
+
+def _blur(x: Tensor, window: _Window, transposed: bool) -> Tensor:
+    mode = window.padding_mode
+    for axis in range(x.ndim - 2):
+        kernel, line = window.taps(axis, x), x.movedim(axis + 2, -1)
+        if line.shape[-1] <= SHORT:
+            matrix = _blur_matrix(kernel, line.shape[-1], mode)
+            line = line.matmul(matrix if transposed else matrix.T)
+        else:
+            line = _blur_axis(line, kernel, mode, transposed)
+        x = line.movedim(-1, axis + 2)
     return x
 
 
-def _blur_axis(x: Tensor, kernel: Tensor, padding_mode: ContrastPadding) -> Tensor:
+def _blur_matrix(kernel: Tensor, length: int, padding_mode: ContrastPadding) -> Tensor:
+    """What the window sees of an axis, one row for each place."""
+    if padding_mode != "partial" and padding_mode != "zeros":
+        one = torch.eye(length, dtype=kernel.dtype, device=kernel.device)
+        return _blur_axis(one, kernel, padding_mode, False).T
     before, after = (len(kernel) - 1) // 2, len(kernel) // 2
-    lines = x.flatten(0, -2).unsqueeze(1)  # (lines, 1, L)
+    diagonals = F.pad(kernel, (length - 1 - before, length - 1 - after))
+    matrix = diagonals.unfold(0, length, 1).flip(0)
+    return matrix / matrix.sum(1, True) if padding_mode == "partial" else matrix
+
+
+def _blur_axis(
+    x: Tensor, kernel: Tensor, padding_mode: ContrastPadding, transposed: bool
+) -> Tensor:
+    """The last axis through the window."""
+    size, length = len(kernel), x.shape[-1]
+    before, after = (size - 1) // 2, size // 2
+    kernel = kernel.view(1, 1, -1)
+    lines = x.reshape(-1, 1, length)
+    if padding_mode == "partial":
+        inside = F.pad(
+            torch.ones_like(kernel[..., :1]).expand(1, 1, length), (before, after)
+        )
+        hits = F.conv1d(inside, kernel)
+    if not transposed:
+        if padding_mode == "partial" or padding_mode == "zeros":
+            lines = F.pad(lines, (before, after))
+        else:
+            _require_reach(size, length, padding_mode)
+            lines = pad(lines, [(before, after)], padding_mode)
+        lines = F.conv1d(lines, kernel)
+        return (lines / hits if padding_mode == "partial" else lines).view(x.shape)
+    if padding_mode == "partial":
+        lines = lines / hits
+    lines = F.conv1d(F.pad(lines, (size - 1, size - 1)), kernel.flip(-1))
     if padding_mode == "partial" or padding_mode == "zeros":
-        lines = F.pad(lines, (before, after))
-    else:
-        _require_reach(len(kernel), x.shape[-1], padding_mode)
-        lines = pad(lines, [(before, after)], padding_mode)
-    out = F.conv1d(lines, kernel.view(1, 1, -1)).view(x.shape)
-    if padding_mode != "partial":
-        return out
-    inside = F.pad(
-        torch.ones_like(kernel[:1]).expand(1, 1, x.shape[-1]), (before, after)
+        return lines.narrow(-1, before, length).reshape(x.shape)
+    places = torch.arange(length, dtype=torch.float64, device=x.device).view(1, 1, -1)
+    origin = pad(places, [(before, after)], padding_mode).long().flatten()
+    return (
+        torch.zeros_like(lines[..., :length]).index_add(-1, origin, lines).view(x.shape)
     )
-    return out / F.conv1d(inside, kernel.view(1, 1, -1)).flatten()
 
 
 def _require_reach(size: int, length: int, padding_mode: str) -> None:
