@@ -47,7 +47,7 @@ def test_who_computes_other_gradients_is_sent_home(tmp_path):
 
 def test_who_trains_otherwise_is_sent_home(tmp_path):
     honest = Planted(tmp_path, "PyTorch", [1.0], [0.5, 0.4])
-    wrong = Planted(tmp_path, "wrong", [1.0], [0.5, 0.41])
+    wrong = Planted(tmp_path, "wrong", [1.0], [0.5, 0.42])
     broken = Planted(tmp_path, "broken", [np.nan], [0.5, 0.4])
     stays, _ = held(tmp_path, wrong, broken, honest)
     assert set(stays) == {"PyTorch"}

@@ -57,7 +57,8 @@ class Entrant:
 
 
 ENTRANTS = (
-    Entrant("convscope", "torch", ("ours",)),
+    Entrant("convscope", "torch", ("ours", "allocator"), "bfloat16"),
+    Entrant("convscope, float32", "torch", ("ours", "allocator", "float32")),
     Entrant("PyTorch", "torch"),
     Entrant("PyTorch, channels-last", "torch", ("channels_last", "fused", "allocator")),
     Entrant("PyTorch, fused, allocator", "torch", ("fused", "allocator")),

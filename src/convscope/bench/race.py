@@ -20,10 +20,10 @@ from convscope.errors import ArgumentError
 Progress = Callable[[str], None]
 BATCHES = 4  # different batches, used in turn
 STEPS_COMPARED = 4
-# Largest difference allowed, as a share of the numbers compared: float32 sums of some
-# thousand terms in another order; bfloat16 has 8 bits, and where it flips the winner of
-# a pooling the gradient goes another way.
-TOLERANCE = {"float32": 1e-3, "bfloat16": 0.3}
+# Largest difference allowed, as a share of the length of what is compared. Where
+# rounding flips the winner of a pooling or the sign before a ReLU, a gradient goes
+# another way; on random labels gradients of many images nearly cancel, and flips show.
+TOLERANCE = {"float32": 0.02, "bfloat16": 0.3}
 
 
 def race(

@@ -1,4 +1,4 @@
-"""Optimizers of torch.optim, set up so that biases and norms do not decay."""
+"""SGD and optimizers of torch.optim, set up so that biases and norms do not decay."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from convscope.train.recipe import Recipe
+from convscope.train.sgd import SGD
 
 State = dict[str, Tensor]
+Part = SGD | torch.optim.Optimizer
 
 
 class Optimizer:
-    """One or two torch optimizers over all parameters of a network, as one.
+    """One or two optimizers over all parameters of a network, as one.
 
     Args:
         net: Its trainable parameters are what steps change.
@@ -25,7 +27,7 @@ class Optimizer:
         spared = {n: p for n, p in named.items() if p.ndim <= 1}
         self.flat: dict[str, nn.Parameter] = {}
         self._names: list[list[str]] = []
-        self.parts: list[torch.optim.Optimizer] = []
+        self.parts: list[Part] = []
         if recipe.optimizer == "muon":
             # The last layer's rows are classes, not directions: Muon leaves it out.
             last = list(decayed)[-1] if decayed else None
@@ -63,14 +65,13 @@ class Optimizer:
         self.parts.append(self._plain(groups, recipe))
 
     @staticmethod
-    def _plain(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    def _plain(groups: list[dict[str, Any]], recipe: Recipe) -> Part:
         if recipe.optimizer == "sgd":
-            return torch.optim.SGD(
+            return SGD(
                 groups,
                 lr=recipe.learning_rate,
                 momentum=recipe.momentum,
-                nesterov=recipe.nesterov and recipe.momentum > 0,
-                foreach=True,
+                nesterov=recipe.nesterov,
             )
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, foreach=True)
 

@@ -35,7 +35,7 @@ def race(records: Sequence[dict[str, Any]]) -> "Figure":
             [row["name"] for row in rows],
             times,
             xerr=[row["spread_microseconds"] for row in rows],
-            color=[OURS if row["name"] == "convscope" else THEIRS for row in rows],
+            color=[OURS if _is_ours(row) else THEIRS for row in rows],
             error_kw={"elinewidth": 1, "capsize": 2},
         )
         for place, row in enumerate(rows):
@@ -85,7 +85,7 @@ def roofline(records: Sequence[dict[str, Any]]) -> "Figure":
         for row in _timed(record):
             speed = record["operations_per_step"] / record["job"]["batch"]
             speed /= row["microseconds_per_image"] * 1e3
-            ours = row["name"] == "convscope"
+            ours = _is_ours(row)
             plot.plot(
                 intensity, speed, mark, color=OURS if ours else THEIRS,
                 zorder=3 if ours else 2, mec="white", ms=8 if ours else 6,
@@ -116,6 +116,10 @@ def _figure(records: Sequence[dict[str, Any]], width: float, height: float) -> "
 
 def _timed(record: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in record["results"] if row["seconds"] and not row["absent"]]
+
+
+def _is_ours(row: dict[str, Any]) -> bool:
+    return bool(row["name"].startswith("convscope"))
 
 
 def _title(record: dict[str, Any]) -> str:

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 import convscope
 from convscope.bench.networks import build
+from convscope.execution import Optimized, WholeStep, choose, whole_step
+from convscope.train.sgd import SGD
 
 
 def versions() -> dict[str, str]:
@@ -21,7 +23,8 @@ class Contestant:
     """One network, one way of running it.
 
     ``job["variant"]`` is made of the words ``channels_last``, ``bfloat16``, ``fused``
-    (the optimizer), ``allocator``, ``compile`` and ``ours``.
+    (the optimizer), ``allocator``, ``compile`` and ``ours``, with ``float32`` if it may
+    take no other format.
     """
 
     def __init__(self, job: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -52,19 +55,36 @@ class Contestant:
         self.net = net.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.net.train(self.job["task"] == "train")
         self.call: Callable[[Tensor], Tensor] = self.net
+        self.whole: WholeStep | None = None
         if "ours" in self.words:
-            size = (self.job["batch"], *self.job["shape"])
-            self.call = convscope.optimize(
-                self.net, size, training=self.job["task"] == "train"
-            )
+            self._start_ours()
         if "compile" in self.words:
             self.call = torch.compile(self.net)
-        self.optimizer = torch.optim.SGD(
+        self.optimizer: SGD | torch.optim.SGD = torch.optim.SGD(
             self.net.parameters(),
             lr=self.job["learning_rate"],
             momentum=0.9,
-            fused=True if {"fused", "ours"} & self.words else None,
+            fused=True if "fused" in self.words else None,
         )
+        if "ours" in self.words:
+            group = {"params": list(self.net.parameters()), "weight_decay": 0.0}
+            rate = self.job["learning_rate"]
+            self.optimizer = SGD([group], lr=rate, momentum=0.9)
+
+    def _start_ours(self) -> None:
+        """As ``fit`` runs a network."""
+        shape, training = self.job["shape"], self.job["task"] == "train"
+        setting = choose(
+            self.net,
+            shape,
+            device="cpu",
+            precision="float32" if "float32" in self.words else "auto",
+            batch_size=self.job["batch"],
+            training=training,
+        )
+        self.call = Optimized(setting.place(self.net), setting)
+        if training:
+            self.whole = whole_step(self.net, setting, shape)
 
     def _logits(self, images: Tensor) -> Tensor:
         if "bfloat16" not in self.words:
@@ -73,11 +93,16 @@ class Contestant:
             return self.call(images).float()
 
     def _step(self, index: int) -> Tensor:
-        turn = index % len(self.images)
-        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._backward(index % len(self.images))
+        self.optimizer.step()
+        return loss
+
+    def _backward(self, turn: int) -> Tensor:
+        if self.whole is not None and self.whole.serves():
+            return self.whole(self.images[turn], self.labels[turn])
+        self.optimizer.zero_grad()
         loss = F.cross_entropy(self._logits(self.images[turn]), self.labels[turn])
         loss.backward()
-        self.optimizer.step()
         return loss
 
     def gradients(self) -> tuple[float, dict[str, np.ndarray]]:
@@ -86,9 +111,7 @@ class Contestant:
             with torch.inference_mode():
                 logits = self._logits(self.images[0])
             return 0.0, {"logits": logits.float().numpy()}
-        self.net.zero_grad()
-        loss = F.cross_entropy(self._logits(self.images[0]), self.labels[0])
-        loss.backward()
+        loss = self._backward(0)
         found = {
             name: parameter.grad.float().contiguous().numpy().copy()
             for name, parameter in self.net.named_parameters()
