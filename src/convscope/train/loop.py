@@ -144,14 +144,14 @@ class Training:
         """One forward pass, one backward pass, one change of the weights."""
         recipe, position = self.recipe, self.position
         # Dropout draws from torch's generator: keyed by the step, like all the rest.
-        torch.manual_seed(self._step_seed())
+        self._seed_step()
         learning_rate = rate(recipe, self.progress())
         self.optimizer.set_rate(learning_rate)
         loss = self._gradient(batch)
         value = loss.item()
         if not math.isfinite(value):
             # Before a reason is looked for, the same units drop out as just now.
-            torch.manual_seed(self._step_seed())
+            self._seed_step()
             raise NotFiniteError(
                 self._explain(self.net, batch, f"the loss became {value}", ahead=1)
             )
@@ -183,8 +183,19 @@ class Training:
             label_smoothing=smoothing,
         )
 
-    def _step_seed(self) -> int:
-        return self.recipe.seed * 1_000_003 + self.position.step
+    def _seed_step(self) -> None:
+        """Keys torch's generators by the step; only those that this training uses.
+
+        ``torch.manual_seed`` would also note for every kind of device that is not here
+        what to do if it comes: a stack trace each, kept for good.
+        """
+        seed = self.recipe.seed * 1_000_003 + self.position.step
+        device = self.setting.device
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
 
     def _explain(
         self, net: nn.Module, batch: Batch, what: str, *, ahead: int = 0
