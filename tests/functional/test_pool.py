@@ -285,3 +285,36 @@ def test_what_cannot_be_pooled_is_refused_with_a_remedy(call, kind, text):
 def test_a_window_that_does_not_fit_names_the_axis():
     with pytest.raises(ShapeError, match=r"^max_pool, height: kernel_size=5 spans 5 "):
         max_pool(torch.zeros(1, 1, 4, 9), 5)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("last", [False, True])
+def test_short_formats_hold_half_the_indices_and_torch_s_bits(axes, last):
+    x = torch.randn(2, 3, *(6, 7, 5)[:axes]).bfloat16()
+    if last and axes > 1:
+        form = torch.channels_last if axes == 2 else torch.channels_last_3d
+        x = x.contiguous(memory_format=form)
+    theirs = getattr(torch.nn.functional, f"max_pool{axes}d")
+    held = []
+
+    def pack(tensor):
+        held.append(tensor.nbytes)
+        return tensor
+
+    gradients = []
+    for pool in (max_pool, theirs):
+        leaf = x.clone().requires_grad_()
+        held.clear()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            out = pool(leaf, 3, 2, 1)
+        if pool is max_pool:
+            assert sum(held) == 2 * out.nbytes
+        (grad,) = torch.autograd.grad(out.square().sum(), leaf)
+        gradients += [out, grad]
+    assert torch.equal(gradients[0], gradients[2])
+    assert torch.equal(gradients[1], gradients[3])
+    if last and axes == 3:
+        return  # torch maps no change of such a layout
+    single = torch.func.grad(lambda x: max_pool(x, 3, 2, 1).square().sum())
+    each = torch.vmap(single)(x.unsqueeze(1)).squeeze(1)
+    assert torch.equal(each, gradients[1])

@@ -21,6 +21,7 @@ from convscope.functional.pool_window import (
     pool_window,
     take,
 )
+from convscope.functional.short_pool import holds_short_winners, short_max_pool
 
 _MAX: dict[int, Any] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _AVG: dict[int, Any] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
@@ -212,6 +213,11 @@ def _max(x: Tensor, window: PoolWindow, *, indices: bool) -> Any:
         window.tables()  # refuses windows whose taps all miss the input
     # torch's kernel for channels last in 3-D gives windows of -inf a wrong winner
     copied = window.axes == 3 and is_channels_last(x)
+    if not indices and holds_short_winners(x):
+        rest = window.kernel, window.stride, tuple(pads), window.dilation
+        values = x.contiguous() if copied else x
+        out = short_max_pool(values, *rest, bool(window.ceil_mode))
+        return like_layout(out, x) if copied else out
     out = _MAX[window.axes](
         x.contiguous() if copied else x,
         window.kernel,

@@ -10,6 +10,7 @@ from convscope.arithmetic import CeilMode, PaddingLike, require
 from convscope.functional.lp_pool import lp_pool, require_norm_type
 from convscope.functional.pool import avg_pool, max_pool, max_pool_with_indices
 from convscope.functional.pool_window import Sizes
+from convscope.functional.short_pool import SHORT_FORMATS
 from convscope.layers.pool_layer import PoolLayer
 from convscope.layers.window import Sliding
 
@@ -45,6 +46,7 @@ class _MaxPool(Sliding, PoolLayer):
             and self.dilation == 1
             and self.ceil_mode is False
             and not self.return_indices
+            and x.dtype not in SHORT_FORMATS
             and not torch.compiler.is_compiling()
         ):
             try:
