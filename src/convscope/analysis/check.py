@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from convscope.analysis.complaints import Complaint, RefusedError, complaint, shape_text
+from convscope.analysis.complaints import complaint
 from convscope.analysis.inputs import (
     BATCH,
     Inputs,
@@ -18,6 +18,8 @@ from convscope.analysis.inputs import (
     Shape,
     parse_inputs,
 )
+from convscope.analysis.layer_complaints import layer_complaint
+from convscope.analysis.misfit import Complaint, RefusedError, shape_text
 from convscope.analysis.rebuild import layer_text, replacing
 from convscope.analysis.trace import Call, Change, LayerError, Trace, trace
 from convscope.errors import ArgumentError, ConvscopeError, ShapeError
@@ -25,6 +27,7 @@ from convscope.errors import ArgumentError, ConvscopeError, ShapeError
 SECONDS = 2.0  # to look for input sizes that work, once something does not
 LARGEST = 4096  # elements along an axis, the largest input that is suggested
 FARTHEST = 64  # elements away from the size given, where each size must be tried
+BY_SIZE = ("map", "features", "size")  # kinds of complaint that another size may end
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,13 @@ def failure_error(module: nn.Module, inputs: Inputs, error: LayerError) -> Excep
     return ArgumentError(f"summary: {error.cause}.")
 
 
-def _refuse(name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-    problem = complaint(name, args, kwargs)
+def _refuse(
+    called: str | nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+) -> None:
+    if isinstance(called, str):
+        problem, name = complaint(called, args, kwargs), called
+    else:
+        problem, name = layer_complaint(called, args, kwargs), type(called).__name__
     if problem is not None:
         raise RefusedError(replace(problem, kind=problem.kind or name))
 
@@ -134,8 +142,12 @@ def _error(
 def _other_error(where: str, failure: _Failure) -> Exception:
     cause = failure.cause
     says = str(cause).strip().partition("\n")[0].rstrip(".")
+    came = " and ".join(shape_text(s) for s in failure.call.inputs) or "nothing"
+    if isinstance(cause, ArgumentError):  # ours, and it says what to do
+        owner = type(failure.module.module).__name__
+        says = says.removeprefix(owner).removeprefix(":").removeprefix(",").strip()
+        return ShapeError(f"{where} cannot work on {came}: {says}.")
     if isinstance(cause, RuntimeError | ValueError | IndexError):
-        came = " and ".join(shape_text(s) for s in failure.call.inputs) or "nothing"
         return ShapeError(
             f"{where} cannot work on {came}: {says}. Change this layer, or what comes "
             "before it."
@@ -185,7 +197,8 @@ def _remedies(
         yield f"an input of {changed}", None
     for change in problem.changes:
         with_it = replacing(failure.module.path, change)
-        if with_it is None or not failure.module.is_layer:
+        is_whole = failure.module.is_layer or failure.call is failure.module
+        if with_it is None or not is_whole:
             continue
         try:
             result = attempt(module, inputs, training=training, change=with_it)
@@ -248,7 +261,7 @@ def _sizes(
         if not isinstance(result, _Failure):
             return 0 if _mixing(result) is None else 1
         other = result.complaint
-        if other is None or other.kind not in ("map", "features"):
+        if other is None or other.kind not in BY_SIZE:
             return 1 if more > 0 else -1
         values = other.values
         return 1 if values and values["came"] > values["wants"] else -1
@@ -261,7 +274,7 @@ def _sizes(
                     yield shape(more)
                     return
         return
-    if problem.kind not in ("map", "features"):
+    if problem.kind not in BY_SIZE:
         return
     if verdict(0) < 0:
         low, high = 0, 1

@@ -1,56 +1,26 @@
 """Why a function of torch cannot work on what reaches it, before torch refuses it.
 
 ``complaint(name, args, kwargs)``  a `Complaint`, or None where all is well
-
-A complaint has the shape that came, the shape that was wanted, the numbers in between,
-and the changes that would make this one function work. Whether a change makes the whole
-network work is found out in ``check.py``, by trying.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from convscope.arithmetic import (
-    axis_name,
-    kernel_span,
-    nearest_fixes,
-    transposed_output_size,
+from convscope.analysis.misfit import (
+    Complaint,
+    no_window,
+    shape_text,
+    wanted_text,
+    wrong_channels,
+    wrong_rank,
 )
+from convscope.arithmetic import axis_name, kernel_span, transposed_output_size
 from convscope.errors import ShapeError
 
 Bound: TypeAlias = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Complaint:
-    """What is wrong with one call.
-
-    Attributes:
-        came: The shape that reaches it, as text.
-        wanted: The shape it takes.
-        because: The formula, with the numbers in it.
-        changes: Arguments of the layer that would help, each alone.
-        smaller_input_helps: Whether the map may be too large rather than too small.
-    """
-
-    came: str
-    wanted: str
-    because: str = ""
-    changes: tuple[dict[str, Any], ...] = ()
-    kind: str = ""
-    values: dict[str, int] = field(default_factory=dict)
-
-
-class RefusedError(Exception):
-    """A function that would not work."""
-
-    def __init__(self, complaint: Complaint) -> None:
-        super().__init__(complaint.because)
-        self.complaint = complaint
 
 
 def complaint(
@@ -68,42 +38,23 @@ def complaint(
     return judge(bound)
 
 
-def shape_text(shape: Sequence[int]) -> str:
-    """A shape with its batch axis as a letter.
-
-    >>> shape_text((2, 16, 5, 5))
-    '(N, 16, 5, 5)'
-    """
-    rest = ", ".join(str(size) for size in shape[1:])
-    return f"(N, {rest})" if rest else "(N,)"
-
-
 def _convolution(axes: int) -> Callable[[Bound], Complaint | None]:
     def judge(b: Bound) -> Complaint | None:
         x, weight, groups = b["input"], b["weight"], b.get("groups", 1)
-        channels = weight.shape[1] * groups
-        letters = ", ".join("DHW"[3 - axes :] if axes > 1 else "L")
-        wanted = f"(N, {channels}, {letters})"
-        if x.ndim != axes + 2:
-            return _rank(x, axes, wanted, channels)
-        came = x.shape[1]
-        if came != channels:
-            text = f"{came} channels reach it, its weight is for {channels}"
-            if groups > 1:
-                text += f" in {groups} groups"
-            changes = ({"in_channels": came},) if came % groups == 0 else ()
-            return Complaint(
-                shape_text(x.shape), wanted, text, changes, "channels",
-                {"came": came, "wants": channels},
-            )  # fmt: skip
-        return _window(
-            x,
-            axes,
-            list(weight.shape[2:]),
-            _each(b.get("padding", 0), axes, weight.shape[2:], b.get("dilation", 1)),
-            _each(b.get("dilation", 1), axes),
-            _each(b.get("stride", 1), axes),
-            f"(N, {channels}, ",
+        channels, dilation = weight.shape[1] * groups, b.get("dilation", 1)
+        padding = _each(b.get("padding", 0), axes, weight.shape[2:], dilation)
+        wanted = wanted_text(channels, axes)
+        return (
+            wrong_rank(x, channels, axes)
+            or wrong_channels(x, x.shape[-axes - 1], channels, wanted, groups=groups)
+            or no_window(
+                x,
+                channels,
+                list(weight.shape[2:]),
+                stride=_each(b.get("stride", 1), axes),
+                padding=[(pad, pad) for pad in padding],
+                dilation=_each(dilation, axes),
+            )
         )
 
     return judge
@@ -112,20 +63,12 @@ def _convolution(axes: int) -> Callable[[Bound], Complaint | None]:
 def _transposed(axes: int) -> Callable[[Bound], Complaint | None]:
     def judge(b: Bound) -> Complaint | None:
         x, weight = b["input"], b["weight"]
-        letters = ", ".join("DHW"[3 - axes :] if axes > 1 else "L")
-        wanted = f"(N, {weight.shape[0]}, {letters})"
-        if x.ndim != axes + 2:
-            return _rank(x, axes, wanted, weight.shape[0])
-        came = x.shape[1]
-        if came != weight.shape[0]:
-            return Complaint(
-                shape_text(x.shape),
-                wanted,
-                f"{came} channels reach it, its weight is for {weight.shape[0]}",
-                ({"in_channels": came},),
-                "channels",
-                {"came": came, "wants": weight.shape[0]},
-            )
+        channels, wanted = weight.shape[0], wanted_text(weight.shape[0], axes)
+        problem = wrong_rank(x, channels, axes) or wrong_channels(
+            x, x.shape[-axes - 1], channels, wanted
+        )
+        if problem is not None:
+            return problem
         padding = _each(b.get("padding", 0), axes)
         for axis, size in enumerate(x.shape[x.ndim - axes :]):
             try:
@@ -150,11 +93,11 @@ def _transposed(axes: int) -> Callable[[Bound], Complaint | None]:
 def _pool(axes: int) -> Callable[[Bound], Complaint | None]:
     def judge(b: Bound) -> Complaint | None:
         x = b["input"]
-        letters = ", ".join("DHW"[3 - axes :] if axes > 1 else "L")
-        if x.ndim not in (axes + 1, axes + 2):
-            return _rank(x, axes, f"(N, C, {letters})", 1)
         kernels = _each(b["kernel_size"], axes)
         padding = _each(b.get("padding", 0), axes)
+        problem = wrong_rank(x, None, axes)
+        if problem is not None:
+            return problem
         for kernel, pad in zip(kernels, padding, strict=True):
             if 2 * pad > kernel:
                 return Complaint(
@@ -163,67 +106,18 @@ def _pool(axes: int) -> Callable[[Bound], Complaint | None]:
                     f"padding={pad} is more than half of kernel_size={kernel}",
                     ({"padding": kernel // 2},),
                 )
-        return _window(
+        return no_window(
             x,
-            axes,
+            None,
             kernels,
-            padding,
-            _each(b.get("dilation", 1), axes),
-            _each(b.get("stride") or kernels, axes),
-            "(N, C, ",
-            pooling=True,
+            stride=_each(b.get("stride") or kernels, axes),
+            padding=[(pad, pad) for pad in padding],
+            dilation=_each(b.get("dilation", 1), axes),
+            rounds_up=bool(b.get("ceil_mode")),
+            half_padded=True,
         )
 
     return judge
-
-
-def _window(
-    x: Tensor,
-    axes: int,
-    kernels: list[int],
-    padding: list[int],
-    dilation: list[int],
-    stride: list[int],
-    head: str,
-    *,
-    pooling: bool = False,
-) -> Complaint | None:
-    """Whether one window fits along every axis."""
-    sizes = list(x.shape[x.ndim - axes :])
-    spans = [kernel_span(k, d) for k, d in zip(kernels, dilation, strict=True)]
-    least = [max(1, s - 2 * p) for s, p in zip(spans, padding, strict=True)]
-    short = [i for i in range(axes) if sizes[i] < least[i]]
-    if not short:
-        return None
-    texts, more, taps = [], 0, list(kernels)
-    for i in short:
-        padded = f" + {2 * padding[i]}" if padding[i] else ""
-        value = (sizes[i] + 2 * padding[i] - spans[i]) // stride[i] + 1
-        texts.append(
-            f"{axis_name(i, axes)}: ({sizes[i]}{padded} - {spans[i]}) / {stride[i]} "
-            f"+ 1 gives {value}"
-        )
-        fixes = nearest_fixes(
-            sizes[i],
-            kernels[i],
-            padding=(padding[i], padding[i]),
-            dilation=dilation[i],
-            pooling=pooling,
-        )
-        more = -1 if fixes.padding is None or more < 0 else max(more, fixes.padding)
-        taps[i] = fixes.kernel_size or 0
-    if len({t.partition(": ")[2] for t in texts}) == 1 and len(texts) == axes:
-        texts = [texts[0].partition(": ")[2]]
-    changes: list[dict[str, Any]] = []
-    if more > 0:
-        padded_by = [p + more if i in short else p for i, p in enumerate(padding)]
-        changes.append({"padding": _short(padded_by)})
-    if all(taps):
-        changes.append({"kernel_size": _short(taps)})
-    wanted = head + ", ".join(f"{size} or more" for size in least) + ")"
-    return Complaint(
-        shape_text(x.shape), wanted, "; ".join(texts), tuple(changes), "map"
-    )
 
 
 def _linear(b: Bound) -> Complaint | None:
@@ -246,15 +140,20 @@ def _batch_norm(b: Bound) -> Complaint | None:
     x = b["input"]
     given = [b.get(n) for n in ("running_mean", "weight", "bias")]
     wants = next((t.shape[0] for t in given if t is not None), None)
-    if wants is None or x.ndim < 2 or x.shape[1] == wants:
+    if wants is None or x.ndim < 2:
         return None
-    return Complaint(
-        shape_text(x.shape),
+    return statistics_of_others(x, wants)
+
+
+def statistics_of_others(x: Tensor, wants: int) -> Complaint | None:
+    """Whether a batch norm has statistics for another number of channels."""
+    return wrong_channels(
+        x,
+        x.shape[1],
+        wants,
         f"(N, {wants}{', ...' if x.ndim > 2 else ''})",
-        f"{x.shape[1]} channels reach it, it has statistics for {wants}",
-        ({"num_features": x.shape[1]},),
-        "channels",
-        {"came": x.shape[1], "wants": wants},
+        argument="num_features",
+        holds="it has statistics",
     )
 
 
@@ -366,16 +265,6 @@ def _matmul(b: Bound) -> Complaint | None:
     )
 
 
-def _rank(x: Tensor, axes: int, wanted: str, channels: int) -> Complaint:
-    return Complaint(
-        shape_text(x.shape),
-        wanted,
-        f"{x.ndim} axes with the batch reach it, it takes {axes + 2}",
-        kind="rank",
-        values={"wants": channels},
-    )
-
-
 def _times(sizes: Sequence[int]) -> str:
     return " x ".join(str(size) for size in sizes)
 
@@ -402,10 +291,6 @@ def _each(
         return [value] * axes
     values = list(value)
     return values * axes if len(values) == 1 else values
-
-
-def _short(values: Sequence[int]) -> int | tuple[int, ...]:
-    return values[0] if len(set(values)) == 1 else tuple(values)
 
 
 _CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")

@@ -54,7 +54,8 @@ class Row:
         output_shapes: Of each tensor that it returns.
         parameters: Learnable scalars in it; 0 where an earlier row has them.
         buffers: Scalars that are kept but not learned.
-        multiply_adds: Products of a weight with a value.
+        multiply_adds: Products of a weight with a value; the fixed windows of
+            pooling and of contrast normalization have no weights.
         activation_products: Products of two activations, as in attention.
         activation_bytes: Of its output; 0 where it lies in the memory of another.
         receptive_fields: For each input one `AxisField` per axis; None where it is

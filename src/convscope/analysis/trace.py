@@ -12,6 +12,7 @@ forward pass is made on zeros with the module's own weights, and the trace says 
 """
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -28,9 +29,10 @@ from convscope.analysis.flow import Flow
 from convscope.analysis.inputs import BATCH, Inputs, Shape
 from convscope.analysis.shadow import shadow
 from convscope.analysis.value import Value
+from convscope.arithmetic import Window
 
 Change = Callable[[nn.Module], None]
-Refuse = Callable[[str, tuple[Any, ...], dict[str, Any]], None]
+Refuse = Callable[[str | nn.Module, tuple[Any, ...], dict[str, Any]], None]
 
 _TORCH, _OURS = "torch.nn.modules.", "convscope.layers."
 _NESTING = ("container", "transformer")  # torch's modules that are not one layer
@@ -71,6 +73,7 @@ class Call:
     operations: int = 0
     windows: list[tuple[Any, ...]] = field(default_factory=list)
     reads: list[int] = field(default_factory=list)
+    not_understood: int = 0  # operations before it
 
     @property
     def depth(self) -> int:
@@ -127,8 +130,8 @@ def trace(
         batch: Images in the batch.
         dtype: Of the inputs.
         change: Called with the copy before the pass, to try another layer.
-        refuse: Called before each of torch's functions with its name and arguments;
-            may raise.
+        refuse: Called before each module of ours, and before each of torch's functions
+            with its name, and with the arguments; may raise.
 
     Raises:
         LayerError: The forward pass fails, with and without values.
@@ -214,7 +217,10 @@ class _Recorder:
                     path, "", module, self.stack[-1] if self.stack else None, turn
                 )
                 call.inputs = _shapes((args, kwargs))
+            call.not_understood = len(self.flow.not_understood)
             self._push(call)
+            if _acts_as_ours(module):
+                self._judge(module, args, kwargs)
 
         return hook
 
@@ -230,11 +236,16 @@ class _Recorder:
         """Takes a layer's own word for how it acts along each axis, if it gives it."""
         tell = getattr(module, "axis_layers", None)
         tensors, made = _tensors(args), _tensors(output)
-        if tell is None or not tensors or not made:
+        if tell is None or not tensors or not made or not _acts_as_ours(module):
             return
         axes = getattr(module, "axes", 0)
         sizes = tuple(tensors[0].shape[tensors[0].ndim - axes :])
-        self.flow.declare(tensors[0], made[0], tell(sizes))
+        layers, call = tell(sizes), self.stack[-1]
+        self.flow.declare(tensors[0], made[0], layers)
+        del self.flow.not_understood[call.not_understood :]
+        windows = [layer for layer in layers if isinstance(layer, Window)]
+        if self.shown() is call:
+            call.windows = [(sizes, layers)] if len(windows) == len(layers) else []
 
     def _push(self, call: Call) -> None:
         if not any(outer.is_layer for outer in self.stack):
@@ -273,7 +284,8 @@ class _Recorder:
         name = getattr(func, "__name__", "")
         outer = self.shown()
         if outer is None or outer.is_layer:
-            self._judge(name, args, kwargs)
+            if outer is None or not _acts_as_ours(outer.module):
+                self._judge(name, args, kwargs)  # ours was judged as a whole
             return func(*args, **kwargs)
         call = Call(outer.path, name.strip("_"), None, outer)
         with torch._C.DisableTorchFunction():
@@ -290,10 +302,15 @@ class _Recorder:
             self.calls.pop()  # a question such as x.shape
         return result
 
-    def _judge(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _judge(
+        self,
+        called: str | nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
         if self.refuse is not None:
             with torch._C.DisableTorchFunction():
-                self.refuse(name, args, kwargs)
+                self.refuse(called, args, kwargs)
 
     def operation(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
@@ -315,9 +332,10 @@ class _Recorder:
             self.makers.setdefault(_storage(made), place)
         if cost.window is not None:
             row.windows.append(cost.window)
+        products = 0 if _weightless(row.module) else cost.multiply_adds
         for call in self.stack:
             call.operations += 1
-            call.multiply_adds += cost.multiply_adds
+            call.multiply_adds += products
             call.activation_products += cost.activation_products
 
 
@@ -367,6 +385,18 @@ def _leaf(module: nn.Module, is_root: bool) -> bool:
     return (not is_root or kind.startswith(_OURS)) and not any(
         name != "parametrizations" for name, _ in module.named_children()
     )
+
+
+def _acts_as_ours(module: nn.Module | None) -> bool:
+    """Whether what it does is what a layer of ours does; a subclass may do other."""
+    return module is not None and type(module).forward.__module__.startswith(_OURS)
+
+
+def _weightless(module: nn.Module | None) -> bool:
+    """A layer of ours that keeps no numbers, whatever fixed window it multiplies by."""
+    if module is None or not _acts_as_ours(module):
+        return False
+    return not any(True for _ in itertools.chain(module.parameters(), module.buffers()))
 
 
 def _is_parametrized(module: nn.Module) -> bool:
