@@ -318,3 +318,19 @@ def test_short_formats_hold_half_the_indices_and_torch_s_bits(axes, last):
     single = torch.func.grad(lambda x: max_pool(x, 3, 2, 1).square().sum())
     each = torch.vmap(single)(x.unsqueeze(1)).squeeze(1)
     assert torch.equal(each, gradients[1])
+
+
+def test_one_more_element_at_the_end_needs_no_padded_copy(monkeypatch):
+    x = torch.randn(2, 3, 8, 6)
+    x[0, :, -2:] = -torch.inf
+    around = F.pad(x, (0, 1, 0, 1), value=-torch.inf)
+    expected = F.max_pool2d(around, 3, 2)
+
+    def refuse(*_, **__):
+        raise AssertionError("copied")
+
+    monkeypatch.setattr("convscope.functional.pool._max_by_gather", refuse)
+    values, index = max_pool_with_indices(x, 3, 2, "same")
+    assert torch.equal(values, expected)
+    winners = x.flatten(2).gather(2, index.flatten(2))
+    assert torch.equal(winners.view_as(values), values)

@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convscope.arithmetic import CeilMode, PaddingLike, require
+from convscope.arithmetic import (
+    CeilMode,
+    PaddingLike,
+    kernel_span,
+    output_size,
+    require,
+)
 from convscope.functional.pool_window import (
     PoolWindow,
     Sizes,
@@ -206,17 +212,19 @@ def avg_pool(
 
 
 def _max(x: Tensor, window: PoolWindow, *, indices: bool) -> Any:
-    pads = window.torch_padding
+    pads, ceil = window.torch_padding, bool(window.ceil_mode)
+    if pads is None and not torch.compiler.is_exporting() and _ends_past(window):
+        pads, ceil = [before for before, _ in window.padding], True
     if pads is None:
         return _max_by_gather(x, window, indices=indices)
-    if any(pads) and any(step > 1 for step in window.dilation):
+    if any(map(any, window.padding)) and any(step > 1 for step in window.dilation):
         window.tables()  # refuses windows whose taps all miss the input
     # torch's kernel for channels last in 3-D gives windows of -inf a wrong winner
     copied = window.axes == 3 and is_channels_last(x)
     if not indices and holds_short_winners(x):
         rest = window.kernel, window.stride, tuple(pads), window.dilation
         values = x.contiguous() if copied else x
-        out = short_max_pool(values, *rest, bool(window.ceil_mode))
+        out = short_max_pool(values, *rest, ceil)
         return like_layout(out, x) if copied else out
     out = _MAX[window.axes](
         x.contiguous() if copied else x,
@@ -224,12 +232,34 @@ def _max(x: Tensor, window: PoolWindow, *, indices: bool) -> Any:
         window.stride,
         pads,
         window.dilation,
-        bool(window.ceil_mode),
+        ceil,
         indices,
     )
     if not copied:
         return out
     return tuple(like_layout(o, x) for o in out) if indices else like_layout(out, x)
+
+
+def _ends_past(window: PoolWindow) -> bool:
+    """Whether more padding at the end does no more than to round up the output."""
+    for axis, (before, _) in enumerate(window.padding):
+        kernel, gap = window.kernel[axis], window.dilation[axis]
+        if before > kernel_span(kernel, gap) // 2:
+            return False
+        size, step = window.sizes[axis], window.stride[axis]
+        if size + 2 * before + step <= kernel_span(kernel, gap):
+            return False
+        outputs = output_size(
+            size,
+            kernel,
+            stride=step,
+            padding=(before, before),
+            dilation=gap,
+            ceil_mode="torch",
+        )
+        if outputs != window.outputs[axis]:
+            return False
+    return True
 
 
 def _max_by_gather(x: Tensor, window: PoolWindow, *, indices: bool) -> Any:
