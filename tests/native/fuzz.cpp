@@ -60,7 +60,7 @@ convscope_stage draw_stage(int64_t channels, Size in) {
   s.stride_height = between(0, 2) ? 1 : between(1, 2);
   s.stride_width = between(0, 2) ? 1 : between(1, 3);
   if (!whole && between(0, 1))
-    s.top = between(0, 2), s.bottom = between(0, 2), s.left = between(0, 2), s.right = between(0, 2);
+    for (int64_t *border : {&s.top, &s.bottom, &s.left, &s.right}) *border = between(0, 2);
   s.has_bias = between(0, 1);
   s.activation = between(CONVSCOPE_NONE, CONVSCOPE_SIGMOID);
   const Size size = after_convolution(s);

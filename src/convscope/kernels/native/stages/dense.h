@@ -50,13 +50,17 @@ inline void add_products_of_channels(const Stage &stage, const Gradients &gradie
     Gradients g = gradients;
     g.at += o * g.channel;
     float *to = sums + o * stage.patch;
+    const auto add = [&](auto width) {
+      if constexpr (width() <= WIDEST)
+        add_products<width(), VECTORS>(stage, g, images, blocks, count, to);
+    };
     switch (least(WIDEST, channels - o)) {
-      case 6: if constexpr (WIDEST >= 6) add_products<6, VECTORS>(stage, g, images, blocks, count, to); break;
-      case 5: if constexpr (WIDEST >= 5) add_products<5, VECTORS>(stage, g, images, blocks, count, to); break;
-      case 4: if constexpr (WIDEST >= 4) add_products<4, VECTORS>(stage, g, images, blocks, count, to); break;
-      case 3: if constexpr (WIDEST >= 3) add_products<3, VECTORS>(stage, g, images, blocks, count, to); break;
-      case 2: add_products<2, VECTORS>(stage, g, images, blocks, count, to); break;
-      default: add_products<1, VECTORS>(stage, g, images, blocks, count, to); break;
+      case 6: add(Count<6>()); break;
+      case 5: add(Count<5>()); break;
+      case 4: add(Count<4>()); break;
+      case 3: add(Count<3>()); break;
+      case 2: add(Count<2>()); break;
+      default: add(Count<1>()); break;
     }
   }
 }

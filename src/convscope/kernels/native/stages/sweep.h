@@ -3,6 +3,8 @@
 // A tile is P places times O output channels. For each tap the P inputs and the O weights
 // meet in P*O multiply-adds; nothing is stored before the last tap.
 #pragma once
+#include <type_traits>
+
 #include "stages/plan.h"
 
 namespace convscope {
@@ -62,6 +64,9 @@ constexpr int tile_channels() {
 #endif
 }
 
+template <int N>
+using Count = std::integral_constant<int, N>;  // a number that is known to the compiler
+
 // Shares all channels out to tiles of about the same width.
 template <int P, class Finish>
 inline void sweep(const Sweep &s, int64_t channels, const Finish &finish) {
@@ -69,15 +74,18 @@ inline void sweep(const Sweep &s, int64_t channels, const Finish &finish) {
   int64_t tiles = ceil_div(channels, WIDEST);
   for (int64_t first = 0; first < channels; --tiles) {
     const int64_t width = ceil_div(channels - first, tiles);
+    const auto take = [&](auto channels_) {
+      if constexpr (channels_() <= WIDEST) sweep_channels<P, channels_()>(s, first, finish);
+    };
     switch (width) {
-      case 8: if constexpr (WIDEST >= 8) sweep_channels<P, 8>(s, first, finish); break;
-      case 7: if constexpr (WIDEST >= 7) sweep_channels<P, 7>(s, first, finish); break;
-      case 6: if constexpr (WIDEST >= 6) sweep_channels<P, 6>(s, first, finish); break;
-      case 5: if constexpr (WIDEST >= 5) sweep_channels<P, 5>(s, first, finish); break;
-      case 4: if constexpr (WIDEST >= 4) sweep_channels<P, 4>(s, first, finish); break;
-      case 3: if constexpr (WIDEST >= 3) sweep_channels<P, 3>(s, first, finish); break;
-      case 2: if constexpr (WIDEST >= 2) sweep_channels<P, 2>(s, first, finish); break;
-      default: sweep_channels<P, 1>(s, first, finish); break;
+      case 8: take(Count<8>()); break;
+      case 7: take(Count<7>()); break;
+      case 6: take(Count<6>()); break;
+      case 5: take(Count<5>()); break;
+      case 4: take(Count<4>()); break;
+      case 3: take(Count<3>()); break;
+      case 2: take(Count<2>()); break;
+      default: take(Count<1>()); break;
     }
     first += width;
   }

@@ -37,16 +37,19 @@ inline Whole all(int32_t value) { return value + Whole{}; }
 // Whole numbers below 256, one byte each in memory. (Compilers convert these one by one.)
 inline Whole load_bytes(const uint8_t *from) {
 #if defined(__AVX512F__)
-  return Whole(_mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i *>(from))));
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i *>(from));
+  return Whole(_mm512_maskz_cvtepu8_epi32(0xffff, bytes));
 #elif defined(__AVX2__)
-  return Whole(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(from))));
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i *>(from));
+  return Whole(_mm256_cvtepu8_epi32(bytes));
 #else
   return __builtin_convertvector(Bytes(*reinterpret_cast<const LooseBytes *>(from)), Whole);
 #endif
 }
 inline void store_bytes(uint8_t *to, Whole value) {
 #if defined(__AVX512F__)
-  _mm_storeu_si128(reinterpret_cast<__m128i *>(to), _mm512_maskz_cvtepi32_epi8(0xffff, __m512i(value)));
+  const __m128i bytes = _mm512_maskz_cvtepi32_epi8(0xffff, __m512i(value));
+  _mm_storeu_si128(reinterpret_cast<__m128i *>(to), bytes);
 #elif defined(__AVX2__)
   const __m256i by_halves = _mm256_shuffle_epi8(
       __m256i(value), _mm256_set1_epi32(0x0c080400));  // four bytes to the front of each
