@@ -219,3 +219,16 @@ def test_an_optimized_network_gives_float32_and_keeps_its_names():
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ArgumentError, match=r"^device='tpu' is not available"):
         optimize(network(), SHAPE, device="tpu")
+
+
+def test_where_there_are_no_kernels_it_is_said_once(monkeypatch):
+    from convscope.kernels import library
+
+    monkeypatch.setattr(library, "available", lambda: False)
+    monkeypatch.setattr(library, "why_not", lambda: "no compiler was there")
+    library.say_once_that_it_is_slower.cache_clear()
+    net = nn.Linear(2, 2)
+    text = "convscope runs on torch alone, which is slower for small networks: no"
+    with pytest.warns(UserWarning, match=text):
+        consider(net, device="cpu")
+    consider(net, device="cpu")  # a second warning would be an error

@@ -122,6 +122,7 @@ def consider(
         kind = "bfloat16" if native else plain.precision
         setting = Setting(where, kind, _has_images(net))
         return Choice(setting, (), 0, training, "by rule")
+    kernels.say_once_that_it_is_slower()
     settings = candidates(net, precision)
     if input_shape is None or len(settings) == 1:
         return Choice(settings[0], (), 0, training, "nothing to choose")

@@ -1,7 +1,13 @@
 """Our own code for the CPU behind one door, and the plain loops that it must equal."""
 
 from convscope.kernels.chain import apply_stages, stages
-from convscope.kernels.library import available, instruction_set, sets, why_not
+from convscope.kernels.library import (
+    available,
+    instruction_set,
+    say_once_that_it_is_slower,
+    sets,
+    why_not,
+)
 from convscope.kernels.stage_plan import Activation, StagePlan, numbers_of
 from convscope.kernels.step import ChainStep
 from convscope.kernels.update import adamw, sgd
@@ -15,6 +21,7 @@ __all__ = [
     "available",
     "instruction_set",
     "numbers_of",
+    "say_once_that_it_is_slower",
     "sets",
     "sgd",
     "stages",
