@@ -149,7 +149,7 @@ def _layers(
         if layer in inside:
             continue
         run = runs.get(layer, Run("norm", (layer,)))
-        with torch.no_grad():
+        with torch.no_grad(), setting.autocast():
             native = layer in runs and run.compute(seen) is not None
         step: Callable[[Tensor], Tensor] = (
             run if native else nn.Sequential(*run.modules)
@@ -203,14 +203,9 @@ def _seconds(
     """The least of several times of a forward pass, and a backward pass if trained."""
     least = float("inf")
     x = x.requires_grad_(training)
-    kind = setting.device.type
-    half = setting.precision == "bfloat16"
     for _ in range(_ROUNDS):
         began = time.perf_counter()
-        with (
-            torch.set_grad_enabled(training),
-            torch.autocast(kind, torch.bfloat16, enabled=half),
-        ):
+        with torch.set_grad_enabled(training), setting.autocast():
             y = step(x)
         if training and isinstance(y, Tensor) and y.requires_grad:
             y.backward(torch.ones_like(y))

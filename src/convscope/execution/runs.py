@@ -10,17 +10,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from convscope import layers
 from convscope.execution.chains import Chain, Sizes, chain_length, longest_chain, pair
+from convscope.execution.strips import FEWEST_CHANNELS, conv_by_strips, serves_strips
 from convscope.kernels.gelu import gelu, serves_gelu
 from convscope.kernels.max_pool import max_pool, serves_max_pool
 from convscope.kernels.norm import Activation, batch_norm, frozen_norm, serves_norm
 
-Kind = Literal["chain", "norm", "pool", "gelu"]
+Kind = Literal["chain", "norm", "pool", "gelu", "conv"]
 
 _NORMS = (
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
     layers.BatchNorm1d, layers.BatchNorm2d, layers.BatchNorm3d,
 )  # fmt: skip
 _POOLS = (nn.MaxPool2d, layers.MaxPool2d)
+_CONVS = (nn.Conv2d, layers.Conv2d)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,25 @@ def _run_at(modules: Sequence[nn.Module], at: int, kinds: Sequence[Kind]) -> Run
         return Run("pool", (first,))
     if "gelu" in kinds and activation_of(first) == "gelu":
         return Run("gelu", (first,))
+    if "conv" in kinds and type(first) in _CONVS and _keeps_width(first):
+        return Run("conv", (first,))
     return None
+
+
+def _keeps_width(conv: nn.Module) -> bool:
+    """Whether it is wide in channels, and its rows come out as long as they went in."""
+    assert isinstance(conv, nn.Conv2d | layers.Conv2d)  # noqa: S101 - find_runs saw to it
+    padding = pair(conv.padding)
+    return (
+        padding is not None
+        and 2 * padding[1] + 1 == conv.kernel_size[1] > 1
+        and tuple(conv.stride) == tuple(conv.dilation) == (1, 1)
+        and conv.groups == 1
+        and conv.padding_mode == "zeros"
+        and min(conv.in_channels, conv.out_channels) >= FEWEST_CHANNELS
+        and not getattr(conv, "flip", False)
+        and getattr(conv, "connections", None) is None
+    )
 
 
 def activation_of(module: nn.Module) -> Activation:
@@ -179,6 +199,24 @@ def _gelu(run: Run, x: Tensor) -> Tensor | None:
     return gelu(x) if serves_gelu(x) else None
 
 
+def _conv(run: Run, x: Tensor) -> Tensor | None:
+    (conv,) = run.modules
+    assert isinstance(conv, nn.Conv2d | layers.Conv2d)  # noqa: S101 - as above
+    if x.ndim != 4 or x.shape[1] != conv.in_channels or not _is_channels_last(x):
+        return None
+    padding = pair(conv.padding)
+    if padding is None or not serves_strips(x, conv.weight, padding[1]):
+        return None
+    half, bias = torch.bfloat16, conv.bias
+    if torch.is_autocast_enabled("cpu"):
+        if torch.get_autocast_dtype("cpu") != half:
+            return None
+    elif x.dtype != half or conv.weight.dtype != half:
+        return None
+    bias = None if bias is None else bias.to(half)
+    return conv_by_strips(x.to(half), conv.weight.to(half), bias, padding)
+
+
 def _chain(run: Run, x: Tensor) -> Tensor | None:
     if x.ndim != 4:
         return None
@@ -195,4 +233,4 @@ def _chain(run: Run, x: Tensor) -> Tensor | None:
     return x
 
 
-_COMPUTE = {"chain": _chain, "norm": _norm, "pool": _pool, "gelu": _gelu}
+_COMPUTE = {"chain": _chain, "norm": _norm, "pool": _pool, "gelu": _gelu, "conv": _conv}

@@ -31,18 +31,24 @@ class Setting:
 
     def forward(self, net: nn.Module, images: Tensor) -> Tensor:
         """Logits (N, K) in float32."""
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-        ):
+        with self.autocast():
             logits: Tensor = net(images)
         return logits.float()
+
+    def autocast(self) -> torch.autocast:
+        """The context in which operations compute in the setting's precision."""
+        half = self.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """The runs of layers that are computed by kernels, of those for this layout."""
         if not self.kernels:
             return ()
-        return ("norm", "pool", "gelu") if self.channels_last else ("chain",)
+        if not self.channels_last:
+            return ("chain",)
+        half: tuple[Kind, ...] = ("conv",) if self.precision == "bfloat16" else ()
+        return ("norm", "pool", "gelu", *half)
 
     def to_dict(self) -> dict[str, str | bool]:
         """Words and flags that JSON can hold."""
