@@ -1,6 +1,7 @@
 """A summary of our layers: nested, with their own windows, and by the same rules."""
 
 import pytest
+import torch
 from torch import nn
 
 from convscope import layers
@@ -103,3 +104,15 @@ def test_a_layer_before_it_that_is_not_understood_still_is():
 
     net = nn.Sequential(Sorted(), layers.Conv2d(3, 2, 3))
     assert "unknown after sort" in summary(net, (3, 8, 8)).notes[0]
+
+
+def test_a_kernel_in_a_buffer_is_a_weight_that_is_frozen():
+    class Blur(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("kernel", torch.ones(3, 1, 5, 5) / 25)
+
+        def forward(self, x):
+            return nn.functional.conv2d(x, self.kernel, groups=3)
+
+    assert summary(Blur(), (3, 16, 16)).multiply_adds == 3 * 25 * 12**2

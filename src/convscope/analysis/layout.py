@@ -6,6 +6,7 @@ result; None where it is not understood.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from convscope.analysis.value import (
     Atom,
@@ -16,7 +17,16 @@ from convscope.analysis.value import (
     hull,
     new_dim,
 )
-from convscope.arithmetic import Range, ReceptiveField, Window
+from convscope.arithmetic import (
+    BorderMode,
+    Range,
+    ReceptiveField,
+    ResizeMode,
+    Upsample,
+    Window,
+    border_element,
+    resize_windows,
+)
 
 
 def viewed(value: Value, shape: Sequence[int]) -> Value:
@@ -83,6 +93,25 @@ def sliced(value: Value, dim: int, start: int, end: int, step: int) -> Value:
         return value
     table = [[place] for place in range(start, end, step)]
     return value.through(dim, Window(1, stride=step, padding=(-start, 0)), table)
+
+
+def padded(value: Value, dim: int, before: int, after: int, mode: BorderMode) -> Value:
+    """Elements added at both ends of ``dim``, or cut off where they are below 0."""
+    size = value.shape[dim]
+    if not before and not after:
+        return value
+    places = range(-before, size + after)
+    table = [[border_element(place, size, mode)] for place in places]
+    return value.through(dim, Window(1, padding=(before, after)), table)
+
+
+def resized(
+    value: Value, dim: int, outputs: int, mode: ResizeMode, *, align_corners: bool
+) -> Value:
+    """Interpolated to another length along ``dim``."""
+    size = value.shape[dim]
+    table = resize_windows(size, outputs, mode=mode, align_corners=align_corners)
+    return value.through(dim, Upsample(Fraction(outputs, size), mode), table)
 
 
 def selected(value: Value, dim: int, index: int) -> Value:

@@ -5,48 +5,30 @@ tensors are limited, weights that lie in other files are not read, and a network
 loops or branches of its own is refused.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from convscope.analysis.inputs import Shape
-from convscope.analysis.layout import concatenated, permuted, viewed
+from convscope.analysis.onnx_nodes import (
+    MOVES,
+    NORMS,
+    GraphTensor,
+    folded,
+    followed,
+    node_text,
+    products_of,
+)
 from convscope.analysis.records import AxisField, Row, Summary
-from convscope.analysis.value import (
-    Value,
-    broadcast,
-    constant,
-    input_value,
-    joined,
-    new_dim,
-    unknown,
-)
-from convscope.arithmetic import (
-    Transposed,
-    Window,
-    convolution_multiply_adds,
-    inference_activation_bytes,
-    linear_multiply_adds,
-    resolve_padding,
-    training_activation_bytes,
-)
+from convscope.analysis.value import Value, constant, input_value, unknown
+from convscope.arithmetic import inference_activation_bytes, training_activation_bytes
 from convscope.errors import ArgumentError, MissingExtraError, ShapeError
 
 LARGEST_BYTES = 2**31  # protobuf's own limit
 MOST_NODES = 20_000
 LARGEST_LENGTH = 2**24  # elements along one axis of an activation
 MOST_AXES = 8
-
-
-@dataclass
-class _Tensor:
-    """One value of the graph."""
-
-    shape: Shape
-    value: Value
-    made_by: int | None = None  # place among the activations
 
 
 def onnx_summary(
@@ -67,7 +49,7 @@ def onnx_summary(
     """
     try:
         import onnx
-        from onnx import numpy_helper, shape_inference
+        from onnx import shape_inference
     except ImportError:
         raise MissingExtraError("onnx", "onnx") from None
     path = Path(path)
@@ -95,19 +77,26 @@ def onnx_summary(
             "was exported for with --input."
         ) from error
     sizes = {v.name: _static(v) for v in [*inferred.value_info, *inferred.output]}
-    small = {
-        w.name: numpy_helper.to_array(w).tolist()
-        for w in graph.initializer
-        if w.data_type == onnx.TensorProto.INT64
-        and prod(w.dims) <= MOST_AXES
-        and not w.external_data
-    }
+    small = _small_numbers(onnx, [(w.name, w) for w in graph.initializer])
     reader = _Reader(weights, small, sizes)
     for number, (given, shape) in enumerate(zip(inputs, shapes, strict=True)):
         reader.start(number, given.name, (1, *shape))
     for place, node in enumerate(graph.node):
         reader.follow(onnx, node, place)
     return reader.summary(name or path.name, shapes)
+
+
+def _small_numbers(onnx: Any, tensors: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The lists of a few numbers, such as sizes, paddings and factors."""
+    kinds = (onnx.TensorProto.INT64, onnx.TensorProto.FLOAT)
+    return {
+        name: onnx.numpy_helper.to_array(one).reshape(-1).tolist()
+        for name, one in tensors
+        if one.data_type in kinds
+        and len(one.dims) < 2
+        and prod(one.dims) <= 2 * MOST_AXES
+        and not one.external_data
+    }
 
 
 def _graph(onnx: Any, path: Path) -> Any:
@@ -208,13 +197,13 @@ class _Reader:
     def __init__(
         self,
         weights: Mapping[str, Shape],
-        numbers: Mapping[str, list[int]],
+        numbers: dict[str, list[Any]],
         sizes: Mapping[str, Shape | None],
     ) -> None:
         self.weights = weights
         self.numbers = numbers
         self.sizes = sizes
-        self.tensors: dict[str, _Tensor] = {}
+        self.tensors: dict[str, GraphTensor] = {}
         self.counted: set[str] = set()
         self.rows: list[Row] = []
         self.bytes: list[int] = []
@@ -224,7 +213,7 @@ class _Reader:
 
     def start(self, number: int, name: str, shape: Shape) -> None:
         self.inputs += 1
-        self.tensors[name] = _Tensor(shape, input_value(number, shape), number)
+        self.tensors[name] = GraphTensor(shape, input_value(number, shape), number)
         self.bytes.append(4 * prod(shape))
         self.sources.append([])
 
@@ -232,52 +221,86 @@ class _Reader:
         """One node: its value, its cost, its row."""
         arguments = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         if any(isinstance(v, onnx.TensorProto) for v in arguments.values()):
-            arguments = {}  # a constant
+            if node.op_type == "Constant":
+                self._constant(onnx, node.output[0], arguments["value"])
+            arguments = {}
         inputs = [self._tensor(name) for name in node.input if name]
         live = [t for t in inputs if t.value.from_input]
-        shape = self.sizes.get(node.output[0]) if node.output else None
-        if not live or not node.output:
+        shapes = [self.sizes.get(name) for name in node.output if name]
+        shape = shapes[0] if shapes else None
+        if not live or not node.output or node.op_type == "Shape":
             for name in node.output:
-                self.tensors[name] = _Tensor(shape or (), constant(shape or ()))
+                self.tensors[name] = GraphTensor(shape or (), constant(shape or ()))
+            self._fold(node, arguments, inputs)
             return
         if shape is None:
             raise ShapeError(
                 f"summary: the output of {node.op_type} {node.name!r} has no size that "
                 "can be inferred. Export the network for one fixed input size."
             )
-        value = self._value(node, arguments, inputs, shape)
-        made = _Tensor(shape, value, len(self.bytes))
-        self.bytes.append(4 * prod(shape))
+        known = [one for one in shapes if one is not None]
+        if node.op_type != "Split" or len(known) < len(shapes):
+            known = [shape] * len(shapes)  # such as a dropout's mask
+        count = len(known) if node.op_type == "Split" else 1
+        values = self._values(node, arguments, inputs, known)
+        made = [
+            GraphTensor(one, value, len(self.bytes))
+            for one, value in zip(known, values, strict=True)
+        ]
+        self.bytes.append(4 * sum(map(prod, known[:count])))
         self.sources.append([t.made_by for t in live if t.made_by is not None])
-        for name in node.output:
-            self.tensors[name] = made
-        self._row(node, arguments, inputs, made, place)
+        names = [name for name in node.output if name]
+        self.tensors.update(zip(names, made, strict=True))
+        self._row(node, arguments, inputs, made[:count], place)
 
-    def _tensor(self, name: str) -> _Tensor:
+    def _constant(self, onnx: Any, name: str, tensor: Any) -> None:
+        """Keeps the few numbers that say how a node moves its elements."""
+        self.numbers.update(_small_numbers(onnx, [(name, tensor)]))
+
+    def _fold(
+        self, node: Any, arguments: dict[str, Any], inputs: list[GraphTensor]
+    ) -> None:
+        """Sizes that the graph computes from sizes."""
+        given = [self.numbers.get(name) for name in node.input]
+        if node.op_type == "Shape" and not arguments:
+            self.numbers[node.output[0]] = list(inputs[0].shape)
+            return
+        known = [one for one in given if one is not None]
+        made = (
+            folded(node.op_type, known) if known and len(known) == len(given) else None
+        )
+        if made is not None and len(made) <= 2 * MOST_AXES:
+            self.numbers[node.output[0]] = made
+
+    def _tensor(self, name: str) -> GraphTensor:
         if name not in self.tensors:
             shape = self.weights.get(name, ())
             if any(size > LARGEST_LENGTH for size in shape):
                 shape = ()
-            self.tensors[name] = _Tensor(shape, constant(shape))
+            self.tensors[name] = GraphTensor(shape, constant(shape))
         return self.tensors[name]
 
-    def _value(
-        self, node: Any, arguments: dict[str, Any], inputs: list[_Tensor], shape: Shape
-    ) -> Value:
-        value = _followed(node, arguments, inputs, shape)
-        if value is not None and value.shape == shape:
-            return value
+    def _values(
+        self,
+        node: Any,
+        arguments: dict[str, Any],
+        inputs: list[GraphTensor],
+        shapes: list[Shape],
+    ) -> list[Value]:
+        made = followed(node, arguments, inputs, shapes, self.numbers)
+        if made is not None and [value.shape for value in made] == shapes:
+            return made
         values = [tensor.value for tensor in inputs]
         if any(v.seen for v in values):
             self.lost.append(node.op_type)
-        return unknown(values, shape)
+        return [unknown(values, shape) for shape in shapes]
 
     def _row(
         self,
         node: Any,
         arguments: dict[str, Any],
-        inputs: list[_Tensor],
-        made: _Tensor,
+        inputs: list[GraphTensor],
+        made: list[GraphTensor],
         place: int,
     ) -> None:
         new = [n for n in node.input if n in self.weights and n not in self.counted]
@@ -287,27 +310,35 @@ class _Reader:
             for n in new
             if node.op_type == "BatchNormalization" and n in list(node.input)[3:5]
         ]
-        scalars = [n for n in new if n not in buffers and n not in self.numbers]
-        products = _products(node.op_type, arguments, inputs, made.shape)
+        scalars = [n for n in new if n not in buffers and not self._is_size(node, n)]
+        products = products_of(node.op_type, arguments, inputs, made[0].shape)
         two = sum(t.value.from_input for t in inputs[:2]) > 1
         self.rows.append(
             Row(
                 path=node.name or f"{node.op_type}_{place}",
                 name=node.name or f"{node.op_type}_{place}",
-                kind=_kind(node.op_type, arguments),
+                kind=node_text(node.op_type, arguments),
                 depth=1,
                 is_layer=True,
-                output_shapes=(
-                    made.shape[1:] if made.shape[:1] == (1,) else made.shape,
+                output_shapes=tuple(
+                    one.shape[1:] if one.shape[:1] == (1,) else one.shape
+                    for one in made
                 ),
                 parameters=sum(prod(self.weights[n]) for n in scalars),
                 buffers=sum(prod(self.weights[n]) for n in buffers),
                 multiply_adds=0 if two else products,
                 activation_products=products if two else 0,
-                activation_bytes=4 * prod(made.shape),
-                receptive_fields=self._fields(made.value),
+                activation_bytes=4 * sum(prod(one.shape) for one in made),
+                receptive_fields=self._fields(made[0].value),
             )
         )
+
+    def _is_size(self, node: Any, name: str) -> bool:
+        """Whether a constant says how to move elements, and is no weight."""
+        numbers = self.numbers.get(name)
+        if numbers is None:
+            return False
+        return node.op_type in MOVES or all(type(one) is int for one in numbers)
 
     def _fields(self, value: Value) -> tuple[tuple[AxisField, ...] | None, ...]:
         found: list[tuple[AxisField, ...] | None] = []
@@ -363,160 +394,3 @@ class _Reader:
             training_bytes=training_activation_bytes(self.bytes, element_bytes=1),
             notes=tuple(notes),
         )
-
-
-ELEMENTWISE = frozenset(
-    {
-        "Abs", "Add", "Cast", "Ceil", "Clip", "Div", "Dropout",
-        "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity",
-        "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow",
-        "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Softplus", "Softsign",
-        "Sqrt", "Sub", "Sum", "Swish", "Tanh", "Where",
-    }
-)  # fmt: skip
-
-
-NORMS = frozenset(
-    {
-        "BatchNormalization",
-        "GroupNormalization",
-        "InstanceNormalization",
-        "LayerNormalization",
-    }
-)
-
-
-def _followed(
-    node: Any, a: dict[str, Any], inputs: list[_Tensor], shape: Shape
-) -> Value | None:
-    """What the node's output sees; None where it is not understood."""
-    kind, first = node.op_type, inputs[0].value
-    if kind in NORMS:
-        return first
-    if kind in ELEMENTWISE:
-        return broadcast([tensor.value for tensor in inputs])
-    if kind == "Conv" or kind in ("MaxPool", "AveragePool"):
-        if a.get("ceil_mode"):
-            return None
-        kernel = a.get("kernel_shape") or list(inputs[1].shape[2:])
-        for axis, window in enumerate(_windows(a, kernel, first.shape[2:])):
-            first = first.through(2 + axis, window)
-        return _into(first, 1, shape[1]) if kind == "Conv" else first
-    if kind == "ConvTranspose":
-        for axis, layer in enumerate(_transposed(a, inputs[1].shape[2:], shape[2:])):
-            first = first.through(2 + axis, layer)
-        return _into(first, 1, shape[1])
-    if kind in ("GlobalAveragePool", "GlobalMaxPool"):
-        first = first.mixed(range(2, len(shape)))
-        return first.with_dims([*first.dims[:2], *(new_dim(1) for _ in shape[2:])])
-    if kind in ("Gemm", "MatMul"):
-        second = inputs[1].value
-        left = first.mixed([-1])
-        right = second.mixed(range(len(second.dims)))
-        if first.from_input and second.from_input:
-            left = first.mixed(range(len(first.dims)))
-        dims = [*left.dims[: len(shape) - 1], new_dim(shape[-1])]
-        return joined([left, right], dims)
-    if kind in ("Flatten", "Reshape", "Squeeze", "Unsqueeze"):
-        return viewed(first, shape)
-    if kind == "Transpose":
-        order = a.get("perm") or list(range(len(shape)))[::-1]
-        return permuted(first, order)
-    if kind == "Concat":
-        return concatenated([t.value for t in inputs], a["axis"] % len(shape))
-    if kind in ("Softmax", "LogSoftmax"):
-        return first.mixed([a.get("axis", -1)])
-    return None
-
-
-def _transposed(
-    a: dict[str, Any], kernel: Sequence[int], outputs: Sequence[int]
-) -> list[Transposed]:
-    """The window along each axis of a transposed convolution."""
-    axes = len(kernel)
-    strides = a.get("strides") or [1] * axes
-    dilations = a.get("dilations") or [1] * axes
-    pads = a.get("pads") or [0] * (2 * axes)
-    more = a.get("output_padding") or [0] * axes
-    return [
-        Transposed(
-            kernel[axis],
-            strides[axis],
-            (pads[axis], pads[axes + axis]),
-            dilations[axis],
-            more[axis],
-        )
-        for axis in range(len(outputs))
-    ]
-
-
-def _into(value: Value, dim: int, size: int) -> Value:
-    dims = list(value.mixed([dim]).dims)
-    dims[dim] = new_dim(size)
-    return value.mixed([dim]).with_dims(dims)
-
-
-def _windows(
-    a: dict[str, Any], kernel: Sequence[int], sizes: Sequence[int]
-) -> list[Window]:
-    """The window along each axis; padding is all before, then all after in ONNX."""
-    axes = len(kernel)
-    strides = a.get("strides") or [1] * axes
-    dilations = a.get("dilations") or [1] * axes
-    pads = a.get("pads") or [0] * (2 * axes)
-    auto = a.get("auto_pad", b"NOTSET").decode()
-    windows = []
-    for axis in range(axes):
-        pair = (pads[axis], pads[axes + axis])
-        if auto in ("SAME_UPPER", "SAME_LOWER"):
-            pair = resolve_padding(
-                "same" if auto == "SAME_UPPER" else "same_lower",
-                sizes[axis],
-                kernel[axis],
-                stride=strides[axis],
-                dilation=dilations[axis],
-            )
-        windows.append(Window(kernel[axis], strides[axis], pair, dilations[axis]))
-    return windows
-
-
-def _products(kind: str, a: dict[str, Any], inputs: list[_Tensor], shape: Shape) -> int:
-    """Products of one image."""
-    if kind in ("Conv", "ConvTranspose"):
-        weight, groups = inputs[1].shape, a.get("group", 1)
-        sizes = inputs[0].shape[2:] if kind == "ConvTranspose" else shape[2:]
-        return convolution_multiply_adds(
-            weight[0], weight[1] * groups, weight[2:], sizes, groups=groups
-        )
-    if kind in ("Gemm", "MatMul"):
-        left = inputs[0].shape
-        inner = left[-2] if kind == "Gemm" and a.get("transA") else left[-1]
-        return linear_multiply_adds(inner, shape[-1], positions=prod(shape[:-1]))
-    return 0
-
-
-def _kind(kind: str, a: dict[str, Any]) -> str:
-    """The node with the arguments that matter."""
-    names = {
-        "kernel_shape": "kernel_size",
-        "strides": "stride",
-        "pads": "padding",
-        "dilations": "dilation",
-        "group": "groups",
-        "axis": "axis",
-    }
-    parts = []
-    for name, word in names.items():
-        value = a.get(name)
-        if (
-            value is None
-            or value == 1
-            or (
-                isinstance(value, list)
-                and set(value) == ({0} if name == "pads" else {1})
-            )
-        ):
-            continue
-        same = isinstance(value, list) and len(set(value)) == 1
-        parts.append(f"{word}={value[0] if same else value}")
-    return f"{kind}({', '.join(parts)})"

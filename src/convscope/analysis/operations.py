@@ -10,7 +10,6 @@ Arguments are those of torch's schema, with a `Value` in place of each tensor.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from math import prod
 from typing import Any, TypeAlias, cast
 
@@ -19,7 +18,9 @@ from torch import Tensor
 from convscope.analysis.layout import (
     concatenated,
     expanded,
+    padded,
     permuted,
+    resized,
     selected,
     sliced,
     swapped,
@@ -29,13 +30,13 @@ from convscope.analysis.value import Value, broadcast, constant, joined, new_dim
 from convscope.arithmetic import (
     Adaptive,
     AxisLayer,
+    BorderMode,
     ResizeMode,
     Transposed,
     Upsample,
     Window,
     convolution_multiply_adds,
     linear_multiply_adds,
-    resize_windows,
 )
 
 Arguments: TypeAlias = dict[str, Any]
@@ -110,41 +111,22 @@ def _resize(mode: ResizeMode) -> Rule:
         value: Value = a["self"] if "self" in a else a["input"]
         corners = bool(a.get("align_corners", False))
         for dim in range(2, len(shape)):
-            size = value.shape[dim]
-            layer = Upsample(Fraction(shape[dim], size), mode)
-            table = resize_windows(size, shape[dim], mode=mode, align_corners=corners)
-            value = value.through(dim, layer, table)
+            value = resized(value, dim, shape[dim], mode, align_corners=corners)
         return value
 
     return rule
 
 
-def _padded(kind: str) -> Rule:
+def _padded(mode: BorderMode) -> Rule:
     def rule(a: Arguments, shape: Shape) -> Value:
         value, pads = a["self"], list(a["pad"] if "pad" in a else a["padding"])
         for place in range(len(pads) // 2):
             before, after = pads[2 * place : 2 * place + 2]
             dim = len(value.dims) - 1 - place
-            size = value.shape[dim]
-            if before or after:
-                places = range(-before, size + after)
-                table = [[_source(kind, p, size)] for p in places]
-                layer = Window(1, padding=(before, after))
-                value = value.through(dim, layer, table)
+            value = padded(value, dim, before, after, mode)
         return cast("Value", value)
 
     return rule
-
-
-def _source(kind: str, place: int, size: int) -> int | None:
-    """The element that a padding shows at ``place``."""
-    if 0 <= place < size:
-        return place
-    if kind == "reflect":
-        return -place if place < 0 else 2 * (size - 1) - place
-    if kind == "replicate":
-        return min(max(place, 0), size - 1)
-    return None
 
 
 def _reduced(a: Arguments, shape: Shape) -> Value:
