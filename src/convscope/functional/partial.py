@@ -110,7 +110,7 @@ def reweighted(
     if not strips:
         return correlate(x, weight, bias, geometry)
     ends = None if bias is None else bias.view(-1, *(1,) * geometry.axes)
-    if compiling or _columns_are_dear(x):
+    if compiling or _columns_are_dear(x, weight.shape[0]):
         out = correlate(x, weight, None, geometry)
         scale = _scale_map(out, strips)
         if ends is None:
@@ -125,9 +125,9 @@ def reweighted(
     return mended
 
 
-def _columns_are_dear(x: Tensor) -> bool:
+def _columns_are_dear(x: Tensor, channels: int) -> bool:
     """Whether a column takes nearly as many lines of the cache as the whole."""
-    return x.shape[-1] < NARROW and x.stride(-1) <= FEW
+    return x.shape[-1] < NARROW and (x.stride(-1) == 1 or channels <= FEW)
 
 
 def border_strips(
