@@ -1,9 +1,12 @@
 """Tiny data, the command line as a user has it, and a finished run."""
 
 import dataclasses
+import os
 import sys
+import tempfile
 
 import numpy as np
+import platformdirs
 import pytest
 import torch
 from PIL import Image
@@ -12,6 +15,15 @@ from convscope.cli import main
 from convscope.data.dataset import Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.train.fitting import fit
+
+
+def pytest_configure(config):
+    """A cache of our own, for processes that tests start too; fonts stay known."""
+    place = tempfile.TemporaryDirectory(prefix="convscope-cache-")
+    config.add_cleanup(place.cleanup)
+    fonts = str(platformdirs.user_cache_path("matplotlib"))
+    os.environ.setdefault("MPLCONFIGDIR", fonts)
+    os.environ["XDG_CACHE_HOME"] = place.name
 
 
 def samples(counts, seed, *, channels=1, size=12):
@@ -118,8 +130,6 @@ def write_images(place, counts, *, size=12, channels=1, seed=0):
 @pytest.fixture
 def pictures(tmp_path, monkeypatch):
     """Makes a folder of images, with a cache of its own."""
-    import platformdirs
-
     monkeypatch.setattr(
         platformdirs, "user_cache_path", lambda name: tmp_path / "cache"
     )

@@ -2,7 +2,12 @@
 
 import json
 import multiprocessing
+import os
+import sys
+import tempfile
+from pathlib import Path
 
+import platformdirs
 import pytest
 import torch
 from torch import nn
@@ -23,6 +28,7 @@ PLAIN = Setting(CPU, "float32", False)
 LAST = Setting(CPU, "float32", True)
 HALF = Setting(CPU, "bfloat16", True)
 SHAPE = (3, 8, 8)
+USER_CACHE = platformdirs.user_cache_path
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +130,42 @@ def test_another_question_has_another_answer(change, measured):
     ask()
     ask(**change)
     assert len(measured) == 2
+
+
+def test_a_library_that_is_built_anew_is_measured(measured, monkeypatch, tmp_path):
+    library = tmp_path / "library.so"
+    library.write_bytes(b"1")
+    name = remembered.kernels.instruction_set()
+    monkeypatch.setattr(remembered, "built", lambda: {name: library})
+    ask()
+    ask()
+    assert len(measured) == 1
+    library.write_bytes(b"12")
+    ask()
+    assert len(measured) == 2
+    os.utime(library, ns=(0, 0))
+    ask()
+    assert len(measured) == 3
+    library.unlink()
+    ask()
+    assert len(measured) == 4
+
+
+def test_other_candidates_are_measured(measured, monkeypatch):
+    ask()
+    monkeypatch.setattr(choice, "candidates", lambda *_: [PLAIN, LAST])
+    ask()
+    assert len(measured) == 2
+    monkeypatch.setattr(Setting, "kinds", property(lambda _: ("norm", "new")))
+    ask()
+    assert len(measured) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other places")
+def test_the_users_own_cache_is_not_written_to():
+    kept = Path(os.environ["XDG_CACHE_HOME"])
+    assert kept.is_relative_to(tempfile.gettempdir())
+    assert USER_CACHE("convscope") == kept / "convscope"
 
 
 def _keep(place, number):

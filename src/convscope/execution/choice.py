@@ -126,7 +126,7 @@ def consider(
     settings = candidates(net, precision)
     if input_shape is None or len(settings) == 1:
         return Choice(settings[0], (), 0, training, "nothing to choose")
-    key = remembered.key_of(net, input_shape, batch_size, training, precision)
+    key = remembered.key_of(net, input_shape, batch_size, training, precision, settings)
     known = remembered.recall(key)
     if known is None:
         known = _measured(net, settings, (batch_size, *input_shape), training, seconds)
@@ -203,7 +203,8 @@ def _measured(
         near = {name: steps[name] for name in times if times[name] < _HOPELESS * best}
         round_seconds = sum(times[name] for name in near)
         images = math.floor(few * seconds / 6 / round_seconds)
-        images = max(few, min(shape[0], images))
+        # A multiple of 16, as batches are: some kernels take images by groups.
+        images = max(few, min(shape[0], images // _FEWEST * _FEWEST))
         times = {name: each * images / few for name, each in times.items()}
         if images > few:
             x = torch.randn(images, *shape[1:])

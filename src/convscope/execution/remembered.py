@@ -17,6 +17,8 @@ import torch
 from torch import nn
 
 from convscope import kernels
+from convscope.execution.setting import Setting
+from convscope.kernels.library import built
 
 Times = tuple[int, dict[str, float]]  # images in the batch, milliseconds by setting
 _FORMAT = 1
@@ -31,8 +33,9 @@ def key_of(
     batch_size: int,
     training: bool,
     precision: str,
+    settings: Sequence[Setting],
 ) -> str:
-    """A name for the question: the layers and shapes, the machine, the versions."""
+    """A name for the question: layers, shapes, machine, versions, what is compared."""
     question = {
         "format": _FORMAT,
         "net": str(net),
@@ -42,7 +45,8 @@ def key_of(
         "precision": precision,
         "threads": torch.get_num_threads(),
         "machine": _processor(),
-        "kernels": kernels.instruction_set(),
+        "kernels": [kernels.instruction_set(), *_build()],
+        "settings": [[str(each), *each.kinds] for each in settings],
         "versions": [torch.__version__, version("convscope")],
     }
     text = json.dumps(question, sort_keys=True, default=str)
@@ -88,6 +92,17 @@ def keep(key: str, times: Times) -> None:
         except OSError:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def _build() -> list[int]:
+    """Size and time of the kernels' library: another when it is built anew."""
+    path = built().get(kernels.instruction_set())
+    if path is None:
+        return []
+    with contextlib.suppress(OSError):
+        state = path.stat()
+        return [state.st_size, state.st_mtime_ns]
+    return []
 
 
 @functools.cache
