@@ -49,7 +49,9 @@ TARGETS = {
     "mnist-99.5": Target(
         "mnist", 99.5, 30, "mnist", {"epochs": 20, "model": "nielsen"}
     ),
-    "fashion-mnist-92": Target("fashion-mnist", 92.0, None, "fashion-mnist", {"epochs": 4}),
+    "fashion-mnist-92": Target(
+        "fashion-mnist", 92.0, None, "fashion-mnist", {"epochs": 4}
+    ),
     "cifar10-90": Target("cifar10", 90.0, None, "cifar10-94", {"epochs": 4}),
     "cifar10-94": Target("cifar10", 94.0, 480, "cifar10-94"),
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 import statistics
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from convscope.errors import ArgumentError
 
@@ -20,6 +20,7 @@ class Job:
         threads: Threads that everybody may use; also the cores they are kept on.
         task: ``train``: forward, cross-entropy, backward, SGD with momentum 0.9.
         learning_rate: Per update.
+        options: Of the model, such as ``{"configuration": "relu"}``.
     """
 
     network: str
@@ -28,6 +29,7 @@ class Job:
     threads: int = 1
     task: Task = "train"
     learning_rate: float = 0.01
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("batch", "threads"):

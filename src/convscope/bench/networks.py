@@ -1,10 +1,11 @@
 """The networks of the races, and the plain ones as a list that any library can read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
 
+from convscope import layers
 from convscope.analysis import summary
 from convscope.bench.job import Job
 from convscope.errors import ArgumentError, UnknownNameError
@@ -12,9 +13,13 @@ from convscope.models import build as build_model
 from convscope.models import cards
 
 Layer = dict[str, Any]
+_MAX_POOLS = (nn.MaxPool2d, layers.MaxPool2d)
+_AVERAGE_POOLS = (nn.AvgPool2d, layers.AvgPool2d)
 
 
-def build(name: str, shape: tuple[int, int, int]) -> nn.Module:
+def build(
+    name: str, shape: tuple[int, int, int], options: Mapping[str, Any] | None = None
+) -> nn.Module:
     """The network of that name for images of ``shape`` (C, H, W), 10 classes.
 
     Raises:
@@ -23,7 +28,8 @@ def build(name: str, shape: tuple[int, int, int]) -> nn.Module:
     if name not in cards():
         raise UnknownNameError("model", name, cards())
     channels, height, width = shape
-    return build_model(name, in_channels=channels, input_size=(height, width))
+    size = (height, width)
+    return build_model(name, in_channels=channels, input_size=size, **(options or {}))
 
 
 def plain_layers(net: nn.Module) -> list[Layer] | None:
@@ -49,8 +55,8 @@ def _layers(net: nn.Module, prefix: str) -> Iterator[Layer]:
             raise ArgumentError(f"{prefix}: {net} is not plain.")
         pads = [list(pair) for pair in zip(net.padding, net.padding, strict=True)]
         yield {"kind": "conv", "weight": prefix, "stride": net.stride, "padding": pads}
-    elif isinstance(net, nn.MaxPool2d | nn.AvgPool2d) and not net.padding:
-        kind = "max" if isinstance(net, nn.MaxPool2d) else "average"
+    elif isinstance(net, _MAX_POOLS + _AVERAGE_POOLS) and not net.padding:
+        kind = "max" if isinstance(net, _MAX_POOLS) else "average"
         yield {"kind": kind, "size": net.kernel_size, "stride": net.stride}
     elif isinstance(net, nn.Linear) and net.bias is not None:
         yield {"kind": "linear", "weight": prefix}
@@ -68,10 +74,10 @@ def work(job: Job) -> tuple[int, int]:
     does not need. Bytes are those of all weights and activations, once forward and in
     training twice more.
     """
-    counted = summary(build(job.network, job.shape), job.shape)
-    layers = [row for row in counted.rows if row.is_layer and row.multiply_adds]
+    counted = summary(build(job.network, job.shape, job.options), job.shape)
+    with_weights = [row for row in counted.rows if row.is_layer and row.multiply_adds]
     products, passes = counted.multiply_adds, 1
     if job.task == "train":
-        products, passes = 3 * products - layers[0].multiply_adds, 3
+        products, passes = 3 * products - with_weights[0].multiply_adds, 3
     moved = counted.weight_bytes + counted.training_bytes * job.batch
     return 2 * products * job.batch, passes * moved

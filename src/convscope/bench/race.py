@@ -83,7 +83,7 @@ def race(
 def prepare(job: Job, folder: Path) -> list[dict[str, Any]] | None:
     """Writes weights and data; the layers, where the network is a plain chain."""
     torch.manual_seed(0)
-    net = build(job.network, job.shape)
+    net = build(job.network, job.shape, job.options)
     arrays = {f"w/{name}": t.numpy() for name, t in net.state_dict().items()}
     count = BATCHES * job.batch
     arrays["images"] = torch.randn(count, *job.shape).numpy()
@@ -110,7 +110,7 @@ def write_job(
 
 def export(job: Job, folder: Path) -> None:
     """Writes the network as ``net.onnx``."""
-    net = build(job.network, job.shape).eval()
+    net = build(job.network, job.shape, job.options).eval()
     with np.load(folder / "arrays.npz") as stored:
         weights = {k[2:]: torch.from_numpy(stored[k]) for k in stored if k[:2] == "w/"}
     net.load_state_dict(weights)

@@ -124,7 +124,8 @@ def _is_ours(row: dict[str, Any]) -> bool:
 
 def _title(record: dict[str, Any]) -> str:
     job = record["job"]
+    options = "".join(f" {value}" for value in job.get("options", {}).values())
     size = "x".join(map(str, job["shape"]))
     what = {"train": "training step", "forward": "forward"}[job["task"]]
     threads = f"{job['threads']} thread{'s' if job['threads'] > 1 else ''}"
-    return f"{job['network']}, {size}, batch {job['batch']}, {what}, {threads}"
+    return f"{job['network']}{options}, {size}, batch {job['batch']}, {what}, {threads}"

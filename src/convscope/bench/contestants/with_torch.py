@@ -50,7 +50,7 @@ class Contestant:
 
     def _start(self) -> None:
         """The network with the weights given, as on the first step."""
-        net = build(self.job["network"], self.job["shape"])
+        net = build(self.job["network"], self.job["shape"], self.job["options"])
         net.load_state_dict(self.weights)
         self.net = net.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.net.train(self.job["task"] == "train")
