@@ -97,6 +97,12 @@ def test_what_an_operation_hides_and_the_layer_tells_is_not_called_unknown():
     assert record.rows[-1].receptive_field[0].size == 3
 
 
+@pytest.mark.parametrize("mode", ["partial", "zeros", "reflect"])
+def test_contrast_normalization_needs_no_values(mode):
+    layer = layers.LocalContrastNorm2d(7, sigma=1.23, padding_mode=mode, threshold=0.1)
+    assert summary(nn.Sequential(layer), (3, 16, 16)).notes == ()
+
+
 def test_a_layer_before_it_that_is_not_understood_still_is():
     class Sorted(nn.Module):
         def forward(self, x):

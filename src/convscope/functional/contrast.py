@@ -4,6 +4,7 @@ Not to be mistaken for local response normalization (`response`), which has no
 neighborhood in space and subtracts nothing.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -184,7 +185,10 @@ class _Window:
 
 @lru_cache(maxsize=64)
 def _known_taps(size: int, sigma: float) -> tuple[float, ...]:
-    return tuple(gaussian_taps(size, sigma).tolist())
+    """Those of `gaussian_taps`, without a tensor: a trace on meta has no values."""
+    exponents = [(at - (size - 1) / 2) ** 2 / (2 * sigma**2) for at in range(size)]
+    taps = [math.exp(min(exponents) - exponent) for exponent in exponents]
+    return tuple(tap / math.fsum(taps) for tap in taps)
 
 
 def _subtract(x: Tensor, window: _Window) -> Tensor:
