@@ -61,8 +61,8 @@ def test_every_field_says_in_one_line_what_it_does(name):
 
 def single(name):
     amounts = {"elastic_sigma": 3.0, "fill": "edge", "flip": True,
-               "alternate": True, "mixup": 0.2, "cutmix": 1.0, "shift": 3, "cutout": 3, "rotate": 30,
-               "shear": 20}  # fmt: skip
+               "alternate": True, "mixup": 0.2, "cutmix": 1.0, "shift": 3,
+               "cutout": 3, "rotate": 30, "shear": 20}  # fmt: skip
     return Augmentation(**{name: amounts.get(name, 0.4)})
 
 
