@@ -120,26 +120,24 @@ class _ConvByStrips(torch.autograd.Function):
         return F.conv2d(x, weight, bias, padding=padding)
 
     @staticmethod
-    def backward(
-        ctx: Any, *gradients: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
         x, weight = ctx.saved_tensors
-        needed = list(ctx.needs_input_grad[:3])
+        needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
         gap = ctx.padding[1]
         count = images_side_by_side(x.shape[0], x.shape[3], gap)
         # Torch's own operation can be differentiated once more.
-        apart = needed[1] and count > 1 and not torch.is_grad_enabled()
-        if apart:
-            needed[1] = False
-        found: list[Tensor | None] = [None, None, None]
-        if any(needed):
-            found = list(_backpropagated(gradient, x, weight, ctx, needed))
-        if apart:
-            long_gradient, long_x = strips(gradient, count, gap), strips(x, count, gap)
-            needed = [False, True, False]
-            found[1] = _backpropagated(long_gradient, long_x, weight, ctx, needed)[1]
-        return found[0], found[1], found[2], None
+        if not needs_weight or count == 1 or torch.is_grad_enabled():
+            needed = [needs_x, needs_weight, needs_bias]
+            return *_backpropagated(gradient, x, weight, ctx, needed), None
+        dx = None
+        if needs_x:
+            dx = _backpropagated(gradient, x, weight, ctx, [True, False, False])[0]
+        # With the bias: for it alone, torch would compute the weight's gradient too.
+        gradient, x = strips(gradient, count, gap), strips(x, count, gap)
+        needed = [False, True, needs_bias]
+        _, *rest = _backpropagated(gradient, x, weight, ctx, needed)
+        return dx, *rest, None
 
 
 def _backpropagated(
