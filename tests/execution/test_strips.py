@@ -124,6 +124,7 @@ def test_a_frozen_bias_or_input_gets_no_gradient():
         ((32, 16, 8, 8), (32, 16, 3, 3), False),
         ((32, 32, 8, 8), (16, 32, 3, 3), False),
         ((0, 32, 8, 8), (32, 32, 3, 3), False),
+        ((32, 32, 8, 0), (32, 32, 3, 3), False),
     ],
 )
 def test_the_rule_of_shapes(x, weight, expected):

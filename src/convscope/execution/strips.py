@@ -3,7 +3,7 @@
 Matrix units sum bfloat16 products 32 at a time. For the gradient of a weight, torch's
 library lets them run along a row of the map: with rows of 7 numbers it does a quarter
 of what the machine can, with rows of 3 a tenth. Here images stand side by side in
-strips, so many that a row is nearly 64 long, with as many zeros between them as the
+strips, so many that few of the 32 are idle, with as many zeros between them as the
 convolution pads with; the same library then takes 0.7 of the time with rows of 8,
 0.45 with 7, 0.15 with 3.
 """
@@ -19,24 +19,32 @@ from convscope.kernels.operations import is_plain
 
 WIDEST_MAP = 8  # from 9 on copies cost about what they save
 FEWEST_CHANNELS = 32  # a row of the matrix unit; with 16 nothing is gained
-_SHORTEST, _LONGEST = 24, 64  # of a strip's row
+_AT_ONCE = 32  # products that a matrix unit sums
+_LONGEST = 96  # row of a strip
 
 _backward: Any = torch.ops.aten.convolution_backward
 
 
 def images_side_by_side(images: int, width: int, gap: int) -> int:
-    """How many of them to put in a strip, so that strips are full; 1 for no strips.
+    """How many of them to put in a strip, so that it is full of numbers that count.
+
+    1 where no number of them divides the batch and doubles what a row makes use of.
 
     >>> images_side_by_side(512, 7, 1), images_side_by_side(500, 3, 1)
-    (8, 10)
+    (8, 20)
     >>> images_side_by_side(127, 7, 1), images_side_by_side(512, 15, 1)
     (1, 1)
     """
-    if width > WIDEST_MAP:
+    if not 0 < width <= WIDEST_MAP:
         return 1
+
+    def fullness(count: int) -> float:
+        return count * width / (-(-count * (width + gap) // _AT_ONCE) * _AT_ONCE)
+
     most = min(images, _LONGEST // (width + gap))
-    count = next((n for n in range(most, 0, -1) if images % n == 0), 1)
-    return count if count * (width + gap) >= _SHORTEST else 1
+    whole = [count for count in range(most, 1, -1) if images % count == 0]
+    best = max(whole, key=fullness, default=1)
+    return best if fullness(best) >= 2 * fullness(1) else 1
 
 
 def strips(x: Tensor, count: int, gap: int) -> Tensor:
