@@ -24,8 +24,10 @@ check: $(READY)  ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## ours beside the peers, a few minutes; figures.py takes hours
+bench: $(READY)  ## ours beside the peers, minutes; race.py and figures.py take longer
 	$(BIN)/python benchmarks/batches.py
+	$(BIN)/python benchmarks/stages.py
+	$(BIN)/convscope bench
 	$(BIN)/python benchmarks/figures.py digits
 
 sanitize:  ## the native kernels under the address, undefined and thread sanitizers

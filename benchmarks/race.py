@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from convscope.bench import Job, race, record, table
+from convscope.bench import Job, race, record
+from convscope.bench import table as race_table
 from convscope.viz import race as bars
 from convscope.viz import roofline
 
@@ -52,11 +53,11 @@ def run(threads: int, python: str, repeats: int, only: list[str]) -> list[Any]:
         job = Job(network, shape, batch, threads, task, options=options)  # type: ignore[arg-type]  # a literal
         kept.append(record(job, race(job, repeats=repeats, python=python)))
         print(f"\n{network} {options or ''} batch {batch}, {task}, {threads} threads")
-        print(table(kept[-1]), flush=True)
+        print(race_table(kept[-1]), flush=True)
     return kept
 
 
-def summary(records: list[Any]) -> str:
+def table(records: list[Any]) -> str:
     """One line for each piece of work, as the README shows it."""
     rows = [
         "| work | threads | convscope | PyTorch as it comes | fastest of all others "
@@ -99,7 +100,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print, run nothing")
     given = parser.parse_args()
     if given.table:
-        print(summary(json.loads(RESULTS.read_text())))
+        print(table(json.loads(RESULTS.read_text())))
         return
     kept = run(given.threads, given.python, given.repeats, given.names)
     if given.keep and not given.names:
@@ -108,7 +109,7 @@ def main() -> None:
         bars(kept).savefig(PICTURES / "race.svg")
         roofline(kept).savefig(PICTURES / "roofline.svg")
     if not given.names:
-        print("\n" + summary(kept))
+        print("\n" + table(kept))
 
 
 if __name__ == "__main__":
