@@ -42,7 +42,7 @@ TARGETS = {
         99.0,
         3,
         "mnist",
-        {"epochs": 3, "batch_size": 100, "learning_rate": 0.1, "shift": 1,
+        {"epochs": 2, "batch_size": 128, "learning_rate": 0.1, "model": "lenet_page",
          "rotate": 0, "scale": 0},
     ),
     "mnist-99.5": Target(
@@ -50,7 +50,7 @@ TARGETS = {
         99.5,
         30,
         "mnist",
-        {"epochs": 10, "learning_rate": 0.08, "model": "nielsen",
+        {"epochs": 9, "batch_size": 128, "learning_rate": 0.1, "model": "nielsen",
          "model_options": {"configuration": "relu_300"}},
     ),
     "fashion-mnist-92": Target(
