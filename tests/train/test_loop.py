@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.errors import TrainingError
+from convscope.errors import NotFiniteError, TrainingError
 from convscope.execution import choose
 from convscope.train.events import EpochEnded, Finished, Started, Stepped
 from convscope.train.loop import Training
@@ -268,3 +268,35 @@ def test_every_step_sees_its_own_dropout_whatever_was_drawn_outside(tiny):
     calm, disturbed = run(0), run(5)
     for name, tensor in calm.items():
         assert torch.equal(tensor, disturbed[name]), name
+
+
+def test_losses_that_are_looked_at_late_change_nothing(tiny):
+    results = []
+    for every in (1, 2, 100):
+        one = training(tiny, batch_size=13, epochs=2)
+        one._look_every = every
+        list(one.run())
+        losses = [row["train_loss"] for row in one.position.history]
+        results.append((losses, dict(one.net.state_dict())))
+    for losses, weights in results[1:]:
+        assert losses == pytest.approx(
+            results[0][0], rel=1e-12
+        )  # another order of sums
+        assert all(torch.equal(t, results[0][1][name]) for name, t in weights.items())
+
+
+class NanAtTheThirdStep(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.calls = net, 0
+
+    def forward(self, x):
+        self.calls += self.training
+        return self.net(x) * (math.nan if self.calls == 3 else 1)
+
+
+def test_a_loss_that_is_looked_at_late_still_names_its_step(tiny):
+    late = training(tiny, batch_size=12, epochs=2, net=NanAtTheThirdStep(linear(tiny)))
+    late._look_every = 100
+    with pytest.raises(NotFiniteError, match=r"at step 3 \(epoch 1, batch 3\)"):
+        list(late.run())

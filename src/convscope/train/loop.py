@@ -24,6 +24,8 @@ from convscope.train.optimizer import Optimizer
 from convscope.train.recipe import Recipe
 from convscope.train.schedule import rate
 
+# Steps between two looks at the loss on a device that works ahead: each look waits.
+LOOK_EVERY = 16
 SHOWN = 5000  # training images that layers may look at before the first step
 
 
@@ -40,6 +42,16 @@ class Position:
     best_loss: float = math.inf
     best_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """The loss of a step, perhaps still on its way from the device."""
+
+    loss: Tensor
+    images: int
+    step: int  # done before it
+    batch: int
 
 
 class Training:
@@ -71,6 +83,8 @@ class Training:
         )
         self.best: dict[str, Tensor] = {}
         self.position = Position()
+        self._unseen: list[_Loss] = []
+        self._look_every = LOOK_EVERY if setting.device.type == "cuda" else 1
         self._class_weights = class_weights(data, recipe, setting.device)
         if recipe.patience is not None and not len(data.val):
             raise TrainingError(
@@ -119,11 +133,11 @@ class Training:
         while reason is None:
             self.net.train()
             for batch in self.batches.epoch(position.epoch, position.batch):
-                loss = self._step(batch)
+                self._step(batch)
                 images += len(batch.indices)
                 position.seconds = seconds_before + time.monotonic() - began
                 speed = images / max(position.seconds - seconds_before, 1e-9)
-                yield self._stepped(loss, speed)
+                yield self._stepped(speed)
                 if recipe.minutes is not None and self.progress() >= 1:
                     break
             yield self._end_epoch(seconds_before, began, images)
@@ -140,7 +154,7 @@ class Training:
         for layer in layers:
             getattr(layer, name)(self.data.preprocessing.normalize(images))
 
-    def _step(self, batch: Batch) -> float:
+    def _step(self, batch: Batch) -> None:
         """One forward pass, one backward pass, one change of the weights."""
         recipe, position = self.recipe, self.position
         # Dropout draws from torch's generator: keyed by the step, like all the rest.
@@ -148,13 +162,11 @@ class Training:
         learning_rate = rate(recipe, self.progress())
         self.optimizer.set_rate(learning_rate)
         loss = self._gradient(batch)
-        value = loss.item()
-        if not math.isfinite(value):
-            # Before a reason is looked for, the same units drop out as just now.
-            self._seed_step()
-            raise NotFiniteError(
-                self._explain(self.net, batch, f"the loss became {value}", ahead=1)
-            )
+        self._unseen.append(
+            _Loss(loss.detach(), len(batch.indices), position.step, position.batch)
+        )
+        if len(self._unseen) >= self._look_every:
+            self._look(batch)
         if loss.requires_grad:
             loss.backward()
         if recipe.clip_norm is not None:
@@ -166,9 +178,34 @@ class Training:
         if self.lookahead is not None:
             self.lookahead.after(position.step, self.progress())
         position.batch += 1
-        position.images += len(batch.indices)
-        position.loss_sum += value * len(batch.indices)
-        return value
+
+    def _look(self, batch: Batch | None = None) -> None:
+        """Fetches the losses that nobody has seen, and refuses what is not finite.
+
+        With ``batch``, the last of them is of a step that has not changed anything yet.
+        """
+        unseen, self._unseen = self._unseen, []
+        if not unseen:
+            return
+        for one, value in zip(
+            unseen, torch.stack([one.loss for one in unseen]).tolist(), strict=True
+        ):
+            if not math.isfinite(value):
+                self._refuse(one, value, batch)
+            self.position.images += one.images
+            self.position.loss_sum += value * one.images
+
+    def _refuse(self, one: "_Loss", value: float, batch: Batch | None) -> None:
+        position = self.position
+        what = f"the loss became {value}"
+        if batch is not None and one.step == position.step:
+            # Before a reason is looked for, the same units drop out as just now.
+            self._seed_step()
+            raise NotFiniteError(self._explain(self.net, batch, what, ahead=1))
+        raise NotFiniteError(
+            f"{what} at step {one.step + 1} (epoch {position.epoch + 1}, batch "
+            f"{one.batch + 1}). {self._remedy()}"
+        )
 
     def _gradient(self, batch: Batch) -> Tensor:
         """The loss; gradients follow with its ``backward``, or are there already."""
@@ -208,7 +245,7 @@ class Training:
             f"batch {position.batch + ahead}): {fault}. {self._remedy()}"
         )
 
-    def _stepped(self, loss: float, speed: float) -> Stepped:
+    def _stepped(self, speed: float) -> Stepped:
         position = self.position
         mean = position.loss_sum / max(position.images, 1)
         return Stepped(
@@ -230,6 +267,7 @@ class Training:
 
     def _end_epoch(self, before: float, began: float, images: int) -> EpochEnded:
         position = self.position
+        self._look()
         speed = images / max(time.monotonic() - began, 1e-9)
         self._require_finite()
         val_loss, val_accuracy = self._validate()
@@ -317,6 +355,7 @@ class Training:
 
     def checkpoint(self) -> Checkpoint:
         """Everything that the rest of the training depends on."""
+        self._look()
         tensors = {f"net/{n}": t for n, t in self.net.state_dict().items()}
         tensors |= {f"optimizer/{n}": t for n, t in self.optimizer.state().items()}
         if self.average is not None:
