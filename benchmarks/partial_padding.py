@@ -8,10 +8,8 @@ plainly, as a multiplication of the whole output, is timed beside them.
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from convscope.bench.machine import machine
 from convscope.execution import keep_freed_memory
 from convscope.layers import Conv1d, Conv2d, Conv3d
 
@@ -133,12 +132,7 @@ def main() -> None:
         "goal": GOAL,
         "rows": rows,
         "repeats": asked.repeats,
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        },
-        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
     }
     path = Path(__file__).parent / "results" / "partial_padding.json"
     path.write_text(json.dumps(record, indent=1) + "\n")

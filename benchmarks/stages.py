@@ -7,18 +7,17 @@ processor, which other programs disturb less. Results go to results/stages.json.
 """
 
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from convscope import kernels
+from convscope.bench.machine import machine
 from convscope.execution.allocator import keep_freed_memory
 from convscope.kernels import ChainStep, StagePlan, apply_stages, numbers_of, sgd
 
@@ -225,21 +224,6 @@ def row(name: str, batch: int, theirs: float, ours: float) -> dict[str, object]:
     return result
 
 
-def machine() -> dict[str, object]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    return {
-        "processor": models[0] if models else platform.processor(),
-        "system": platform.platform(),
-        "threads": torch.get_num_threads(),
-        "instruction_set": kernels.instruction_set(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-
-
 def main() -> None:
     if not kernels.available():
         raise SystemExit(f"There are no native kernels here: {kernels.why_not()}.")
@@ -247,7 +231,7 @@ def main() -> None:
     threads = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     torch.set_num_threads(threads)
     result = {
-        "machine": machine(),
+        "machine": machine() | {"instruction_set": kernels.instruction_set()},
         "forward": [forward(stage, 256) for stage in STAGES],
         "step": [
             step(name, plan, batch)

@@ -10,7 +10,6 @@ table is printed; ``--keep`` writes it to results/wide.json.
 import argparse
 import copy
 import json
-import platform
 import resource
 import statistics
 import time
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from convscope.bench.machine import machine
 from convscope.execution import Optimized, Setting, keep_freed_memory, optimize
 from convscope.models import build
 
@@ -166,10 +166,7 @@ def main() -> None:
         show(result)
     if asked.keep:
         record = {
-            "machine": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
+            "machine": machine(),
             "results": results,
         }
         RESULTS.write_text(json.dumps(record, indent=1) + "\n")

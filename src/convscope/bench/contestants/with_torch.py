@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 import convscope
@@ -135,8 +135,3 @@ class Contestant:
         with torch.inference_mode():
             for index in range(steps):
                 self._logits(self.images[index % len(self.images)])
-
-
-def parameters_of(net: nn.Module) -> dict[str, np.ndarray]:
-    """Every entry of the state dict as an array, named ``w/...``."""
-    return {f"w/{name}": t.numpy() for name, t in net.state_dict().items()}
