@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from convscope.bench.machine import machine
-from convscope.data import keys
-from convscope.data.augmentation import Augmentation
-from convscope.data.batches import Batches
+from convscope.data.batching import keys
+from convscope.data.batching.augmentation import Augmentation
+from convscope.data.batching.batches import Batches
 from convscope.data.dataset import Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.execution.allocator import keep_freed_memory

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from convscope.data.augmentation import Augmentation
+from convscope.data.batching.augmentation import Augmentation
 from convscope.train.events import Stepped
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run

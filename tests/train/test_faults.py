@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.data.batches import plain
+from convscope.data.batching.batches import plain
 from convscope.errors import NotFiniteError
 from convscope.execution import choose
 from convscope.train import checkpoint as checkpoints

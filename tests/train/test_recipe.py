@@ -5,7 +5,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from convscope.data.augmentation import Augmentation
+from convscope.data.batching.augmentation import Augmentation
 from convscope.errors import ArgumentError, UnknownNameError
 from convscope.train.recipe import Recipe
 from convscope.train.recipes import RECIPES, find

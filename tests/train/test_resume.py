@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from convscope import kernels
-from convscope.data.augmentation import Augmentation
+from convscope.data.batching.augmentation import Augmentation
 from convscope.errors import CheckpointError, RunError
 from convscope.execution import Setting, choose
 from convscope.train import checkpoint as checkpoints

@@ -10,7 +10,7 @@ from torch import nn
 from conftest import make_set
 from convscope.analysis import compare_statistics
 from convscope.analysis.batch_statistics import Moments
-from convscope.data.batches import plain
+from convscope.data.batching.batches import plain
 from convscope.errors import ArgumentError
 from convscope.layers import BatchNorm2d
 from convscope.train import recompute_statistics

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from convscope.data.batches import Batch, plain
+from convscope.data.batching.batches import Batch, plain
 from convscope.data.dataset import Dataset
 from convscope.errors import ArgumentError
 

@@ -13,9 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from convscope.cli.command import Command
-from convscope.data.audit import NEAR, AuditReport, audit
-from convscope.data.catalog import CATALOG, StandardSet
-from convscope.data.locate import DATA_VARIABLE, cache_folder, data_folder, locate
+from convscope.data.folders.audit import NEAR, AuditReport, audit
+from convscope.data.published.catalog import CATALOG, StandardSet
+from convscope.data.published.local_files import (
+    DATA_VARIABLE,
+    cache_folder,
+    data_folder,
+    locate,
+)
 
 SHOWN = 5  # lines per list
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from convscope.data.augmentation import Augmentation
+from convscope.data.batching.augmentation import Augmentation
 from convscope.train.recipe import Recipe
 
 

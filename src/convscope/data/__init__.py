@@ -1,15 +1,15 @@
 """From names, folders and arrays to batches of samples."""
 
 from convscope.data.arrays import from_arrays
-from convscope.data.audit import AuditReport, Finding, audit
-from convscope.data.augmentation import Augmentation
-from convscope.data.batches import Batch, Batches, plain
-from convscope.data.catalog import StandardSet, describe, names
+from convscope.data.batching.augmentation import Augmentation
+from convscope.data.batching.batches import Batch, Batches, plain
 from convscope.data.dataset import UNLABELED, Dataset, Samples, SetAside
-from convscope.data.folder import load_folder
-from convscope.data.locate import locate
+from convscope.data.folders.audit import AuditReport, Finding, audit
+from convscope.data.folders.load_folder import load_folder
+from convscope.data.loading import load
 from convscope.data.preprocessing import Preprocessing
-from convscope.data.sources import load
+from convscope.data.published.catalog import StandardSet, describe, names
+from convscope.data.published.local_files import locate
 from convscope.data.splits import assign
 
 __all__ = [

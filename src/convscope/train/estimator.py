@@ -22,7 +22,7 @@ from sklearn.utils.validation import (
 from torch import Tensor, nn
 
 from convscope import models
-from convscope.data.augmentation import Augmentation
+from convscope.data.batching.augmentation import Augmentation
 from convscope.data.dataset import Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ArgumentError

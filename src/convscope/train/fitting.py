@@ -15,7 +15,7 @@ from torch import nn
 from convscope import models
 from convscope.analysis import check
 from convscope.data import Dataset
-from convscope.data.convert import resized
+from convscope.data.resizing import resized
 from convscope.errors import ArgumentError, CheckpointError, RunError, ShapeError
 from convscope.models import BuiltFrom
 from convscope.train import recipes

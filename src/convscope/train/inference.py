@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convscope.data.batches import plain
+from convscope.data.batching.batches import plain
 from convscope.data.dataset import UNLABELED, Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress

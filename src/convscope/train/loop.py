@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from convscope.data.batches import Batch, Batches, plain
+from convscope.data.batching.batches import Batch, Batches, plain
 from convscope.data.dataset import Dataset
 from convscope.errors import NotFiniteError, TrainingError
 from convscope.execution import Optimized, Setting, whole_step

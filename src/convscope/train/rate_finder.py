@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from convscope.data import Dataset
-from convscope.data.batches import Batch, Batches
+from convscope.data.batching.batches import Batch, Batches
 from convscope.errors import ArgumentError, TrainingError
 from convscope.execution import Optimized
 from convscope.train.loop import class_weights, training_batches

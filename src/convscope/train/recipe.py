@@ -7,7 +7,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from convscope.data.augmentation import Augmentation
+from convscope.data.batching.augmentation import Augmentation
 from convscope.errors import ArgumentError, UnknownNameError
 
 Optimizer = Literal["sgd", "adamw", "muon"]

@@ -1,6 +1,6 @@
 """Recipes that come with the package, by the name of the data they are for."""
 
-from convscope.data.augmentation import Augmentation
+from convscope.data.batching.augmentation import Augmentation
 from convscope.data.dataset import Dataset
 from convscope.errors import UnknownNameError
 from convscope.train.recipe import Recipe

@@ -1,0 +1,1 @@
+"""Samples to batches: a keyed order and keyed random changes."""

@@ -1,0 +1,1 @@
+"""Folders of images: listed, audited, decoded once, parted by content."""

@@ -1,0 +1,127 @@
+"""Pictures that look alike: perceptual hashes, compared in blocks, then confirmed."""
+
+import json
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from convscope.data.folders.file_records import write
+
+BLOCK = 512  # rows of the table of distances made at a time
+ALIKE = 0.99  # least correlation of thumbnails: hashes alone confuse plain pictures
+FLAT = 2.0  # gray levels of standard deviation, below which there is nothing to compare
+SLACK = 0.02  # of the spectrum's root mean square: rounding stays below
+_ONES = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
+
+
+def perceptual_hashes(thumbnails: np.ndarray) -> np.ndarray:
+    """64 bits per picture that small changes leave alone.
+
+    The lowest 8 x 8 frequencies of the cosine transform, each 1 where clearly above
+    their median, so that those that are absent are all 0. The constant is left out.
+
+    Shape:
+        thumbnails: (N, S, S) uint8
+        return:     (N,) uint64
+
+    Source:
+        The "pHash" of Zauner 2010, Implementation and Benchmarking of Perceptual
+        Image Hash Functions; there the picture is 32 x 32 and there is no slack.
+
+    >>> picture = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    >>> bool(perceptual_hashes(picture) == perceptual_hashes(picture // 2))
+    True
+    """
+    size = thumbnails.shape[-1]
+    k, x = np.arange(8)[:, None], np.arange(size)[None]
+    cosines = np.cos(np.pi * k * (2 * x + 1) / (2 * size)).astype(np.float32)
+    spectrum = (cosines @ thumbnails.astype(np.float32) @ cosines.T).reshape(-1, 64)
+    spectrum[:, 0] = 0
+    size_of_noise = SLACK * np.sqrt((spectrum**2).mean(axis=1, keepdims=True))
+    bits = spectrum > np.median(spectrum, axis=1, keepdims=True) + size_of_noise
+    return np.packbits(bits, axis=1).view(np.uint64)[:, 0]
+
+
+def distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Number of bits in which each hash differs from each.
+
+    Shape:
+        left:   (M,) uint64
+        right:  (N,) uint64
+        return: (M, N) uint8
+
+    >>> distances(np.array([0, 7], np.uint64), np.array([1], np.uint64)).tolist()
+    [[1], [2]]
+    """
+    differing = left[:, None] ^ right[None]
+    if hasattr(np, "bitwise_count"):  # NumPy 2
+        counted: np.ndarray = np.bitwise_count(differing)
+        return counted
+    counted = np.add.reduce(_ONES[differing[..., None].view(np.uint8)], -1, np.uint8)
+    return np.asarray(counted)
+
+
+def near_groups(thumbnails: np.ndarray, near: int) -> list[list[int]]:
+    """Groups of pictures linked by being alike, each with its members in order.
+
+    Two are alike if their hashes differ in at most ``near`` bits and their thumbnails
+    correlate to at least 0.99. A picture without contrast is like none.
+
+    Shape:
+        thumbnails: (N, S, S) uint8
+    """
+    if len(thumbnails) < 2:
+        return []
+    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    spread = flat.std(axis=1)
+    eligible = np.flatnonzero(spread >= FLAT)
+    if eligible.size < 2:
+        return []
+    chosen = flat[eligible]
+    chosen = (chosen - chosen.mean(axis=1, keepdims=True)) / (
+        spread[eligible, None] * np.sqrt(np.float32(chosen.shape[1]))
+    )
+    hashes = perceptual_hashes(thumbnails[eligible])
+    leader = list(range(len(eligible)))
+
+    def find(i: int) -> int:
+        while leader[i] != i:
+            leader[i] = leader[leader[i]]
+            i = leader[i]
+        return i
+
+    for start in range(0, len(hashes), BLOCK):
+        table = distances(hashes[start : start + BLOCK], hashes[start:]) <= near
+        rows, columns = np.nonzero(table)
+        later = columns > rows
+        rows, columns = rows[later] + start, columns[later] + start
+        for begin in range(0, len(rows), 65536):
+            some = slice(begin, begin + 65536)
+            left, right = rows[some], columns[some]
+            alike = (chosen[left] * chosen[right]).sum(axis=1) >= ALIKE
+            for i, j in zip(left[alike].tolist(), right[alike].tolist(), strict=True):
+                a, b = find(i), find(j)
+                leader[max(a, b)] = min(a, b)
+    groups: dict[int, list[int]] = {}
+    for i, original in enumerate(eligible.tolist()):
+        groups.setdefault(find(i), []).append(original)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def kept_near_groups(thumbnails: np.ndarray, near: int, path: Path) -> list[list[int]]:
+    """``near_groups``, found in ``path`` if these thumbnails were compared before."""
+    key = blake2b(f"{near}|{ALIKE}|{FLAT}|{SLACK}|".encode(), digest_size=16)
+    key.update(np.ascontiguousarray(thumbnails).data)
+    name = key.hexdigest()
+    try:
+        kept = json.loads(path.read_text())
+        groups = [[int(i) for i in group] for group in kept["groups"]]
+        largest = max((i for group in groups for i in group), default=-1)
+        if kept["key"] == name and largest < len(thumbnails):
+            return groups
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or damaged
+    groups = near_groups(thumbnails, near)
+    write(path, {"key": name, "groups": groups})
+    return groups
