@@ -26,7 +26,7 @@ check: $(READY)  ## lint, format, types
 
 bench: $(READY)  ## ours beside the peers, minutes; race.py and figures.py take longer
 	$(BIN)/python benchmarks/batches.py
-	$(BIN)/python benchmarks/stages.py
+	$(BIN)/python benchmarks/native_stages.py
 	$(BIN)/convscope bench
 	$(BIN)/python benchmarks/figures.py digits
 

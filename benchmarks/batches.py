@@ -4,6 +4,7 @@ Run ``python benchmarks/batches.py``. First every batch of an epoch is compared,
 both are timed in turn; the table is printed and written to results/batches.json.
 """
 
+import argparse
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -174,6 +175,7 @@ def keys_per_batch() -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     keep_freed_memory()  # for both sides, as training does
     torch.set_num_threads(1)
     results = [measure(case) for case in CASES]

@@ -7,6 +7,7 @@ knows nothing of sizes: each convolution and matrix product of a real forward pa
 input of ones with weights of ones sums its own outputs, and a sum of ones is a count.
 """
 
+import argparse
 import importlib.util
 import json
 import logging
@@ -195,6 +196,7 @@ def as_markdown(table: dict[str, dict[str, int]]) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     warnings.simplefilter("ignore")
     table = measure()
     record = {

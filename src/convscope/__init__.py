@@ -1,4 +1,4 @@
-"""Build, train, see through and ship convolutional networks.
+"""Build, train, see inside and ship convolutional networks.
 
 ``import convscope as cs`` loads torch and numpy; everything else is loaded when it is
 first used. Convolution here is what deep-learning libraries call so: the kernel is not

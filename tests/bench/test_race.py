@@ -9,7 +9,7 @@ from torch import nn
 from convscope.bench import ENTRANTS, Entrant, Job, Result, race, record, table
 from convscope.bench.networks import build, plain_layers, work
 from convscope.bench.process import AbsentError, Worker
-from convscope.bench.race import distance, hold_to_torch
+from convscope.bench.race import distance, exclude_those_that_differ
 from convscope.errors import ArgumentError
 
 JOB = Job("lenet_page", (1, 32, 32), batch=2)
@@ -32,11 +32,11 @@ class Planted:
 def held(folder, *workers):
     everybody = {worker.entrant.name: worker for worker in workers}
     results = {name: Result(name) for name in everybody}
-    hold_to_torch(JOB, everybody, results, lambda _: None)
+    exclude_those_that_differ(JOB, everybody, results, lambda _: None)
     return everybody, results
 
 
-def test_who_computes_other_gradients_is_sent_home(tmp_path):
+def test_who_computes_other_gradients_is_excluded(tmp_path):
     honest = Planted(tmp_path, "PyTorch", [1.0, 2.0], [0.5, 0.4])
     same = Planted(tmp_path, "same", [1.0, 2.0], [0.5, 0.4])
     wrong = Planted(tmp_path, "wrong", [1.0, 2.1], [0.5, 0.4])
@@ -45,7 +45,7 @@ def test_who_computes_other_gradients_is_sent_home(tmp_path):
     assert results["wrong"].absent == "differs from PyTorch by 4.5e-02"
 
 
-def test_who_trains_otherwise_is_sent_home(tmp_path):
+def test_who_trains_otherwise_is_excluded(tmp_path):
     honest = Planted(tmp_path, "PyTorch", [1.0], [0.5, 0.4])
     wrong = Planted(tmp_path, "wrong", [1.0], [0.5, 0.42])
     broken = Planted(tmp_path, "broken", [np.nan], [0.5, 0.4])

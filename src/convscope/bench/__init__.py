@@ -4,11 +4,11 @@
 `job`           the work, who takes part, how each did
 `networks`      the networks, and plain ones as a list for other libraries
 `race`          starts everybody, compares, takes turns
-`process`       one contestant in a process of its own; ``worker.py`` runs there
+`process`       one entrant in a process of its own; ``worker.py`` runs there
 `record`        what is kept, and the table
 `growth`        how the cost grows with batch, channels, size, depth and threads
 `limits`        the machine's own limits, measured
-`contestants/`  one file per library
+`libraries/`    one file per library
 ==============  ===============================================================
 """
 

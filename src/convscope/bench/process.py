@@ -1,4 +1,4 @@
-"""A contestant in its own process, and what keeps it to its threads."""
+"""An entrant in its own process, and what keeps it to its threads."""
 
 import json
 import os
@@ -14,7 +14,7 @@ class AbsentError(Exception):
 
 
 class Worker:
-    """A contestant in its own process; see ``worker.py`` for what it understands."""
+    """An entrant in its own process; see ``worker.py`` for what it understands."""
 
     def __init__(self, entrant: Entrant, job: Job, folder: Path, python: str) -> None:
         self.entrant, self.gradient_file = entrant, folder / f"{entrant.name}.npz"

@@ -62,7 +62,7 @@ def race(
         for entrant in entrants:
             progress(f"{entrant.name}: starting")
             result = results[entrant.name]
-            result.absent = unfit(entrant, job, layers is not None)
+            result.absent = why_not(entrant, job, layers is not None)
             if result.absent:
                 continue
             theirs = python if entrant.library != "torch" else sys.executable
@@ -75,7 +75,7 @@ def race(
                 result.absent = str(error)
                 continue
             workers[entrant.name] = worker
-        hold_to_torch(job, workers, results, progress)
+        exclude_those_that_differ(job, workers, results, progress)
         take_turns(workers, results, repeats, seconds, progress)
     return list(results.values())
 
@@ -123,7 +123,7 @@ def export(job: Job, folder: Path) -> None:
     program.save(folder / "net.onnx")
 
 
-def unfit(entrant: Entrant, job: Job, plain: bool) -> str:
+def why_not(entrant: Entrant, job: Job, plain: bool) -> str:
     """Why an entrant cannot do this work; empty if it can."""
     if entrant.library == "onnx" and job.task == "train":
         return "does not train"
@@ -132,10 +132,10 @@ def unfit(entrant: Entrant, job: Job, plain: bool) -> str:
     return ""
 
 
-def hold_to_torch(
+def exclude_those_that_differ(
     job: Job, workers: dict[str, Worker], results: dict[str, Result], progress: Progress
 ) -> None:
-    """Sends home whoever does not compute what PyTorch computes."""
+    """Excludes whoever does not compute what PyTorch computes."""
     expected: dict[str, np.ndarray] = {}
     names = sorted(workers, key=lambda name: name != "PyTorch")  # PyTorch first
     for name in names:

@@ -1,7 +1,7 @@
-"""One contestant in a process of its own, told by lines of JSON what to do.
+"""One entrant in a process of its own, told by lines of JSON what to do.
 
-Run as a file, ``python worker.py CONTESTANT FOLDER``, by any interpreter that has NumPy
-and the contestant's library: it imports nothing of convscope, which need not be
+Run as a file, ``python worker.py ENTRANT FOLDER``, by any interpreter that has NumPy
+and that entrant's library: it imports nothing of convscope, which need not be
 installed there. ``FOLDER`` holds ``job.json`` and ``arrays.npz`` (see `Job`).
 
 Each line that comes in is a command, each line that goes out its answer:
@@ -24,7 +24,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Builds the contestant, then answers until the input ends."""
+    """Builds the implementation, then answers until the input ends."""
     name, folder = sys.argv[1], Path(sys.argv[2])
     answers = sys.stdout
     sys.stdout = sys.stderr  # what libraries print must not look like an answer
@@ -32,11 +32,11 @@ def main() -> None:
     job = json.loads((folder / "job.json").read_text())
     with numpy.load(folder / "arrays.npz") as stored:
         arrays = dict(stored)
-    source = Path(__file__).parent / "contestants" / f"with_{job['library']}.py"
+    source = Path(__file__).parent / "libraries" / f"with_{job['library']}.py"
     try:
         module = load(source)
         before = resident_bytes()
-        contestant = module.Contestant(job, arrays)
+        implementation = module.Implementation(job, arrays)
         answer({"ready": name, "versions": module.versions()}, answers)
     except Exception as error:  # whatever a library raises: the race goes on without it
         answer({"error": f"{type(error).__name__}: {error}"}, answers)
@@ -44,24 +44,26 @@ def main() -> None:
     for line in sys.stdin:
         command = json.loads(line)
         try:
-            answer(obey(contestant, command, folder / f"{name}.npz", before), answers)
+            answer(
+                obey(implementation, command, folder / f"{name}.npz", before), answers
+            )
         except Exception as error:  # as above
             answer({"error": f"{type(error).__name__}: {error}"}, answers)
 
 
-def obey(contestant: Any, command: Any, gradients: Path, before: int) -> Any:
+def obey(implementation: Any, command: Any, gradients: Path, before: int) -> Any:
     """What one command comes to."""
     if command == "gradients":
-        loss, found = contestant.gradients()
+        loss, found = implementation.gradients()
         importlib.import_module("numpy").savez(gradients, **found)
         return {"loss": loss}
     if command == "memory":
         return {"bytes": max(0, peak_bytes() - before)}
     what, steps = command
     if what == "losses":
-        return {"losses": contestant.losses(steps)}
+        return {"losses": implementation.losses(steps)}
     began, used = time.perf_counter(), time.process_time()
-    contestant.run(steps)
+    implementation.run(steps)
     return {
         "seconds": time.perf_counter() - began,
         "cpu_seconds": time.process_time() - used,

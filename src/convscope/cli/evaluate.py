@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from convscope.cli.progress import counting
+from convscope.cli.progress_bar import counting
 from convscope.errors import ArgumentError, UnknownNameError
 from convscope.train.metrics import ClassScore, Evaluation, percent
 from convscope.train.recipe import Tta

@@ -56,7 +56,7 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Build, train, see through and ship convolutional networks."""
+    """Build, train, see inside and ship convolutional networks."""
 
 
 def _warn(message: Warning | str, *_where: object, **_more: object) -> None:

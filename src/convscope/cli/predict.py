@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convscope.cli.evaluate import shared_folder
-from convscope.cli.progress import counting
+from convscope.cli.progress_bar import counting
 from convscope.errors import ArgumentError, UnknownNameError
 from convscope.train.prediction import Failure, Prediction
 from convscope.train.recipe import Tta

@@ -15,7 +15,7 @@ from torch import nn
 
 from convscope import models
 from convscope.cli.evaluate import tables
-from convscope.cli.progress import counting
+from convscope.cli.progress_bar import counting
 from convscope.cli.recipe_flags import with_recipe_flags
 from convscope.data import Dataset, load
 from convscope.errors import ArgumentError, NotFiniteError, WriteError

@@ -1,13 +1,14 @@
 """Native stages beside torch's layers, in one run: equality first, then time.
 
-Run ``python benchmarks/stages.py [threads]``. Forward of single stages, and a whole
-training step (forward, loss, backward, SGD with momentum) of three small networks. Both
-sides take turns; the fastest round of each counts. With one thread, time is that of the
-processor, which other programs disturb less. Results go to results/stages.json.
+Run ``python benchmarks/native_stages.py [threads]``. Forward of single stages, and a
+whole training step (forward, loss, backward, SGD with momentum) of three small
+networks. Both sides take turns; the fastest round of each counts. With one thread, time
+is that of the processor, which other programs disturb less. Results go to
+results/native_stages.json.
 """
 
+import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -225,10 +226,14 @@ def row(name: str, batch: int, theirs: float, ours: float) -> dict[str, object]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("threads", type=int, nargs="?", default=1)
+    threads: int = parser.parse_args().threads
+    if threads < 1:
+        parser.error(f"threads={threads} must be at least 1")
     if not kernels.available():
         raise SystemExit(f"There are no native kernels here: {kernels.why_not()}.")
     keep_freed_memory()  # for both sides, as training does
-    threads = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     torch.set_num_threads(threads)
     result = {
         "machine": machine() | {"instruction_set": kernels.instruction_set()},
@@ -239,7 +244,7 @@ def main() -> None:
             for batch in batches
         ],
     }
-    path = Path(__file__).parent / "results" / "stages.json"
+    path = Path(__file__).parent / "results" / "native_stages.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
     kept[f"threads_{threads}"] = result
     path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")

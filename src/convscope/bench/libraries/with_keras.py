@@ -8,13 +8,13 @@ from keras import layers
 
 
 def versions() -> dict[str, str]:
-    """Of what this contestant needs."""
+    """Versions of the libraries that do the work."""
     backend = keras.backend.backend()
     library = __import__(backend)
     return {"keras": keras.__version__, backend: library.__version__}
 
 
-class Contestant:
+class Implementation:
     """A plain chain of layers; (N, H, W, C), which is all that its CPU kernels take.
 
     Trained with ``train_on_batch``, compiled by Keras as it does by default.

@@ -1,6 +1,6 @@
 import sys
 
-from convscope.cli.progress import counting
+from convscope.cli.progress_bar import counting
 
 
 def test_a_bar_is_drawn_on_a_terminal_and_errors_beside_it(monkeypatch, capfd):

@@ -9,11 +9,11 @@ from jax import numpy as jnp
 
 
 def versions() -> dict[str, str]:
-    """Of what this contestant needs."""
+    """Versions of the libraries that do the work."""
     return {"jax": jax.__version__}
 
 
-class Contestant:
+class Implementation:
     """A plain chain of layers as pure functions; layout (N, C, H, W) as in torch."""
 
     def __init__(self, job: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:

@@ -15,11 +15,11 @@ from convscope.train.sgd import SGD
 
 
 def versions() -> dict[str, str]:
-    """Of what this contestant needs."""
+    """Versions of the libraries that do the work."""
     return {"torch": torch.__version__, "convscope": convscope.__version__}
 
 
-class Contestant:
+class Implementation:
     """One network, one way of running it.
 
     ``job["variant"]`` is made of the words ``channels_last``, ``bfloat16``, ``fused``

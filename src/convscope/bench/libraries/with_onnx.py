@@ -7,11 +7,11 @@ import onnxruntime
 
 
 def versions() -> dict[str, str]:
-    """Of what this contestant needs."""
+    """Versions of the libraries that do the work."""
     return {"onnxruntime": onnxruntime.__version__}
 
 
-class Contestant:
+class Implementation:
     """The exported network in a session; ``job["onnx"]`` is its file."""
 
     def __init__(self, job: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
