@@ -14,7 +14,7 @@ from PIL import Image
 from convscope.cli import main
 from convscope.data.dataset import Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
-from convscope.train.fitting import fit
+from convscope.train.training.fitting import fit
 
 
 def pytest_configure(config):

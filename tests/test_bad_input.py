@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from convscope.train.folder import RunFolder
 from convscope.train.run import Run
+from convscope.train.run_folder import RunFolder
 from processes import Command, wait_for
 
 QUICK = ("--model", "softmax_regression", "--epochs", "1")
@@ -148,7 +148,7 @@ def test_class_names_with_spaces_unicode_and_markup_come_through(convscope, pict
 
 
 def test_class_names_with_slashes_come_through(set_of, tmp_path):
-    from convscope.train.fitting import fit
+    from convscope.train.training.fitting import fit
 
     data = set_of().replace(classes=("a/b", "../up", "/"))
     fit("softmax_regression", data, folder="run", listeners=(), epochs=1)

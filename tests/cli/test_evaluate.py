@@ -14,9 +14,9 @@ from convscope.cli.evaluate import tables
 from convscope.cli.main import app
 from convscope.data import load
 from convscope.errors import ArgumentError, DataError, UnknownNameError
-from convscope.train.fitting import fit
-from convscope.train.metrics import Evaluation
+from convscope.train.judging.metrics import Evaluation
 from convscope.train.run import Run
+from convscope.train.training.fitting import fit
 
 DIGITS = load("digits")
 

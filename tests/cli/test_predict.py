@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from convscope.cli.main import app
 from convscope.data import load
 from convscope.errors import ArgumentError, DataError, UnknownNameError
-from convscope.train.fitting import fit
 from convscope.train.run import Run
+from convscope.train.training.fitting import fit
 
 DIGITS = load("digits")
 

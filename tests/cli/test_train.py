@@ -6,9 +6,9 @@ import re
 import pytest
 
 from convscope.data.batching.augmentation import Augmentation
-from convscope.train.events import Stepped
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run
+from convscope.train.training.events import Stepped
 from processes import Command
 
 QUICK = ("--model", "softmax_regression", "--epochs", "2")
@@ -206,7 +206,7 @@ def test_a_terminal_gets_the_bar_and_standard_output_only_json(tmp_path):
 
 
 def test_events_of_a_step_know_speed_and_time_left(tiny):
-    from convscope.train.fitting import fit
+    from convscope.train.training.fitting import fit
 
     heard = []
     fit("mlp", tiny, listeners=[heard.append], epochs=2, batch_size=16)

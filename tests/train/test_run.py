@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from convscope.errors import ArgumentError, RunError, RunExistsError
-from convscope.train.fitting import fit
-from convscope.train.folder import RunFolder
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run
+from convscope.train.run_folder import RunFolder
+from convscope.train.training.fitting import fit
 
 QUICK = Recipe(epochs=2, batch_size=16, learning_rate=0.02)
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from convscope.cli.progress_bar import counting
 from convscope.errors import ArgumentError, UnknownNameError
-from convscope.train.metrics import ClassScore, Evaluation, percent
+from convscope.train.judging.metrics import ClassScore, Evaluation, percent
 from convscope.train.recipe import Tta
 from convscope.train.run import Run
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from convscope.cli.evaluate import shared_folder
 from convscope.cli.progress_bar import counting
 from convscope.errors import ArgumentError, UnknownNameError
-from convscope.train.prediction import Failure, Prediction
+from convscope.train.judging.prediction import Failure, Prediction
 from convscope.train.recipe import Tta
 from convscope.train.run import Run
 

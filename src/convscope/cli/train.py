@@ -23,20 +23,25 @@ from convscope.execution import explain, keep_freed_memory
 from convscope.models import Choice, choose
 from convscope.train import recipes
 from convscope.train.checkpoint import LATEST
-from convscope.train.events import Listener
-from convscope.train.fitting import fit, new_network, require_classifier, resume
-from convscope.train.folder import (
+from convscope.train.recipe import Recipe
+from convscope.train.run import Run
+from convscope.train.run_folder import (
     CHECKPOINT,
     SET_ASIDE,
     RunFolder,
     check_free,
     free_name,
 )
-from convscope.train.progress import default_listeners
-from convscope.train.rate_finder import RateSearch, find_rate
-from convscope.train.recipe import Recipe
-from convscope.train.run import Run
-from convscope.train.tracking import MLflow, TensorBoard
+from convscope.train.training.events import Listener
+from convscope.train.training.fitting import (
+    fit,
+    new_network,
+    require_classifier,
+    resume,
+)
+from convscope.train.training.learning_rate_search import RateSearch, find_rate
+from convscope.train.training.progress_bars import default_listeners
+from convscope.train.training.tracking import MLflow, TensorBoard
 
 _STOPPED = 130  # what a shell expects of a program that was interrupted
 

@@ -2,17 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
-from convscope.train.doubt import wilson
-from convscope.train.fitting import fit, new_network, require_fit, resume
-from convscope.train.inference import probabilities
-from convscope.train.metrics import Evaluation
-from convscope.train.prediction import Failure, Prediction
-from convscope.train.rate_finder import RateSearch, find_rate
+from convscope.train.judging.inference import probabilities
+from convscope.train.judging.metrics import Evaluation
+from convscope.train.judging.prediction import Failure, Prediction
+from convscope.train.judging.uncertainty import wilson
 from convscope.train.recipe import Recipe
 from convscope.train.recipes import RECIPES
 from convscope.train.run import Run
 from convscope.train.spec import RunSpec
-from convscope.train.statistics import recompute_statistics
+from convscope.train.training.batch_norm_statistics import recompute_statistics
+from convscope.train.training.fitting import fit, new_network, require_fit, resume
+from convscope.train.training.learning_rate_search import RateSearch, find_rate
 
 if TYPE_CHECKING:
     from convscope.train.estimator import ConvClassifier

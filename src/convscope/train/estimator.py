@@ -27,10 +27,10 @@ from convscope.data.dataset import Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ArgumentError
 from convscope.train import recipes
-from convscope.train.fitting import fit, new_network
-from convscope.train.inference import probabilities
-from convscope.train.prediction import decode_files
+from convscope.train.judging.inference import probabilities
+from convscope.train.judging.prediction import decode_files
 from convscope.train.recipe import Recipe
+from convscope.train.training.fitting import fit, new_network
 
 _Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean, std per channel
 Kind = Literal["table", "images", "paths"]

@@ -14,12 +14,12 @@ from convscope.data.dataset import SetAside
 from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, RunError
 from convscope.execution import Setting
-from convscope.train import inference
-from convscope.train.folder import RunFolder
-from convscope.train.metrics import Evaluation
-from convscope.train.prediction import Failure, Prediction, predict_files
+from convscope.train.fastest_setting import judging_setting
+from convscope.train.judging import inference
+from convscope.train.judging.metrics import Evaluation
+from convscope.train.judging.prediction import Failure, Prediction, predict_files
 from convscope.train.recipe import Tta
-from convscope.train.setting import judging_setting
+from convscope.train.run_folder import RunFolder
 from convscope.train.spec import RunSpec
 
 

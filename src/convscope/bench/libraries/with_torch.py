@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import convscope
 from convscope.bench.networks import build
 from convscope.execution import Optimized, WholeStep, choose, whole_step
-from convscope.train.sgd import SGD
+from convscope.train.training.sgd import SGD
 
 
 def versions() -> dict[str, str]:

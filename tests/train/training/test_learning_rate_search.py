@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from convscope.errors import ArgumentError, TrainingError
-from convscope.train.fitting import fit
-from convscope.train.rate_finder import find_rate
 from convscope.train.recipe import Recipe
+from convscope.train.training.fitting import fit
+from convscope.train.training.learning_rate_search import find_rate
 
 SMALL = Recipe(batch_size=16)
 

@@ -17,12 +17,18 @@ from convscope.data.dataset import Dataset
 from convscope.errors import NotFiniteError, TrainingError
 from convscope.execution import Optimized, Setting, whole_step
 from convscope.train.checkpoint import Checkpoint
-from convscope.train.events import EpochEnded, Event, Finished, Started, Stepped
-from convscope.train.faults import bad_weight, first_fault
-from convscope.train.lookahead import Lookahead
-from convscope.train.optimizer import Optimizer
 from convscope.train.recipe import Recipe
-from convscope.train.schedule import rate
+from convscope.train.training.events import (
+    EpochEnded,
+    Event,
+    Finished,
+    Started,
+    Stepped,
+)
+from convscope.train.training.lookahead import Lookahead
+from convscope.train.training.not_finite import bad_weight, first_fault
+from convscope.train.training.optimizer import Optimizer
+from convscope.train.training.schedule import rate
 
 # Steps between two looks at the loss on a device that works ahead: each look waits.
 LOOK_EVERY = 16

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.train.lookahead import Lookahead
+from convscope.train.training.lookahead import Lookahead
 
 
 def test_slow_weights_are_those_of_a_loop_written_out():

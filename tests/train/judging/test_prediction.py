@@ -10,9 +10,9 @@ from PIL import Image
 
 from convscope.data.dataset import Samples
 from convscope.errors import ArgumentError, DataError
-from convscope.train import prediction
-from convscope.train.inference import probabilities
-from convscope.train.prediction import (
+from convscope.train.judging import prediction
+from convscope.train.judging.inference import probabilities
+from convscope.train.judging.prediction import (
     Failure,
     Prediction,
     find_images,

@@ -15,9 +15,9 @@ from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, DataError, ShapeError, UnknownNameError
 from convscope.execution import Optimized, Setting
-from convscope.train.metrics import Evaluation
+from convscope.train.fastest_setting import judging_setting
+from convscope.train.judging.metrics import Evaluation
 from convscope.train.recipe import Tta
-from convscope.train.setting import judging_setting
 
 
 def logits(

@@ -8,10 +8,10 @@ import warnings
 import pytest
 
 from convscope.errors import MissingExtraError, TrainingError
-from convscope.train.events import EpochEnded, Started, Stepped
-from convscope.train.fitting import fit
 from convscope.train.recipe import Recipe
-from convscope.train.tracking import MLflow, TensorBoard, scalars
+from convscope.train.training.events import EpochEnded, Started, Stepped
+from convscope.train.training.fitting import fit
+from convscope.train.training.tracking import MLflow, TensorBoard, scalars
 
 TRACKED = (
     "train_loss", "val_loss", "val_accuracy", "learning_rate", "images_per_second",

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.train.optimizer import Optimizer
 from convscope.train.recipe import Recipe
+from convscope.train.training.optimizer import Optimizer
 
 NAMES = ("sgd", "adamw", "muon")
 

@@ -14,10 +14,10 @@ from convscope.data import Dataset
 from convscope.data.batching.batches import Batch, Batches
 from convscope.errors import ArgumentError, TrainingError
 from convscope.execution import Optimized
-from convscope.train.loop import class_weights, training_batches
-from convscope.train.optimizer import Optimizer
+from convscope.train.fastest_setting import training_setting
 from convscope.train.recipe import Recipe
-from convscope.train.setting import training_setting
+from convscope.train.training.loop import class_weights, training_batches
+from convscope.train.training.optimizer import Optimizer
 
 
 @dataclass(frozen=True)

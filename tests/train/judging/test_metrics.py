@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from convscope.errors import ArgumentError, DataError
-from convscope.train.doubt import wilson
-from convscope.train.metrics import Evaluation, percent
+from convscope.train.judging.metrics import Evaluation, percent
+from convscope.train.judging.uncertainty import wilson
 
 CLASSES = ("cat", "dog", "owl")
 # Five images: cat right, cat called dog (sure), dog right, owl called dog, owl right.

@@ -19,7 +19,7 @@ from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, BadImageError, ConvscopeError, DataError
 from convscope.execution import Setting
-from convscope.train.inference import probabilities
+from convscope.train.judging.inference import probabilities
 from convscope.train.recipe import Tta
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # (C, H, W)

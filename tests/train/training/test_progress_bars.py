@@ -10,7 +10,7 @@ import time
 import pytest
 from rich.console import Console
 
-from convscope.train.events import (
+from convscope.train.training.events import (
     EpochEnded,
     Finished,
     Started,
@@ -18,7 +18,12 @@ from convscope.train.events import (
     Stopped,
     Warned,
 )
-from convscope.train.progress import Lines, TerminalBar, default_listeners, epoch_line
+from convscope.train.training.progress_bars import (
+    Lines,
+    TerminalBar,
+    default_listeners,
+    epoch_line,
+)
 
 STARTED = Started(1000, 100, 61_706, 8, 12, None, "cpu, float32", epoch=1, batch=0)
 EPOCH = EpochEnded(3, 24, 0.51234, 0.25, 0.98765, 0.01, 12_345.6, 75.0, 3_700.0)

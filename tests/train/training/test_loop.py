@@ -10,10 +10,10 @@ from torch import nn
 
 from convscope.errors import NotFiniteError, TrainingError
 from convscope.execution import choose
-from convscope.train.events import EpochEnded, Finished, Started, Stepped
-from convscope.train.loop import Training
 from convscope.train.recipe import Recipe
-from convscope.train.schedule import rate
+from convscope.train.training.events import EpochEnded, Finished, Started, Stepped
+from convscope.train.training.loop import Training
+from convscope.train.training.schedule import rate
 
 PLAIN = Recipe(
     epochs=1, batch_size=48, momentum=0.0, nesterov=False, weight_decay=0.0,

@@ -11,12 +11,12 @@ from types import FrameType
 import torch
 
 from convscope.train.checkpoint import Checkpoint
-from convscope.train.events import EpochEnded, Event, Saved, Started, Stepped
-from convscope.train.folder import RunFolder
-from convscope.train.loop import Training
+from convscope.train.run_folder import RunFolder
+from convscope.train.training.events import EpochEnded, Event, Saved, Started, Stepped
+from convscope.train.training.loop import Training
 
 
-class Keeper:
+class CheckpointWriter:
     """Writes checkpoints and the history while a training goes on.
 
     Args:

@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from convscope.errors import MissingExtraError, TrainingError
-from convscope.train.events import EpochEnded, Event, Finished, Started, Stopped
 from convscope.train.recipe import Recipe
+from convscope.train.training.events import (
+    EpochEnded,
+    Event,
+    Finished,
+    Started,
+    Stopped,
+)
 
 _SCALARS = (
     "train_loss",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.train.recipe import Recipe
-from convscope.train.sgd import SGD
+from convscope.train.training.sgd import SGD
 
 State = dict[str, Tensor]
 Part = SGD | torch.optim.Optimizer

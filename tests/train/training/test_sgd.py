@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.train.sgd import SGD
+from convscope.train.training.sgd import SGD
 
 
 def pair(momentum, nesterov):

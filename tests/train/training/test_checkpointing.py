@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from convscope.train.events import EpochEnded, Saved, Started, Stepped
-from convscope.train.fitting import describe
-from convscope.train.folder import RunFolder
-from convscope.train.keeper import Keeper, deferred_signals
 from convscope.train.recipe import Recipe
-from train.test_resume import training
+from convscope.train.run_folder import RunFolder
+from convscope.train.training.checkpointing import CheckpointWriter, deferred_signals
+from convscope.train.training.events import EpochEnded, Saved, Started, Stepped
+from convscope.train.training.fitting import describe
+from train.training.test_resume import training
 
 RECIPE = Recipe(epochs=2, batch_size=16)
 
@@ -23,10 +23,10 @@ def kept(data, place, seconds):
     one = training(data, RECIPE)
     if place is not None:
         place = RunFolder.create(place, describe(one.net, data, RECIPE))
-    keeper = Keeper(one, place, seconds)
+    writer = CheckpointWriter(one, place, seconds)
     found = []
     for event in one.run():
-        found.append((type(event), [type(e) for e in keeper.after(event)]))
+        found.append((type(event), [type(e) for e in writer.after(event)]))
     return found
 
 
@@ -45,7 +45,7 @@ def test_only_the_beginning_is_saved_of_a_short_training(tiny, tmp_path):
 def test_time_between_checkpoints_is_kept(tiny, tmp_path, monkeypatch):
     now = itertools.count()  # each look at the clock takes a second
     clock = SimpleNamespace(monotonic=lambda: next(now))
-    monkeypatch.setattr("convscope.train.keeper.time", clock)
+    monkeypatch.setattr("convscope.train.training.checkpointing.time", clock)
     found = kept(tiny, tmp_path / "run", 3)
     saved = [bool(said) for _, said in found]
     # begin, 3 steps, epoch, 3 steps, epoch, finished; a save looks at the clock too
@@ -59,11 +59,11 @@ def test_without_a_place_nothing_is_kept(tiny):
 def test_spoiled_weights_never_take_the_place_of_good_ones(tiny, tmp_path):
     one = training(tiny, RECIPE)
     place = RunFolder.create(tmp_path / "run", describe(one.net, tiny, RECIPE))
-    keeper = Keeper(one, place, 0)
-    assert keeper.save()
+    writer = CheckpointWriter(one, place, 0)
+    assert writer.save()
     good = next(one.net.parameters()).detach().clone()
     next(one.net.parameters()).data.view(-1)[0] = float("nan")
-    assert keeper.save() == ()
+    assert writer.save() == ()
     state, _ = place.load_checkpoint()
     assert torch.equal(state.part("net")["0.weight"], good)
 
@@ -71,9 +71,9 @@ def test_spoiled_weights_never_take_the_place_of_good_ones(tiny, tmp_path):
 def test_history_is_on_disk_after_each_epoch(tiny, tmp_path):
     one = training(tiny, RECIPE)
     place = RunFolder.create(tmp_path / "run", describe(one.net, tiny, RECIPE))
-    keeper = Keeper(one, place, 60)
+    writer = CheckpointWriter(one, place, 60)
     for event in one.run():
-        keeper.after(event)
+        writer.after(event)
         if isinstance(event, EpochEnded):
             assert [row["epoch"] for row in place.history()] == [
                 *range(1, event.epoch + 1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convscope.train.recipe import Recipe
-from convscope.train.schedule import rate
+from convscope.train.training.schedule import rate
 
 NAMES = ("onecycle", "cosine", "step", "constant")
 

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from convscope.train.events import (
+from convscope.train.training.events import (
     EpochEnded,
     Event,
     Finished,

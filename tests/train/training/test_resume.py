@@ -16,12 +16,12 @@ from convscope.data.batching.augmentation import Augmentation
 from convscope.errors import CheckpointError, RunError
 from convscope.execution import Setting, choose
 from convscope.train import checkpoint as checkpoints
-from convscope.train import fitting
-from convscope.train.events import EpochEnded, Saved, Started, Stepped, Warned
-from convscope.train.fitting import fit, resume
-from convscope.train.folder import RunFolder
-from convscope.train.loop import Training
 from convscope.train.recipe import Recipe
+from convscope.train.run_folder import RunFolder
+from convscope.train.training import fitting
+from convscope.train.training.events import EpochEnded, Saved, Started, Stepped, Warned
+from convscope.train.training.fitting import fit, resume
+from convscope.train.training.loop import Training
 from processes import Command, wait_for
 from train.nets import small_net
 

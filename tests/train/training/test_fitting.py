@@ -9,10 +9,10 @@ from torch import nn
 
 from convscope.data import load
 from convscope.errors import RunExistsError, ShapeError, UnknownNameError
-from convscope.train.events import EpochEnded, Finished, Started, Stopped
-from convscope.train.fitting import fit, new_network, resume
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run
+from convscope.train.training.events import EpochEnded, Finished, Started, Stopped
+from convscope.train.training.fitting import fit, new_network, resume
 
 QUICK = Recipe(epochs=2, batch_size=16, learning_rate=0.02)
 
@@ -135,7 +135,7 @@ def test_looking_whether_it_fits_leaves_flags_and_statistics(tiny):
     net = nn.Sequential(
         nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(200, 3)
     )
-    from convscope.train.fitting import require_fit
+    from convscope.train.training.fitting import require_fit
 
     net[1].eval()
     before = copy.deepcopy(net.state_dict())

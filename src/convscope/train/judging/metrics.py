@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from convscope.errors import ArgumentError, DataError
-from convscope.train.doubt import (
+from convscope.train.judging.uncertainty import (
     CalibrationBin,
     calibration_bins,
     calibration_error,

@@ -7,7 +7,7 @@ from torch import nn
 from convscope.data.dataset import Dataset, Samples
 from convscope.errors import ArgumentError, DataError, ShapeError, UnknownNameError
 from convscope.execution import Setting
-from convscope.train.inference import (
+from convscope.train.judging.inference import (
     choose_part,
     evaluate,
     logits,

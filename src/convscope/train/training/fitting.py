@@ -20,15 +20,15 @@ from convscope.errors import ArgumentError, CheckpointError, RunError, ShapeErro
 from convscope.models import BuiltFrom
 from convscope.train import recipes
 from convscope.train.checkpoint import Checkpoint
-from convscope.train.events import Event, Listener, Stopped, Warned
-from convscope.train.folder import RunFolder
-from convscope.train.keeper import Keeper, deferred_signals
-from convscope.train.loop import Training
-from convscope.train.progress import default_listeners
+from convscope.train.fastest_setting import same_setting, training_setting
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run, build_network
-from convscope.train.setting import same_setting, training_setting
+from convscope.train.run_folder import RunFolder
 from convscope.train.spec import DataSpec, ModelSpec, RunSpec
+from convscope.train.training.checkpointing import CheckpointWriter, deferred_signals
+from convscope.train.training.events import Event, Listener, Stopped, Warned
+from convscope.train.training.loop import Training
+from convscope.train.training.progress_bars import default_listeners
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -295,13 +295,13 @@ def _go(
     listeners: Sequence[Listener],
     checkpoint_seconds: float,
 ) -> Run:
-    keeper = Keeper(training, place, checkpoint_seconds)
+    checkpoints = CheckpointWriter(training, place, checkpoint_seconds)
     try:
         with deferred_signals() as stop:
             for event in training.run():
-                _tell(listeners, event, *keeper.after(event))
+                _tell(listeners, event, *checkpoints.after(event))
                 if stop.wanted:
-                    _tell(listeners, *keeper.save())
+                    _tell(listeners, *checkpoints.save())
                     raise KeyboardInterrupt
             history = training.position.history
             if place is not None:

@@ -1,0 +1,1 @@
+"""What a trained network is worth: its answers, and the figures on them."""

@@ -1,0 +1,1 @@
+"""What trains a network: the loop, its optimizer, and what watches it."""
