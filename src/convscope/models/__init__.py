@@ -14,6 +14,7 @@ from convscope.models.card import (
     register,
 )
 from convscope.models.choose import Choice, choose
+from convscope.models.efficientnet_lite import efficientnet_lite
 from convscope.models.fcn import fcn
 from convscope.models.jarrett import jarrett
 from convscope.models.lenet5 import lenet5
@@ -41,6 +42,7 @@ __all__ = [
     "build",
     "cards",
     "choose",
+    "efficientnet_lite",
     "fcn",
     "find",
     "jarrett",

@@ -1,7 +1,7 @@
 """The layers of a network in one, two or three dimensions, by one word each."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -61,7 +61,7 @@ class Space:
         out_channels: int,
         kernel_size: int,
         stride: int = 1,
-        padding: int = 0,
+        padding: int | Literal["same"] = 0,
         *,
         groups: int = 1,
         bias: bool = True,
@@ -92,9 +92,11 @@ class Space:
         kind = _TRANSPOSED[self.axes - 1]
         return kind(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
 
-    def batch_norm(self, channels: int) -> nn.Module:
+    def batch_norm(
+        self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1
+    ) -> nn.Module:
         """Batch norm with learnable scale and shift."""
-        return _BATCH_NORM[self.axes - 1](channels)
+        return _BATCH_NORM[self.axes - 1](channels, eps, momentum)
 
     def max_pool(
         self, size: int, stride: int, padding: int = 0, *, ceil_mode: bool = False
