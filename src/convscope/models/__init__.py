@@ -4,10 +4,11 @@ from convscope.models.airbench94 import airbench94
 from convscope.models.alexnet_2012 import alexnet_2012
 from convscope.models.alexnet_2014 import alexnet_2014
 from convscope.models.all_conv import all_conv
+from convscope.models.building import build
 from convscope.models.card import (
     BuiltFrom,
     ModelCard,
-    build,
+    build_untrained,
     cards,
     find,
     options,
@@ -24,22 +25,32 @@ from convscope.models.mlp import mlp
 from convscope.models.mobilenet_v2 import mobilenet_v2
 from convscope.models.nielsen import nielsen
 from convscope.models.nin import nin
+from convscope.models.pretrained import PRETRAINED, Pretrained, pretrained
 from convscope.models.resnet import resnet, resnet_cifar
 from convscope.models.resnet9 import resnet9
 from convscope.models.softmax_regression import softmax_regression
 from convscope.models.unet import unet
 from convscope.models.vgg import vgg
-from convscope.models.weights import load_weights, read_weights
+from convscope.models.weights import (
+    LoadedWeights,
+    load_weights,
+    read_weights,
+    replace_head,
+)
 
 __all__ = [
+    "PRETRAINED",
     "BuiltFrom",
     "Choice",
+    "LoadedWeights",
     "ModelCard",
+    "Pretrained",
     "airbench94",
     "alexnet_2012",
     "alexnet_2014",
     "all_conv",
     "build",
+    "build_untrained",
     "cards",
     "choose",
     "efficientnet_lite",
@@ -55,8 +66,10 @@ __all__ = [
     "nielsen",
     "nin",
     "options",
+    "pretrained",
     "read_weights",
     "register",
+    "replace_head",
     "resnet",
     "resnet9",
     "resnet_cifar",

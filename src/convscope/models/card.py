@@ -115,7 +115,7 @@ def options(name: str) -> dict[str, Any]:
     return _options(name)
 
 
-def build(
+def build_untrained(
     name: str,
     *,
     num_classes: int = 10,
@@ -143,9 +143,9 @@ def build(
         ArgumentError: ``num_classes`` or ``in_channels`` is below 1, or an option
             has a value that the model does not take.
 
-    >>> sum(p.numel() for p in build("lenet5").parameters())
+    >>> sum(p.numel() for p in build_untrained("lenet5").parameters())
     61706
-    >>> build("resnet18", input_size=(1000,)).conv1
+    >>> build_untrained("resnet18", input_size=(1000,)).conv1
     Conv1d(3, 64, kernel_size=(7,), stride=(2,), padding=(3,), bias=False)
     """
     card = find(name)

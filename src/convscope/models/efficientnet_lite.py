@@ -156,7 +156,8 @@ def efficientnet_lite(
     Linear(in_features=1280, out_features=10, bias=True)
     """
     scale, space = SCALES[number], Space(input_size, padding_mode)
-    channels, stages = STEM, []
+    channels = STEM
+    stages: list[nn.Module] = []
     for kernel_size, stride, expansion, width, blocks in STAGES:
         scaled = in_eights(width * scale.width)
         fixed = not stages or len(stages) == len(STAGES) - 1

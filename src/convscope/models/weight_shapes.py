@@ -20,6 +20,7 @@ def to_channels(weight: Tensor, channels: int) -> Tensor:
         weight: (C_out, C_in, *kernel_size)
         return: (C_out, channels, *kernel_size)
 
+    >>> import torch
     >>> to_channels(torch.tensor([[[1.0], [2.0], [3.0]]]), 1)
     tensor([[[6.]]])
     >>> to_channels(torch.tensor([[[2.0], [4.0]]]), 4).flatten()
@@ -52,6 +53,7 @@ def to_axes(weight: Tensor, kernel_size: tuple[int, ...]) -> Tensor:
     Raises:
         ShapeError: The kernel is not square, or its length differs.
 
+    >>> import torch
     >>> to_axes(torch.ones(1, 1, 3, 3), (3,)).tolist()
     [[[3.0, 3.0, 3.0]]]
     >>> float(to_axes(torch.ones(1, 1, 2, 2), (2, 2, 2)).sum())

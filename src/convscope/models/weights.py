@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from convscope.errors import ArgumentError, DataError, ShapeError
-from convscope.models.card import build, cards
+from convscope.models.card import build_untrained, cards
 from convscope.models.weight_names import renamed
 from convscope.models.weight_shapes import to_axes, to_channels
 
@@ -282,7 +282,7 @@ def _best_model(found: Tensors) -> str:
 @functools.cache
 def _names_of(model: str) -> frozenset[str]:
     with torch.device("meta"):
-        return frozenset(build(model).state_dict())
+        return frozenset(build_untrained(model).state_dict())
 
 
 def _listed(names: Sequence[str]) -> str:
