@@ -318,8 +318,8 @@ def test_a_second_run_on_top_of_the_first(convscope, finished):
     shutil.copytree(finished, "run")
     before = contents("run")
     assert answer(convscope("train", "digits", *QUICK, "--run", "run")) == error(
-        "run holds a run already. Go on with it (--resume run), replace it (--force), "
-        "or choose another place (--run)."
+        "run holds a run already. Go on with it (convscope train --resume run), "
+        "replace it (--force), or choose another place (--run)."
     )
     assert contents("run") == before
     outcome = convscope("train", "digits", *QUICK, "--run", "run", "--force")
@@ -359,7 +359,7 @@ def test_two_processes_on_one_run(convscope, finished):
     run = Path(shutil.copytree(finished, "run"))
     (run / "weights.safetensors").unlink()
     text = (
-        "another process is training in run. Wait for it, or choose another folder "
+        "another process is training in run. Wait for it, or choose another place "
         "(--run)."
     )
     with RunFolder(run).locked():
@@ -444,7 +444,7 @@ def test_two_checkpoints_cut_short_are_not_guessed_at(convscope, tmp_path):
     assert answer(convscope("train", "--resume", "run")) == error(
         "run/checkpoint/state.safetensors cannot be read, it may be cut short: Error "
         "while deserializing header: incomplete metadata, file not fully covered. "
-        "There is no older checkpoint to fall back on. Start again with --force."
+        "There is no older checkpoint to fall back on. Start again (--force)."
     )
     assert contents("run") == before
 
@@ -455,7 +455,7 @@ def test_weights_cut_short(convscope, finished):
     assert answer(convscope("evaluate", "run")) == error(
         "run/weights.safetensors cannot be read, it may be cut short: Error while "
         "deserializing header: incomplete metadata, file not fully covered. Train "
-        "again with --force."
+        "again (--force)."
     )
 
 

@@ -17,15 +17,72 @@ ConvscopeError
 └── MissingExtraError (also ImportError)   an optional library is not installed
 
 Messages read ``where: argument=value what is wrong, with the derived number. What to
-do.`` The command line prints them as one line and exits with code 2.
+do.`` What to do may be data (``Remedy``): the library names arguments, the command line
+its flags. The command line prints errors as one line and exits with code 2.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One thing to do about an error, and the argument that does it.
+
+    Attributes:
+        text: In words, small letters first: "replace it".
+        argument: Of the library: "force". Empty if words are enough.
+        value: What to give it, if that is known.
+        is_call: ``argument`` is a function of the package, and ``value`` its argument.
+
+    >>> Remedy("replace it", "force", True).in_python()
+    'replace it (force=True)'
+    >>> Remedy("go on with it", "resume", "runs/1", is_call=True).in_python()
+    "go on with it (cs.resume('runs/1'))"
+    """
+
+    text: str
+    argument: str = ""
+    value: str | int | bool | None = None
+    is_call: bool = False
+
+    def in_python(self) -> str:
+        """As the library says it."""
+        if not self.argument:
+            return self.text
+        value = "..." if self.value is None else repr(self.value)
+        if self.is_call:
+            return f"{self.text} (cs.{self.argument}({value}))"
+        return f"{self.text} ({self.argument}={value})"
 
 
 class ConvscopeError(Exception):
-    """Base of every error raised on purpose."""
+    """Base of every error raised on purpose.
+
+    Args:
+        what: What is wrong, in whole sentences.
+        remedies: What to do about it, each instead of the others.
+
+    >>> str(ConvscopeError("No room.", remedies=[Remedy("take another", "folder")]))
+    'No room. Take another (folder=...).'
+    """
+
+    def __init__(self, what: str, *, remedies: Iterable[Remedy] = ()) -> None:
+        super().__init__(what)
+        self.what, self.remedies = what, tuple(remedies)
+
+    def __str__(self) -> str:
+        """The message with remedies as arguments of the library."""
+        return self.said(Remedy.in_python)
+
+    def said(self, write: Callable[[Remedy], str]) -> str:
+        """The message with each remedy as ``write`` puts it."""
+        if not self.remedies:
+            return self.what
+        *most, last = map(write, self.remedies)
+        several = f"{', '.join(most)}, or {last}" if most else last
+        return f"{self.what} {several[:1].upper()}{several[1:]}."
 
 
 class ArgumentError(ConvscopeError, ValueError):

@@ -61,7 +61,9 @@ def test_same_padding_by_name_is_understood(tmp_path):
 def test_a_length_left_open_is_asked_for(tmp_path):
     node = helper.make_node("Relu", ["x"], ["y"])
     path = graph_of([node], tmp_path / "open.onnx", shape=("N", 3, "H", "W"))
-    with pytest.raises(ShapeError, match="Give its size with --input"):
+    with pytest.raises(
+        ShapeError, match="Give its size, such as 3,224,224 \\(input_shape"
+    ):
         onnx_summary(path)
     assert onnx_summary(path, [(3, 5, 7)]).rows[0].output_shape == (3, 5, 7)
     with pytest.raises(ShapeError, match="Give 3 numbers"):

@@ -17,7 +17,7 @@ def test_lenet5_on_28_pixels_has_as_many_parameters_as_on_32():
 def test_an_image_that_is_too_small_says_what_to_do():
     text = (
         "lenet5: input_size=(8, 8) is too small; this model takes images from 12 x 12 "
-        "pixels. Resize the images to 32 x 32 (--size 32), or take another model."
+        "pixels. Resize the images to 32 x 32 (size=32), or take another model."
     )
     with pytest.raises(ShapeError, match=f"^{re.escape(text)}$"):
         build("lenet5", input_size=(8, 8))

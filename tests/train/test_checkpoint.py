@@ -152,7 +152,7 @@ def test_a_missing_checkpoint_is_said(tmp_path):
         read(tmp_path)
     assert str(error.value) == (
         f"{tmp_path / LATEST} is missing. There is no older checkpoint to fall back "
-        "on. Start again with --force."
+        "on. Start again (force=True)."
     )
 
 

@@ -55,7 +55,7 @@ def test_a_folder_that_fails_half_way_is_absent(spec, tmp_path, monkeypatch):
         RunFolder.create(tmp_path / "run", spec)
     assert str(error.value) == (
         f"cannot make {tmp_path}/run: No space left on device. Choose another place "
-        "(--run)."
+        "(folder=...)."
     )
     assert names(tmp_path) == []
 
@@ -113,7 +113,7 @@ def test_a_run_in_use_is_neither_entered_nor_replaced(spec, tmp_path):
                 intrude()
             assert str(error.value) == (
                 f"another process is training in {place.path}. Wait for it, or choose "
-                "another folder (--run)."
+                "another place (folder=...)."
             )
     with place.locked():
         pass
@@ -144,7 +144,7 @@ def test_force_is_not_enough_for_anything_but_a_run(tmp_path):
             check_free(tmp_path / "file", force=force)
         assert str(error.value) == (
             f"{tmp_path}/file exists and is not a run folder; it will not be "
-            "overwritten. Choose another place (--run)."
+            "overwritten. Choose another place (folder=...)."
         )
     check_free(tmp_path / "nothing", force=False)
 
@@ -162,7 +162,7 @@ def test_weights_of_a_run_that_is_not_through_are_refused(spec, tmp_path):
         place.weights()
     assert str(error.value) == (
         f"run {tmp_path}/run has no weights yet: its training is not through. Go on "
-        f"with: convscope train --resume {tmp_path}/run"
+        f"with it (cs.resume('{tmp_path}/run'))."
     )
 
 

@@ -23,7 +23,7 @@ from convscope.analysis.onnx_nodes import (
 from convscope.analysis.records import AxisField, Row, Summary
 from convscope.analysis.value import Value, constant, input_value, unknown
 from convscope.arithmetic import inference_activation_bytes, training_activation_bytes
-from convscope.errors import ArgumentError, MissingExtraError, ShapeError
+from convscope.errors import ArgumentError, MissingExtraError, Remedy, ShapeError
 
 LARGEST_BYTES = 2**31  # protobuf's own limit
 MOST_NODES = 20_000
@@ -73,8 +73,8 @@ def onnx_summary(
         says = str(error).strip().partition("\n")[0]
         raise ShapeError(
             f"summary: {path.name}: shapes cannot be inferred for an input of "
-            f"{', '.join(map(str, shapes))}: {says}. Give the size that the network "
-            "was exported for with --input."
+            f"{', '.join(map(str, shapes))}: {says}.",
+            remedies=[Remedy("give the size that it was exported for", "input_shape")],
         ) from error
     sizes = {v.name: _static(v) for v in [*inferred.value_info, *inferred.output]}
     small = _small_numbers(onnx, [(w.name, w) for w in graph.initializer])
@@ -158,7 +158,8 @@ def _input_shapes(
     if given is not None and len(given) != len(inputs):
         raise ShapeError(
             f"summary: {where} has {len(inputs)} inputs, and {len(given)} sizes are "
-            "given. Give one --input for each."
+            "given.",
+            remedies=[Remedy("give one for each", "input_shape")],
         )
     shapes = []
     for place, shape in enumerate(declared):
@@ -170,8 +171,8 @@ def _input_shapes(
             )
         if any(length < 1 for length in size):
             raise ShapeError(
-                f"summary: {where}: input {inputs[place].name!r} leaves lengths open. "
-                "Give its size with --input, such as --input 3,224,224."
+                f"summary: {where}: input {inputs[place].name!r} leaves lengths open.",
+                remedies=[Remedy("give its size, such as 3,224,224", "input_shape")],
             )
         shapes.append(size)
     return tuple(shapes)

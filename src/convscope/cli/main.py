@@ -13,6 +13,7 @@ from convscope.cli.command import Command
 from convscope.cli.evaluate import evaluate
 from convscope.cli.models import models
 from convscope.cli.predict import predict
+from convscope.cli.remedies import with_flags
 from convscope.cli.summary import summary
 from convscope.cli.train import train
 from convscope.errors import ConvscopeError
@@ -70,7 +71,7 @@ def run() -> None:
             warnings.showwarning = _warn
             app(prog_name="convscope")
     except ConvscopeError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {with_flags(error)}", err=True)
         sys.exit(2)
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         sys.stderr.close()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from convscope.errors import ArgumentError, ShapeError, UnknownNameError
+from convscope.errors import ArgumentError, Remedy, ShapeError, UnknownNameError
 
 Builder = Callable[..., nn.Module]
 
@@ -191,19 +191,22 @@ def _size(
             "model."
         )
     if min(size) < card.min_size:
-        raise ShapeError(_too_small(card, size))
+        raise _too_small(card, size)
     return size
 
 
-def _too_small(card: ModelCard, size: tuple[int, ...]) -> str:
+def _too_small(card: ModelCard, size: tuple[int, ...]) -> ShapeError:
     least = " x ".join([str(card.min_size)] * len(size))
     said = f"{card.name}: input_size={size} is too small; this model takes "
     if len(size) != 2:
-        return said + f"inputs from {least} elements. Give longer ones."
+        return ShapeError(said + f"inputs from {least} elements. Give longer ones.")
     better = card.size_for_small
-    return said + (
-        f"images from {least} pixels. Resize the images to {better} x {better} "
-        f"(--size {better}), or take another model."
+    return ShapeError(
+        said + f"images from {least} pixels.",
+        remedies=[
+            Remedy(f"resize the images to {better} x {better}", "size", better),
+            Remedy("take another model"),
+        ],
     )
 
 

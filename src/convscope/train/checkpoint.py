@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from convscope.errors import CheckpointError, WriteError
+from convscope.errors import CheckpointError, Remedy, WriteError
 
 LATEST, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 
@@ -125,7 +125,7 @@ def read(folder: Path) -> tuple[Checkpoint, str | None]:
             older = read_tensors(folder / PREVIOUS)
         except CheckpointError:
             raise CheckpointError(
-                f"{first} There is no older checkpoint to fall back on. "
-                "Start again with --force."
+                f"{first} There is no older checkpoint to fall back on.",
+                remedies=[Remedy("start again", "force", True)],
             ) from None
         return older, f"{first} Going on from the checkpoint before it."

@@ -37,7 +37,9 @@ class Recipe(BaseModel):
     )
     epochs: int = Field(20, ge=1, description="Passes over the training images.")
     minutes: float | None = Field(
-        None, gt=0, description="Train for this long instead of for --epochs."
+        None,
+        gt=0,
+        description="Train for so many minutes, however many epochs that is.",
     )
     batch_size: int = Field(128, ge=1, description="Images in one step.")
     optimizer: Optimizer = Field("sgd", description="What turns gradients into steps.")

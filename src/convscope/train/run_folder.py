@@ -12,7 +12,13 @@ from typing import Any
 from torch import Tensor
 
 from convscope.data.dataset import SetAside
-from convscope.errors import CheckpointError, RunBusyError, RunError, RunExistsError
+from convscope.errors import (
+    CheckpointError,
+    Remedy,
+    RunBusyError,
+    RunError,
+    RunExistsError,
+)
 from convscope.train import checkpoint as checkpoints
 from convscope.train.checkpoint import Checkpoint, whole_or_absent, write_tensors
 from convscope.train.spec import FILE, RunSpec, read_json, read_spec
@@ -24,6 +30,12 @@ except ImportError:  # Windows has no flock; there a run is not locked
 
 WEIGHTS, METRICS, SET_ASIDE = "weights.safetensors", "metrics.jsonl", "set_aside.json"
 CHECKPOINT, LOCK = "checkpoint", ".lock"
+ELSEWHERE = Remedy("choose another place", "folder")
+
+
+def going_on(path: Path) -> Remedy:
+    """What to do with a run that is not through."""
+    return Remedy("go on with it", "resume", str(path), is_call=True)
 
 
 class RunFolder:
@@ -72,8 +84,8 @@ class RunFolder:
             draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         except OSError as error:
             raise RunError(
-                f"cannot make {path}: {error.strerror or error}. "
-                "Choose another place (--run)."
+                f"cannot make {path}: {error.strerror or error}.",
+                remedies=[ELSEWHERE],
             ) from error
         try:
             draft.chmod(0o755)
@@ -90,8 +102,8 @@ class RunFolder:
         except OSError as error:
             check_free(path, force=False)  # another process may have been quicker
             raise RunError(
-                f"cannot make {path}: {error.strerror or error}. "
-                "Choose another place (--run)."
+                f"cannot make {path}: {error.strerror or error}.",
+                remedies=[ELSEWHERE],
             ) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -145,8 +157,8 @@ class RunFolder:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
                     raise RunBusyError(
-                        f"another process is training in {self.path}. "
-                        "Wait for it, or choose another folder (--run)."
+                        f"another process is training in {self.path}.",
+                        remedies=[Remedy("wait for it"), ELSEWHERE],
                     ) from None
             yield
         finally:
@@ -200,13 +212,15 @@ class RunFolder:
         """
         if not self.is_finished:
             raise RunError(
-                f"run {self.path} has no weights yet: its training is not through. "
-                f"Go on with: convscope train --resume {self.path}"
+                f"run {self.path} has no weights yet: its training is not through.",
+                remedies=[going_on(self.path)],
             )
         try:
             return checkpoints.read_tensors(self.path / WEIGHTS).tensors
         except CheckpointError as error:
-            raise RunError(f"{error} Train again with --force.") from error
+            raise RunError(
+                error.what, remedies=[Remedy("train again", "force", True)]
+            ) from error
 
 
 def check_free(path: Path, *, force: bool) -> None:
@@ -215,13 +229,17 @@ def check_free(path: Path, *, force: bool) -> None:
         return
     if not is_run(path):
         raise RunExistsError(
-            f"{path} exists and is not a run folder; it will not be overwritten. "
-            "Choose another place (--run)."
+            f"{path} exists and is not a run folder; it will not be overwritten.",
+            remedies=[ELSEWHERE],
         )
     if not force:
         raise RunExistsError(
-            f"{path} holds a run already. Go on with it (--resume {path}), replace it "
-            "(--force), or choose another place (--run)."
+            f"{path} holds a run already.",
+            remedies=[
+                going_on(path),
+                Remedy("replace it", "force", True),
+                ELSEWHERE,
+            ],
         )
 
 

@@ -220,7 +220,7 @@ def test_patience_without_validation_images_is_refused_at_once(set_of):
         training(set_of(val=()), patience=2)
     assert str(error.value) == (
         "recipe: patience needs validation images to watch; there are none. "
-        "Leave out patience, or set aside a part with --validation."
+        "Leave out patience, or set aside a part for validation (validation=...)."
     )
 
 

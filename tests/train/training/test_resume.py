@@ -268,7 +268,7 @@ def test_a_spec_changed_by_hand_is_noticed(tiny, tmp_path):
     assert str(error.value) == (
         f"the checkpoint in {tmp_path}/run does not fit its spec.json: Error(s) in "
         "loading state_dict for Sequential:. Put the original spec.json back, or start "
-        "again with --force."
+        "again (force=True)."
     )
 
 

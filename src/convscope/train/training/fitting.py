@@ -16,7 +16,13 @@ from convscope import models
 from convscope.analysis import check
 from convscope.data import Dataset
 from convscope.data.resizing import resized
-from convscope.errors import ArgumentError, CheckpointError, RunError, ShapeError
+from convscope.errors import (
+    ArgumentError,
+    CheckpointError,
+    Remedy,
+    RunError,
+    ShapeError,
+)
 from convscope.models import BuiltFrom
 from convscope.train import recipes
 from convscope.train.checkpoint import Checkpoint
@@ -173,8 +179,11 @@ def _restore(training: Training, state: Checkpoint, place: RunFolder) -> Iterato
     except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise CheckpointError(
-            f"the checkpoint in {place.path} does not fit its spec.json: {first}. "
-            "Put the original spec.json back, or start again with --force."
+            f"the checkpoint in {place.path} does not fit its spec.json: {first}.",
+            remedies=[
+                Remedy("put the original spec.json back"),
+                Remedy("start again", "force", True),
+            ],
         ) from error
     before, now = state.values.get("threads"), torch.get_num_threads()
     if before != now:

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from convscope.data.batching.batches import Batch, Batches, plain
 from convscope.data.dataset import Dataset
-from convscope.errors import NotFiniteError, TrainingError
+from convscope.errors import NotFiniteError, Remedy, TrainingError
 from convscope.execution import Optimized, Setting, whole_step
 from convscope.train.checkpoint import Checkpoint
 from convscope.train.recipe import Recipe
@@ -94,8 +94,11 @@ class Training:
         self._class_weights = class_weights(data, recipe, setting.device)
         if recipe.patience is not None and not len(data.val):
             raise TrainingError(
-                "recipe: patience needs validation images to watch; there are none. "
-                "Leave out patience, or set aside a part with --validation."
+                "recipe: patience needs validation images to watch; there are none.",
+                remedies=[
+                    Remedy("leave out patience"),
+                    Remedy("set aside a part for validation", "validation"),
+                ],
             )
 
     def _averaged(self) -> AveragedModel:

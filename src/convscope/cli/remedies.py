@@ -1,0 +1,30 @@
+"""What to do about an error, said with the flags of the command line."""
+
+import shlex
+
+from convscope.errors import ConvscopeError, Remedy
+
+# Flags that are not called as the library's arguments are.
+FLAGS = {"folder": "--run", "input_shape": "--input"}
+# Functions of the library, as one types them.
+COMMANDS = {"resume": "convscope train --resume"}
+
+
+def with_flags(error: ConvscopeError) -> str:
+    """The message as somebody at a terminal can follow it.
+
+    >>> remedies = [Remedy("replace it", "force", True), Remedy("resize", "size", 32)]
+    >>> with_flags(ConvscopeError("No.", remedies=remedies))
+    'No. Replace it (--force), or resize (--size 32).'
+    """
+    return error.said(_in_flags)
+
+
+def _in_flags(remedy: Remedy) -> str:
+    if not remedy.argument:
+        return remedy.text
+    names = COMMANDS if remedy.is_call else FLAGS
+    flag = names.get(remedy.argument, f"--{remedy.argument.replace('_', '-')}")
+    if remedy.value is not None and remedy.value is not True:
+        flag += f" {shlex.quote(str(remedy.value))}"
+    return f"{remedy.text} ({flag})"
