@@ -7,10 +7,9 @@ import torch
 from scipy import ndimage, signal
 from torch.nn import functional as F
 
-from convscope.arithmetic import resolve_paddings, windows
+from convscope.arithmetic import PADDING_MODES, resolve_paddings, windows
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError
 from convscope.functional import conv, conv1d, conv2d, conv3d
-from convscope.functional.conv import PADDING_MODES
 
 TORCH = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 GEOMETRIES = [  # input, kernel, stride, padding, dilation, groups

@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import ndimage
 
+from convscope.arithmetic import BORDER_MODES
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError
 from convscope.functional import pad
-from convscope.functional.padding import BORDER_MODES
 
 NUMPY = {  # by another library, that knows all six
     "zeros": {"mode": "constant"},

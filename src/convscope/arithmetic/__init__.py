@@ -12,14 +12,20 @@ name says otherwise.
 `chain`                a layer as it acts along one axis
 `receptive_field`      what an output sees, far from borders and exactly
 `inverse`              which sizes, paddings, strides and depths do what is wanted
-`explain`, `fixes`     sentences and values for messages
+`layer_fit`, `fixes`   sentences and values for messages
 `costs`                parameters, multiply-adds, bytes
 `connectivity`         fully, locally and convolutionally connected, compared
 =====================  ========================================================
 """
 
-from convscope.arithmetic.axis import kernel_span, per_axis, require
-from convscope.arithmetic.borders import BorderMode, border_element
+from convscope.arithmetic.axis import PerAxis, kernel_span, per_axis, require
+from convscope.arithmetic.borders import (
+    BORDER_MODES,
+    PADDING_MODES,
+    BorderMode,
+    PaddingMode,
+    border_element,
+)
 from convscope.arithmetic.chain import (
     Adaptive,
     AxisLayer,
@@ -49,7 +55,6 @@ from convscope.arithmetic.costs import (
     training_activation_bytes,
     weight_bytes,
 )
-from convscope.arithmetic.explain import explain_fit
 from convscope.arithmetic.fixes import Fixes, nearest_fixes
 from convscope.arithmetic.inverse import (
     ExactFixes,
@@ -62,6 +67,7 @@ from convscope.arithmetic.inverse import (
     padding_that_keeps,
     possible_strides,
 )
+from convscope.arithmetic.layer_fit import explain_fit
 from convscope.arithmetic.padding import (
     PADDING_NAMES,
     AxisPadding,
@@ -99,6 +105,8 @@ from convscope.arithmetic.windows import (
 )
 
 __all__ = [
+    "BORDER_MODES",
+    "PADDING_MODES",
     "PADDING_NAMES",
     "Adaptive",
     "AxisLayer",
@@ -110,8 +118,10 @@ __all__ = [
     "ExactFixes",
     "Fixes",
     "PaddingLike",
+    "PaddingMode",
     "PaddingName",
     "Pattern",
+    "PerAxis",
     "Range",
     "ReceptiveField",
     "ResizeMode",

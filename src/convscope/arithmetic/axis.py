@@ -8,8 +8,11 @@ Everything else in this package is built on these three functions:
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from convscope.errors import ArgumentError
+
+PerAxis: TypeAlias = int | Sequence[int]  # one integer for all axes, or one for each
 
 
 def require(where: str, name: str, value: object, minimum: int) -> None:

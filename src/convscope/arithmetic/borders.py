@@ -1,10 +1,13 @@
 """Which element stands in for one beyond the border."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 BorderMode = Literal[
     "zeros", "constant", "reflect", "symmetric", "replicate", "circular"
 ]
+BORDER_MODES: tuple[BorderMode, ...] = get_args(BorderMode)
+PaddingMode = Literal[BorderMode, "partial"]
+PADDING_MODES: tuple[PaddingMode, ...] = get_args(PaddingMode)
 
 
 def border_element(position: int, size: int, mode: BorderMode) -> int | None:

@@ -10,7 +10,7 @@ input, so that nothing is ignored.
 ``padding_for(size, outputs, kernel_size, ...)``, ``padding_that_keeps(kernel_size)``
 ``layers_to_cover(size, kernel_size, ...)``    depth until the field covers an image
 
-The sentence about a layer is in ``explain.py``.
+The sentence about a layer is in ``layer_fit.py``.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,7 @@ from fractions import Fraction
 from math import gcd, isqrt
 
 from convscope.arithmetic.axis import kernel_span, require
-from convscope.arithmetic.chain import (
-    Adaptive,
-    AxisLayer,
-    Transposed,
-    Upsample,
-    Window,
-)
+from convscope.arithmetic.chain import Adaptive, AxisLayer, Transposed, Upsample, Window
 from convscope.arithmetic.shapes import output_size
 from convscope.errors import ArgumentError, ShapeError
 

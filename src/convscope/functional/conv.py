@@ -4,25 +4,21 @@
 ``conv1d``, ``conv2d``, ``conv3d``: the same, for weights of that rank only.
 """
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 from torch import Tensor
 
-from convscope.arithmetic import PaddingLike
+from convscope.arithmetic import PADDING_MODES, PaddingLike, PaddingMode, PerAxis
 from convscope.errors import UnknownNameError
 from convscope.functional.geometry import (
     WEIGHT,
-    Ints,
     correlate,
     read_geometry,
     require_rank,
     reversed_kernel,
 )
-from convscope.functional.padding import BorderMode, filled
+from convscope.functional.padding import filled
 from convscope.functional.partial import reweighted
-
-PaddingMode = Literal[BorderMode, "partial"]
-PADDING_MODES: tuple[PaddingMode, ...] = get_args(PaddingMode)
 
 
 def conv(
@@ -30,9 +26,9 @@ def conv(
     weight: Tensor,
     bias: Tensor | None = None,
     *,
-    stride: Ints = 1,
+    stride: PerAxis = 1,
     padding: PaddingLike = 0,
-    dilation: Ints = 1,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     padding_value: float = 0.0,

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from convscope.arithmetic import BorderMode
 from convscope.errors import ArgumentError, ShapeError
 from convscope.functional.filters import filter_kernel
-from convscope.functional.padding import BorderMode, pad
+from convscope.functional.padding import pad
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convscope.arithmetic import axis_name, per_axis
+from convscope.arithmetic import PerAxis, axis_name, per_axis
 from convscope.errors import ArgumentError, ShapeError
-from convscope.functional.pool_window import Sizes, like_layout, spatial_sizes, take
+from convscope.functional.pool_window import like_layout, spatial_sizes, take
 
 Ratio: TypeAlias = float | Sequence[float]
 
 
 def fractional_max_pool(
     x: Tensor,
-    kernel_size: Sizes,
-    output_size: Sizes | None = None,
+    kernel_size: PerAxis,
+    output_size: PerAxis | None = None,
     output_ratio: Ratio | None = None,
     *,
     random_samples: Tensor | None = None,
@@ -67,8 +67,8 @@ def fractional_max_pool(
 
 def fractional_max_pool_with_indices(
     x: Tensor,
-    kernel_size: Sizes,
-    output_size: Sizes | None = None,
+    kernel_size: PerAxis,
+    output_size: PerAxis | None = None,
     output_ratio: Ratio | None = None,
     *,
     random_samples: Tensor | None = None,
@@ -165,7 +165,7 @@ class _Winners(torch.autograd.Function):
 
 
 def require_one_target(
-    output_size: Sizes | None, output_ratio: Ratio | None, axes: int, where: str
+    output_size: PerAxis | None, output_ratio: Ratio | None, axes: int, where: str
 ) -> None:
     """Refuse anything but one of size and ratio, in its range.
 
@@ -198,7 +198,7 @@ def _ratios(output_ratio: Ratio | None, axes: int) -> Sequence[float]:
 
 
 def _outputs(
-    sizes: tuple[int, ...], output_size: Sizes | None, ratio: Ratio | None, where: str
+    sizes: tuple[int, ...], output_size: PerAxis | None, ratio: Ratio | None, where: str
 ) -> tuple[int, ...]:
     if output_size is not None:
         return per_axis(output_size, len(sizes), name="output_size", where=where)

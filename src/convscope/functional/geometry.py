@@ -4,14 +4,15 @@
 ``correlate(x, weight, bias, geometry)``        torch's convolution on it
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias, TypeGuard
+from collections.abc import Callable
+from typing import NamedTuple, TypeGuard
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.arithmetic import (
     PaddingLike,
+    PerAxis,
     kernel_span,
     output_shape,
     per_axis,
@@ -19,8 +20,6 @@ from convscope.arithmetic import (
     resolve_paddings,
 )
 from convscope.errors import ShapeError
-
-Ints: TypeAlias = int | Sequence[int]
 
 _TORCH: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 WEIGHT = "(C_out, C_in / groups, *kernel)"
@@ -43,9 +42,9 @@ class Geometry(NamedTuple):
 def read_geometry(
     x: Tensor,
     weight: Tensor,
-    stride: Ints,
+    stride: PerAxis,
     padding: PaddingLike,
-    dilation: Ints,
+    dilation: PerAxis,
     groups: int,
     where: str,
 ) -> Geometry:

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from convscope.arithmetic import (
+    BorderMode,
     PaddingLike,
+    PerAxis,
     kernel_span,
     output_shape,
     per_axis,
@@ -24,10 +26,9 @@ from convscope.arithmetic import (
     resolve_paddings,
 )
 from convscope.errors import ShapeError
-from convscope.functional.geometry import Ints
-from convscope.functional.padding import BorderMode, pad
+from convscope.functional.padding import pad
 
-Sizes: TypeAlias = tuple[int, ...]
+Ints: TypeAlias = tuple[int, ...]
 _LEADING = (slice(None),) * 3
 Wanted: TypeAlias = Literal["output", "input", "weight"]
 
@@ -37,9 +38,9 @@ def locally_connected(
     weight: Tensor,
     bias: Tensor | None = None,
     *,
-    stride: Ints = 1,
+    stride: PerAxis = 1,
     padding: PaddingLike = 0,
-    dilation: Ints = 1,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: BorderMode = "zeros",
     where: str = "locally_connected",
@@ -136,7 +137,7 @@ def _require_channels(
         )
 
 
-def _spread(where: str, bias: Tensor, out: Sizes) -> Tensor:
+def _spread(where: str, bias: Tensor, out: Ints) -> Tensor:
     """The bias in a shape that adds to an output."""
     if tuple(bias.shape) == out:
         return bias
@@ -163,7 +164,7 @@ def _spread(where: str, bias: Tensor, out: Sizes) -> Tensor:
 # on, the same below.
 
 
-def _product(wanted: Wanted, first: Tensor, second: Tensor, *geometry: Sizes) -> Tensor:
+def _product(wanted: Wanted, first: Tensor, second: Tensor, *geometry: Ints) -> Tensor:
     """The one of x, w and y that is wanted, from the other two in that order."""
     out: Tensor = _Product.apply(  # type: ignore[no-untyped-call]  # torch's
         wanted, first, second, *geometry
@@ -179,10 +180,10 @@ class _Product(torch.autograd.Function):
         wanted: Wanted,
         first: Tensor,
         second: Tensor,
-        sizes: Sizes,
-        kernel: Sizes,
-        stride: Sizes,
-        dilation: Sizes,
+        sizes: Ints,
+        kernel: Ints,
+        stride: Ints,
+        dilation: Ints,
     ) -> Tensor:
         if wanted == "output":
             return _output(first, second, kernel, stride, dilation)
@@ -227,7 +228,7 @@ class _Product(torch.autograd.Function):
         wanted: Wanted,
         first: Tensor,
         second: Tensor,
-        *rest: Sizes,
+        *rest: Ints,
     ) -> tuple[Tensor, int]:
         axes = len(rest[0])
         dims = in_dims[1:3]
@@ -255,9 +256,7 @@ class _Product(torch.autograd.Function):
         return out.unflatten(at, (info.batch_size, -1)), at
 
 
-def _output(
-    x: Tensor, w: Tensor, kernel: Sizes, stride: Sizes, dilation: Sizes
-) -> Tensor:
+def _output(x: Tensor, w: Tensor, kernel: Ints, stride: Ints, dilation: Ints) -> Tensor:
     axes, taps = len(kernel), prod(kernel)
     batch, groups, _ = x.shape[:3]
     places, outputs = w.shape[:axes], w.shape[axes + 1]
@@ -272,9 +271,7 @@ def _output(
     return y
 
 
-def _weight(
-    x: Tensor, y: Tensor, kernel: Sizes, stride: Sizes, dilation: Sizes
-) -> Tensor:
+def _weight(x: Tensor, y: Tensor, kernel: Ints, stride: Ints, dilation: Ints) -> Tensor:
     groups, channels = x.shape[1:3]
     w = x.new_empty(*y.shape[3:], groups, y.shape[2], channels, *kernel)
     every = _patches(x, kernel, stride, dilation)
@@ -287,10 +284,10 @@ def _weight(
 def _input(
     w: Tensor,
     y: Tensor,
-    sizes: Sizes,
-    kernel: Sizes,
-    stride: Sizes,
-    dilation: Sizes,
+    sizes: Ints,
+    kernel: Ints,
+    stride: Ints,
+    dilation: Ints,
 ) -> Tensor:
     axes, taps = len(kernel), prod(kernel)
     batch, groups, _ = y.shape[:3]
@@ -308,7 +305,7 @@ def _input(
     return out.contiguous()
 
 
-def _patches(x: Tensor, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Tensor:
+def _patches(x: Tensor, kernel: Ints, stride: Ints, dilation: Ints) -> Tensor:
     """A view (N, G, C, *places, *kernel) of x."""
     for axis, (taps, step, spread) in enumerate(
         zip(kernel, stride, dilation, strict=True)
@@ -360,7 +357,7 @@ def _length(side: slice) -> int:
 
 
 def _under(
-    tap: Sizes, box: tuple[slice, ...], stride: Sizes, dilation: Sizes
+    tap: Ints, box: tuple[slice, ...], stride: Ints, dilation: Ints
 ) -> tuple[slice, ...]:
     """Where one tap of the windows at some places lies in x."""
     return tuple(

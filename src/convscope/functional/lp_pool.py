@@ -5,16 +5,16 @@ import math
 import torch
 from torch import Tensor
 
-from convscope.arithmetic import CeilMode, PaddingLike
+from convscope.arithmetic import CeilMode, PaddingLike, PerAxis
 from convscope.errors import ArgumentError
-from convscope.functional.pool_window import Sizes, like_layout, over_taps, pool_window
+from convscope.functional.pool_window import like_layout, over_taps, pool_window
 
 
 def lp_pool(
     x: Tensor,
     norm_type: float,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
     ceil_mode: CeilMode | bool = False,
     padding: PaddingLike = 0,
     *,

@@ -16,17 +16,13 @@ from torch import Tensor
 
 from convscope.arithmetic import (
     PaddingLike,
+    PerAxis,
     per_axis,
     transposed_output_shape,
     windows,
 )
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError
-from convscope.functional.geometry import (
-    Geometry,
-    Ints,
-    read_geometry,
-    reversed_kernel,
-)
+from convscope.functional.geometry import Geometry, read_geometry, reversed_kernel
 from convscope.functional.padding import filled
 
 MatrixPadding = Literal[
@@ -38,16 +34,16 @@ INDEX_BYTES = 16  # a row and a column, 8 bytes each
 
 def conv_matrix(
     weight: Tensor,
-    input_size: Ints,
+    input_size: PerAxis,
     *,
-    stride: Ints = 1,
+    stride: PerAxis = 1,
     padding: PaddingLike = 0,
-    dilation: Ints = 1,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: MatrixPadding = "zeros",
     flip: bool = False,
     transposed: bool = False,
-    output_padding: Ints = 0,
+    output_padding: PerAxis = 0,
     max_bytes: int = 2**30,
     where: str = "conv_matrix",
 ) -> Tensor:
@@ -84,7 +80,7 @@ def conv_matrix(
         return: (C_out * outputs, C_in * inputs)
 
     Raises:
-        ShapeError: Sizes, channels or groups do not fit together.
+        ShapeError: PerAxis, channels or groups do not fit together.
         UnknownNameError: Another name of a padding or of a padding mode.
         ArgumentError: The matrix is larger than ``max_bytes``; ``constant`` padding;
             a transposed convolution with a padding mode, or another with

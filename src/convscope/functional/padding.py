@@ -13,19 +13,20 @@ SciPy calls the last four ``mirror``, ``reflect``, ``nearest`` and ``wrap``.
 """
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convscope.arithmetic import PaddingLike, axis_name, parse_padding
+from convscope.arithmetic import (
+    BORDER_MODES,
+    BorderMode,
+    PaddingLike,
+    axis_name,
+    parse_padding,
+)
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError
-
-BorderMode = Literal[
-    "zeros", "constant", "reflect", "symmetric", "replicate", "circular"
-]
-BORDER_MODES: tuple[BorderMode, ...] = get_args(BorderMode)
 
 Pairs: TypeAlias = Sequence[tuple[int, int]]
 

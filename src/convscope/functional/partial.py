@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from convscope.arithmetic import PaddingLike, kernel_span, windows
+from convscope.arithmetic import PaddingLike, PerAxis, kernel_span, windows
 from convscope.errors import ShapeError
 from convscope.functional.geometry import (
     Geometry,
-    Ints,
     correlate,
     read_geometry,
     reversed_kernel,
@@ -45,9 +44,9 @@ def partial_conv(
     bias: Tensor | None = None,
     mask: Tensor | None = None,
     *,
-    stride: Ints = 1,
+    stride: PerAxis = 1,
     padding: PaddingLike = 0,
-    dilation: Ints = 1,
+    dilation: PerAxis = 1,
     groups: int = 1,
     flip: bool = False,
     where: str = "partial_conv",

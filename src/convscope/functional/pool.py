@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from convscope.arithmetic import (
     CeilMode,
     PaddingLike,
+    PerAxis,
     kernel_span,
     output_size,
     require,
 )
 from convscope.functional.pool_window import (
     PoolWindow,
-    Sizes,
     is_channels_last,
     like_layout,
     pool_window,
@@ -39,10 +39,10 @@ _AVG_BACKWARD: dict[int, Any] = {
 
 def max_pool(
     x: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
     padding: PaddingLike = 0,
-    dilation: Sizes = 1,
+    dilation: PerAxis = 1,
     ceil_mode: CeilMode | bool = False,
     *,
     where: str = "max_pool",
@@ -82,10 +82,10 @@ def max_pool(
 
 def max_pool_with_indices(
     x: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
     padding: PaddingLike = 0,
-    dilation: Sizes = 1,
+    dilation: PerAxis = 1,
     ceil_mode: CeilMode | bool = False,
     *,
     where: str = "max_pool",
@@ -110,10 +110,10 @@ def max_pool_with_indices(
 @torch.no_grad()
 def pool_winners(
     x: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
     padding: PaddingLike = 0,
-    dilation: Sizes = 1,
+    dilation: PerAxis = 1,
     ceil_mode: CeilMode | bool = False,
 ) -> Tensor:
     """Where the gradient of each output of `max_pool` goes: its winner's coordinates.
@@ -135,8 +135,8 @@ def pool_winners(
 
 def avg_pool(
     x: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
     padding: PaddingLike = 0,
     ceil_mode: CeilMode | bool = False,
     count_include_pad: bool = True,

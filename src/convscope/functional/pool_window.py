@@ -7,7 +7,7 @@
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from convscope.arithmetic import (
     CeilMode,
     PaddingLike,
+    PerAxis,
     axis_name,
     kernel_span,
     output_shape,
@@ -27,7 +28,6 @@ from convscope.arithmetic import (
 )
 from convscope.errors import ShapeError, UnknownNameError
 
-Sizes: TypeAlias = int | Sequence[int]
 TapValue: TypeAlias = Callable[[Tensor], Tensor]  # (N, C, *out, *taps) -> (N, C, *out)
 TapSlope: TypeAlias = Callable[
     [Tensor, Tensor], Tensor
@@ -122,10 +122,10 @@ class PoolWindow:
 
 def pool_window(
     x: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
     padding: PaddingLike = 0,
-    dilation: Sizes = 1,
+    dilation: PerAxis = 1,
     ceil_mode: CeilMode | bool = False,
     *,
     where: str,

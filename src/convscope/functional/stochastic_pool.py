@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor
 
-from convscope.arithmetic import CeilMode, PaddingLike
+from convscope.arithmetic import CeilMode, PaddingLike, PerAxis
 from convscope.errors import ShapeError
 from convscope.functional.pool_window import (
     PoolWindow,
-    Sizes,
     like_layout,
     over_taps,
     pool_window,
@@ -18,8 +17,8 @@ from convscope.functional.pool_window import (
 
 def stochastic_pool(
     x: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
     padding: PaddingLike = 0,
     ceil_mode: CeilMode | bool = False,
     *,

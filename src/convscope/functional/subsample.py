@@ -3,16 +3,16 @@
 import torch
 from torch import Tensor
 
+from convscope.arithmetic import PerAxis
 from convscope.functional.pool import avg_pool
-from convscope.functional.pool_window import Sizes
 
 
 def subsample(
     x: Tensor,
     weight: Tensor,
     bias: Tensor,
-    kernel_size: Sizes = 2,
-    stride: Sizes | None = None,
+    kernel_size: PerAxis = 2,
+    stride: PerAxis | None = None,
     *,
     where: str = "subsample",
 ) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from convscope.arithmetic import (
     PaddingLike,
+    PerAxis,
     parse_padding,
     per_axis,
     require_groups,
@@ -19,7 +20,7 @@ from convscope.arithmetic import (
     transposed_output_shape,
 )
 from convscope.errors import ArgumentError, ShapeError
-from convscope.functional.geometry import Ints, require_rank, reversed_kernel
+from convscope.functional.geometry import require_rank, reversed_kernel
 
 _TORCH: dict[int, Callable[..., Tensor]] = {
     1: F.conv_transpose1d,
@@ -34,11 +35,11 @@ def conv_transpose(
     weight: Tensor,
     bias: Tensor | None = None,
     *,
-    stride: Ints = 1,
+    stride: PerAxis = 1,
     padding: PaddingLike = 0,
-    output_padding: Ints = 0,
+    output_padding: PerAxis = 0,
     groups: int = 1,
-    dilation: Ints = 1,
+    dilation: PerAxis = 1,
     flip: bool = False,
     where: str = "conv_transpose",
 ) -> Tensor:
@@ -161,7 +162,7 @@ def conv_transpose3d(
 
 def cut_and_added(
     padding: PaddingLike,
-    output_padding: Ints,
+    output_padding: PerAxis,
     kernel_size: tuple[int, ...],
     stride: tuple[int, ...],
     dilation: tuple[int, ...],

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from convscope.arithmetic import PaddingLike, per_axis, transposed_output_shape
+from convscope.arithmetic import PaddingLike, PerAxis, per_axis, transposed_output_shape
 from convscope.errors import ShapeError
-from convscope.functional.pool_window import Sizes, like_layout, spatial_sizes
+from convscope.functional.pool_window import like_layout, spatial_sizes
 
 
 def max_unpool(
     x: Tensor,
     indices: Tensor,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
+    kernel_size: PerAxis,
+    stride: PerAxis | None = None,
     padding: PaddingLike = 0,
     output_size: Sequence[int] | None = None,
     *,

@@ -27,7 +27,7 @@ from convscope.layers.contrast import (
 )
 from convscope.layers.conv import Conv1d, Conv2d, Conv3d
 from convscope.layers.convert import to_convolutional, to_linear
-from convscope.layers.filters import set_filters
+from convscope.layers.initial_filters import set_filters
 from convscope.layers.local import (
     LocallyConnected1d,
     LocallyConnected2d,

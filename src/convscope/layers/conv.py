@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from convscope.arithmetic import (
+    PADDING_MODES,
     AxisPadding,
     PaddingLike,
+    PaddingMode,
+    PerAxis,
     parse_padding,
     per_axis,
     require_groups,
@@ -21,8 +24,8 @@ from convscope.functional.connections import (
     placed,
     read_connections,
 )
-from convscope.functional.conv import PADDING_MODES, PaddingMode, conv
-from convscope.functional.geometry import Ints, reversed_kernel
+from convscope.functional.conv import conv
+from convscope.functional.geometry import reversed_kernel
 from convscope.layers.shape import require_input
 from convscope.layers.window import Sliding
 
@@ -45,10 +48,10 @@ class Convolution(Sliding, nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Ints,
-        stride: Ints = 1,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
         padding: PaddingLike = 0,
-        dilation: Ints = 1,
+        dilation: PerAxis = 1,
         groups: int = 1,
         bias: bool = True,
         padding_mode: PaddingMode = "zeros",

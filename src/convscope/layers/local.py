@@ -7,7 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from convscope.arithmetic import (
+    BORDER_MODES,
+    BorderMode,
     PaddingLike,
+    PerAxis,
     output_shape,
     parse_padding,
     per_axis,
@@ -15,9 +18,7 @@ from convscope.arithmetic import (
     resolve_paddings,
 )
 from convscope.errors import ShapeError, UnknownNameError
-from convscope.functional.geometry import Ints
 from convscope.functional.local import locally_connected
-from convscope.functional.padding import BORDER_MODES, BorderMode
 from convscope.layers.conv import as_torch_writes_it
 from convscope.layers.shape import require_input
 from convscope.layers.window import Sliding
@@ -34,11 +35,11 @@ class _LocallyConnected(Sliding, nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Ints,
-        input_size: Ints,
-        stride: Ints = 1,
+        kernel_size: PerAxis,
+        input_size: PerAxis,
+        stride: PerAxis = 1,
         padding: PaddingLike = 0,
-        dilation: Ints = 1,
+        dilation: PerAxis = 1,
         groups: int = 1,
         bias: LocalBias = True,
         padding_mode: BorderMode = "zeros",
@@ -130,7 +131,7 @@ class _LocallyConnected(Sliding, nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Sizes and all that is not the default."""
+        """PerAxis and all that is not the default."""
         one = (1,) * self.axes
         text = (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "

@@ -5,8 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope.arithmetic import PaddingLike
-from convscope.functional.geometry import Ints
+from convscope.arithmetic import PaddingLike, PerAxis
 from convscope.functional.partial import partial_conv
 from convscope.layers.conv import Convolution
 from convscope.layers.shape import require_input
@@ -19,10 +18,10 @@ class _PartialConv(Convolution):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Ints,
-        stride: Ints = 1,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
         padding: PaddingLike = 0,
-        dilation: Ints = 1,
+        dilation: PerAxis = 1,
         groups: int = 1,
         bias: bool = True,
         device: torch.device | str | int | None = None,

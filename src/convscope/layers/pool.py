@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convscope.arithmetic import CeilMode, PaddingLike, require
+from convscope.arithmetic import CeilMode, PaddingLike, PerAxis, require
 from convscope.functional.lp_pool import lp_pool, require_norm_type
 from convscope.functional.pool import avg_pool, max_pool, max_pool_with_indices
-from convscope.functional.pool_window import Sizes
 from convscope.functional.short_pool import SHORT_FORMATS
 from convscope.layers.pool_layer import PoolLayer
 from convscope.layers.window import Sliding
@@ -25,10 +24,10 @@ class _MaxPool(Sliding, PoolLayer):
 
     def __init__(
         self,
-        kernel_size: Sizes,
-        stride: Sizes | None = None,
+        kernel_size: PerAxis,
+        stride: PerAxis | None = None,
         padding: PaddingLike = 0,
-        dilation: Sizes = 1,
+        dilation: PerAxis = 1,
         return_indices: bool = False,
         ceil_mode: CeilMode | bool = False,
     ) -> None:
@@ -133,8 +132,8 @@ class _AvgPool(Sliding, PoolLayer):
 
     def __init__(
         self,
-        kernel_size: Sizes,
-        stride: Sizes | None = None,
+        kernel_size: PerAxis,
+        stride: PerAxis | None = None,
         padding: PaddingLike = 0,
         ceil_mode: CeilMode | bool = False,
         count_include_pad: bool = True,
@@ -243,8 +242,8 @@ class _LPPool(Sliding, PoolLayer):
     def __init__(
         self,
         norm_type: float,
-        kernel_size: Sizes,
-        stride: Sizes | None = None,
+        kernel_size: PerAxis,
+        stride: PerAxis | None = None,
         ceil_mode: CeilMode | bool = False,
         padding: PaddingLike = 0,
     ) -> None:

@@ -5,13 +5,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from convscope.arithmetic import (
-    CeilMode,
-    PaddingLike,
-    parse_padding,
-    per_axis,
-)
-from convscope.functional.pool_window import Sizes, parse_ceil_mode
+from convscope.arithmetic import CeilMode, PaddingLike, PerAxis, parse_padding, per_axis
+from convscope.functional.pool_window import parse_ceil_mode
 from convscope.layers.shape import require_input
 
 
@@ -25,15 +20,15 @@ class PoolLayer(nn.Module):
         super().__init__()
         self.where = type(self).__name__
 
-    def per_axis(self, value: Sizes, name: str) -> Sizes:
+    def per_axis(self, value: PerAxis, name: str) -> PerAxis:
         """``value`` as torch.nn keeps it, refused where it is not one per axis."""
         per_axis(value, self.axes, name=name, where=self.where)
         return value
 
     def set_window(
         self,
-        kernel_size: Sizes,
-        stride: Sizes | None,
+        kernel_size: PerAxis,
+        stride: PerAxis | None,
         padding: PaddingLike,
         ceil_mode: CeilMode | bool,
     ) -> None:

@@ -6,14 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.arithmetic import CeilMode, PaddingLike
+from convscope.arithmetic import CeilMode, PaddingLike, PerAxis
 from convscope.functional.fractional_pool import (
     Ratio,
     fractional_max_pool,
     fractional_max_pool_with_indices,
     require_one_target,
 )
-from convscope.functional.pool_window import Sizes
 from convscope.functional.stochastic_pool import stochastic_pool
 from convscope.layers.pool_layer import PoolLayer
 from convscope.layers.window import Sliding
@@ -24,8 +23,8 @@ class _StochasticPool(Sliding, PoolLayer):
 
     def __init__(
         self,
-        kernel_size: Sizes,
-        stride: Sizes | None = None,
+        kernel_size: PerAxis,
+        stride: PerAxis | None = None,
         padding: PaddingLike = 0,
         ceil_mode: CeilMode | bool = False,
     ) -> None:
@@ -98,8 +97,8 @@ class _FractionalMaxPool(PoolLayer):
 
     def __init__(
         self,
-        kernel_size: Sizes,
-        output_size: Sizes | None = None,
+        kernel_size: PerAxis,
+        output_size: PerAxis | None = None,
         output_ratio: Ratio | None = None,
         return_indices: bool = False,
         _random_samples: Tensor | None = None,

@@ -10,9 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from convscope.arithmetic import PaddingLike, require
-from convscope.functional.conv import PaddingMode
-from convscope.functional.geometry import Ints
+from convscope.arithmetic import PaddingLike, PaddingMode, PerAxis, require
 from convscope.layers.conv import Conv1d, Conv2d, Conv3d
 from convscope.layers.shape import require_input
 
@@ -27,10 +25,10 @@ class _Depthwise(nn.Module):
     def __init__(
         self,
         in_channels: int,
-        kernel_size: Ints,
-        stride: Ints = 1,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
         padding: PaddingLike = 0,
-        dilation: Ints = 1,
+        dilation: PerAxis = 1,
         depth_multiplier: int = 1,
         bias: bool = True,
         padding_mode: PaddingMode = "zeros",
@@ -194,10 +192,10 @@ class _SeparableConv(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Ints,
-        stride: Ints = 1,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
         padding: PaddingLike = 0,
-        dilation: Ints = 1,
+        dilation: PerAxis = 1,
         depth_multiplier: int = 1,
         bias: bool = True,
         padding_mode: PaddingMode = "zeros",

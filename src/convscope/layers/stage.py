@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, get_args, overload
 
 from torch import Tensor, nn
 
-from convscope.arithmetic import PaddingLike, require
+from convscope.arithmetic import PaddingLike, PerAxis, require
 from convscope.errors import ArgumentError, UnknownNameError
 from convscope.layers.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from convscope.layers.contrast import (
@@ -38,7 +38,6 @@ from convscope.layers.response import (
 )
 from convscope.layers.shape import require_input
 
-Ints = int | Sequence[int]
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "gain"]
 Normalization = Literal["contrast", "response", "batch"]
 Pooling = Literal["max", "average", "lp"]
@@ -87,9 +86,9 @@ class _Stage(nn.Sequential):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Ints,
+        kernel_size: PerAxis,
         *,
-        stride: Ints = 1,
+        stride: PerAxis = 1,
         padding: PaddingLike = 0,
         padding_mode: Any = "zeros",
         groups: int = 1,
@@ -98,8 +97,8 @@ class _Stage(nn.Sequential):
         rectification: bool = False,
         normalization: Normalization | nn.Module | None = None,
         pooling: Pooling | nn.Module | None = None,
-        pool_size: Ints = 2,
-        pool_stride: Ints | None = None,
+        pool_size: PerAxis = 2,
+        pool_stride: PerAxis | None = None,
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -150,7 +149,7 @@ class _Stage(nn.Sequential):
         notation: str,
         in_channels: int,
         out_channels: int,
-        kernel_size: Ints,
+        kernel_size: PerAxis,
         **options: Any,
     ) -> "_Stage":
         """A stage from the paper's notation, such as ``"F_CSG-R_abs-N-P_A"``.
@@ -334,7 +333,7 @@ def _normalization(
 
 
 def _pooling(
-    asked: Pooling | nn.Module, axes: int, size: Ints, stride: Ints | None
+    asked: Pooling | nn.Module, axes: int, size: PerAxis, stride: PerAxis | None
 ) -> Any:
     if isinstance(asked, nn.Module):
         return asked

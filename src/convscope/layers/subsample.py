@@ -5,8 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from convscope.arithmetic import per_axis, require
-from convscope.functional.pool_window import Sizes
+from convscope.arithmetic import PerAxis, per_axis, require
 from convscope.functional.subsample import subsample
 from convscope.layers.pool_layer import PoolLayer
 from convscope.layers.shape import require_input
@@ -17,7 +16,7 @@ class _Subsampling(Sliding, PoolLayer):
     shown = ("channels", "kernel_size", "stride")
 
     def __init__(
-        self, channels: int, kernel_size: Sizes = 2, stride: Sizes | None = None
+        self, channels: int, kernel_size: PerAxis = 2, stride: PerAxis | None = None
     ) -> None:
         super().__init__()
         require(self.where, "channels", channels, 1)

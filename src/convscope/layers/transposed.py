@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from convscope.arithmetic import (
+    PADDING_MODES,
     PaddingLike,
+    PerAxis,
     axis_name,
     parse_padding,
     per_axis,
@@ -15,8 +17,6 @@ from convscope.arithmetic import (
     transposed_output_shape,
 )
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError
-from convscope.functional.conv import PADDING_MODES
-from convscope.functional.geometry import Ints
 from convscope.functional.transposed import conv_transpose, cut_and_added
 from convscope.layers.conv import arguments_text, as_torch_writes_it, draw_parameters
 from convscope.layers.shape import require_input
@@ -35,13 +35,13 @@ class _ConvTranspose(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Ints,
-        stride: Ints = 1,
+        kernel_size: PerAxis,
+        stride: PerAxis = 1,
         padding: PaddingLike = 0,
-        output_padding: Ints = 0,
+        output_padding: PerAxis = 0,
         groups: int = 1,
         bias: bool = True,
-        dilation: Ints = 1,
+        dilation: PerAxis = 1,
         padding_mode: str = "zeros",
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
@@ -113,7 +113,7 @@ class _ConvTranspose(nn.Module):
         """Every argument that is not the default."""
         return arguments_text(self)
 
-    def _cut_and_added(self, more: Ints) -> Any:
+    def _cut_and_added(self, more: PerAxis) -> Any:
         return cut_and_added(
             self.padding,
             more,

@@ -7,12 +7,12 @@ from torch import Tensor
 from convscope.arithmetic import (
     AxisLayer,
     PaddingLike,
+    PerAxis,
     Transposed,
     per_axis,
     resolve_paddings,
 )
 from convscope.errors import ShapeError
-from convscope.functional.pool_window import Sizes
 from convscope.functional.unpool import max_unpool
 from convscope.layers.pool_layer import PoolLayer
 
@@ -22,8 +22,8 @@ class _MaxUnpool(PoolLayer):
 
     def __init__(
         self,
-        kernel_size: Sizes,
-        stride: Sizes | None = None,
+        kernel_size: PerAxis,
+        stride: PerAxis | None = None,
         padding: PaddingLike = 0,
     ) -> None:
         super().__init__()

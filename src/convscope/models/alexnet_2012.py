@@ -2,9 +2,8 @@
 
 from torch import nn
 
-from convscope.arithmetic import Window
+from convscope.arithmetic import PaddingMode, Window
 from convscope.errors import ArgumentError
-from convscope.functional.conv import PaddingMode
 from convscope.layers import LocalResponseNorm
 from convscope.models.card import ModelCard, register
 from convscope.models.initialization import convolutions_and_linears, normal

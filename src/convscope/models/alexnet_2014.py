@@ -4,8 +4,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from convscope.arithmetic import PaddingMode
 from convscope.errors import ArgumentError
-from convscope.functional.conv import PaddingMode
 from convscope.models.card import ModelCard, register
 from convscope.models.space import Space
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from convscope.functional.conv import PaddingMode
+from convscope.arithmetic import PaddingMode
 from convscope.models.card import ModelCard, register
 from convscope.models.initialization import convolutions_and_linears, kaiming, normal
 from convscope.models.mobilenet_v2 import in_eights

@@ -5,9 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from convscope.arithmetic import Window
+from convscope.arithmetic import PaddingMode, Window
 from convscope.errors import ArgumentError, UnknownNameError
-from convscope.functional.conv import PaddingMode
 from convscope.layers import Conv2d, LocalContrastNorm2d, Stage2d
 from convscope.models.card import ModelCard, register
 from convscope.models.space import elements_left

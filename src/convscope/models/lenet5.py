@@ -2,8 +2,7 @@
 
 from torch import nn
 
-from convscope.arithmetic import output_size
-from convscope.functional.conv import PaddingMode
+from convscope.arithmetic import PaddingMode, output_size
 from convscope.layers import Conv2d
 from convscope.models.card import ModelCard, register
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from convscope.functional.conv import PaddingMode
+from convscope.arithmetic import PaddingMode
 from convscope.layers import Conv2d, Subsampling2d
 from convscope.models.card import ModelCard, register
 from convscope.models.initialization import convolutions_and_linears, uniform

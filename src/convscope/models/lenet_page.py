@@ -4,7 +4,7 @@ import math
 
 from torch import nn
 
-from convscope.functional.conv import PaddingMode
+from convscope.arithmetic import PaddingMode
 from convscope.layers import Conv2d
 from convscope.models.card import ModelCard, register
 from convscope.models.lenet5 import border, map_size

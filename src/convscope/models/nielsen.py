@@ -6,9 +6,8 @@ from typing import Literal
 
 from torch import nn
 
-from convscope.arithmetic import Window
+from convscope.arithmetic import PaddingMode, Window
 from convscope.errors import ArgumentError, UnknownNameError
-from convscope.functional.conv import PaddingMode
 from convscope.layers import Conv2d, MaxPool2d
 from convscope.models.card import ModelCard, register
 from convscope.models.initialization import convolutions_and_linears

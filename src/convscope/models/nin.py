@@ -2,8 +2,8 @@
 
 from torch import nn
 
+from convscope.arithmetic import PaddingMode
 from convscope.errors import ArgumentError
-from convscope.functional.conv import PaddingMode
 from convscope.models.card import ModelCard, register
 from convscope.models.initialization import convolutions_and_linears, kaiming
 from convscope.models.space import Space

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
+from convscope.arithmetic import PaddingMode
 from convscope.errors import ArgumentError
-from convscope.functional.conv import PaddingMode
 from convscope.layers import Conv2d
 from convscope.models.card import ModelCard, register
 

@@ -6,8 +6,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convscope.arithmetic import Window, chain_sizes
-from convscope.functional.conv import PaddingMode
+from convscope.arithmetic import PaddingMode, Window, chain_sizes
 from convscope.layers import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,

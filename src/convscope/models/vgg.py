@@ -5,8 +5,8 @@ from functools import partial
 
 from torch import nn
 
+from convscope.arithmetic import PaddingMode
 from convscope.errors import ArgumentError
-from convscope.functional.conv import PaddingMode
 from convscope.models.card import ModelCard, register
 from convscope.models.initialization import convolutions_and_linears, kaiming, normal
 from convscope.models.space import Space

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convscope.arithmetic import explain_fit, ignored_elements, output_size
-from convscope.arithmetic.explain import decimal
+from convscope.arithmetic.layer_fit import decimal
 from convscope.errors import ArgumentError
 
 SENTENCES = [

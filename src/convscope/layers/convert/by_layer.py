@@ -1,9 +1,9 @@
 """A network rewritten layer by layer so that it slides: behind `to_convolutional`.
 
 The network runs once on an image of the size that it was built for. What is on the
-way is a `_Value`: what the network computed, and, once it is flat, the map that it was
-flattened from. Each layer gives its successor and the next value; what the rules do
-not know is traced with torch.fx and rewritten operation by operation (``retrace.py``).
+way is a `Computed`: a value, and, once it is flat, the map that it was flattened from.
+Each layer gives its successor and the next value; what the rules do not know is traced
+with torch.fx and rewritten operation by operation (``by_operation.py``).
 """
 
 import re
@@ -37,7 +37,7 @@ _WHOLE = re.compile(r"(Adaptive|Global)(Avg|Max)Pool[123]d")  # torch.nn's and o
 
 
 @dataclass(frozen=True)
-class Value:
+class Computed:
     """What is computed at one place of the network.
 
     Attributes:
@@ -50,26 +50,28 @@ class Value:
     flat_from: Shape | None = None
 
 
-Retrace: TypeAlias = Callable[["Walk", nn.Module, Value, str], tuple[nn.Module, Value]]
+RewriteForward: TypeAlias = Callable[
+    ["Conversion", nn.Module, Computed, str], tuple[nn.Module, Computed]
+]
 
 
-class Walk:
+class Conversion:
     """One pass over a network.
 
     Attributes:
         axes: Spatial axes of its maps.
-        retrace: What rewrites a module that no rule knows.
+        rewrite_forward: What rewrites a module that no rule knows.
         origin: The layer that each new one stands for.
     """
 
-    def __init__(self, axes: int, retrace: "Retrace") -> None:
-        self.axes, self.retrace = axes, retrace
+    def __init__(self, axes: int, rewrite_forward: "RewriteForward") -> None:
+        self.axes, self.rewrite_forward = axes, rewrite_forward
         self.origin: dict[nn.Module, nn.Module] = {}
         self._done: dict[nn.Module, tuple[nn.Module, Shape | None]] = {}
 
     def step(
-        self, layer: nn.Module, value: Value, path: str
-    ) -> tuple[nn.Module, Value]:
+        self, layer: nn.Module, value: Computed, path: str
+    ) -> tuple[nn.Module, Computed]:
         """The layer that takes its place, and what comes out of the present one."""
         if type(layer) is nn.Sequential:
             return self._sequence(layer, value, path)
@@ -87,8 +89,8 @@ class Walk:
         return new, out
 
     def _sequence(
-        self, layers: nn.Sequential, value: Value, path: str
-    ) -> tuple[nn.Module, Value]:
+        self, layers: nn.Sequential, value: Computed, path: str
+    ) -> tuple[nn.Module, Computed]:
         for name, layer in list(layers._modules.items()):  # children twice in it too
             if layer is None:
                 continue
@@ -97,8 +99,8 @@ class Walk:
         return layers, value
 
     def _replaced(
-        self, layer: nn.Module, value: Value, path: str
-    ) -> tuple[nn.Module, Value]:
+        self, layer: nn.Module, value: Computed, path: str
+    ) -> tuple[nn.Module, Computed]:
         if value.flat_from is None:
             return self._on_map(layer, value, path)
         return self._on_flat(layer, value, value.flat_from, path)
@@ -108,8 +110,8 @@ class Walk:
         return isinstance(data, Tensor) and data.ndim == self.axes + 2
 
     def _on_map(
-        self, layer: nn.Module, value: Value, path: str
-    ) -> tuple[nn.Module, Value]:
+        self, layer: nn.Module, value: Computed, path: str
+    ) -> tuple[nn.Module, Computed]:
         if isinstance(layer, nn.Flatten):
             if layer.start_dim != 1 or layer.end_dim not in (-1, self.axes + 1):
                 raise refusal(
@@ -118,7 +120,7 @@ class Walk:
                     "Flatten all but the batch axis",
                 )  # fmt: skip
             flat_from = tuple(value.data.shape[1:])
-            return nn.Identity(), Value(layer(value.data), flat_from)
+            return nn.Identity(), Computed(layer(value.data), flat_from)
         if _WHOLE.fullmatch(type(layer).__name__):
             return self._whole_pool(layer, value, path)
         if isinstance(layer, nn.Linear):
@@ -129,30 +131,30 @@ class Walk:
             )  # fmt: skip
         data, plain = _watched(layer, value.data.clone())
         if plain and self.is_map(data):
-            return layer, Value(data)
-        return self.retrace(self, layer, value, path)
+            return layer, Computed(data)
+        return self.rewrite_forward(self, layer, value, path)
 
     def _on_flat(
-        self, layer: nn.Module, value: Value, flat_from: Shape, path: str
-    ) -> tuple[nn.Module, Value]:
+        self, layer: nn.Module, value: Computed, flat_from: Shape, path: str
+    ) -> tuple[nn.Module, Computed]:
         if isinstance(layer, nn.Linear):
             new = convolution_of(layer, flat_from)
             one = (layer.out_features, *(1,) * self.axes)
-            return new, Value(layer(value.data), one)
+            return new, Computed(layer(value.data), one)
         if isinstance(layer, nn.Flatten) and layer.start_dim == 1:
             return nn.Identity(), value
         if isinstance(layer, _ELEMENTWISE):
-            return layer, Value(layer(value.data), flat_from)
+            return layer, Computed(layer(value.data), flat_from)
         by_channel = self._by_channel(layer)
         if by_channel is not None:
             self.require_one_place(layer, flat_from, path)
-            return by_channel, Value(layer(value.data), flat_from)
+            return by_channel, Computed(layer(value.data), flat_from)
         if type(layer).__module__.startswith("torch.nn."):
             raise refusal(
                 path, layer, "has no form that works at each place of a map",
                 "Take it out, or convert what comes before it",
             )  # fmt: skip
-        return self.retrace(self, layer, value, path)
+        return self.rewrite_forward(self, layer, value, path)
 
     def _by_channel(self, layer: nn.Module) -> nn.Module | None:
         """The form on maps of what treats features apart; None where it has none."""
@@ -174,8 +176,8 @@ class Walk:
             )  # fmt: skip
 
     def _whole_pool(
-        self, layer: nn.Module, value: Value, path: str
-    ) -> tuple[nn.Module, Value]:
+        self, layer: nn.Module, value: Computed, path: str
+    ) -> tuple[nn.Module, Computed]:
         """Adaptive or global pooling, as pooling with the windows it has here."""
         if getattr(layer, "return_indices", False):
             raise refusal(
@@ -188,7 +190,7 @@ class Walk:
         outputs = (1,) * self.axes if flat else tuple(data.shape[2:])
         new = self.pool(_kind(layer), sizes, outputs, layer, path)
         flat_from = (value.data.shape[1], *outputs) if flat else None
-        return new, Value(data, flat_from)
+        return new, Computed(data, flat_from)
 
     def pool(
         self, kind: str, sizes: Shape, outputs: Shape, layer: Any, path: str
