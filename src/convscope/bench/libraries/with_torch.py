@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 import convscope
 from convscope.bench.networks import build
 from convscope.execution import Optimized, WholeStep, choose, whole_step
 from convscope.train.training.sgd import SGD
+from convscope.train.training.step import TrainingStep
 
 
 def versions() -> dict[str, str]:
@@ -55,9 +55,9 @@ class Implementation:
         self.net = net.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.net.train(self.job["task"] == "train")
         self.call: Callable[[Tensor], Tensor] = self.net
-        self.whole: WholeStep | None = None
+        whole: WholeStep | None = None
         if "ours" in self.words:
-            self._start_ours()
+            whole = self._start_ours()
         if "compile" in self.words:
             self.call = torch.compile(self.net)
         self.optimizer: SGD | torch.optim.SGD = torch.optim.SGD(
@@ -70,8 +70,9 @@ class Implementation:
             group = {"params": list(self.net.parameters()), "weight_decay": 0.0}
             rate = self.job["learning_rate"]
             self.optimizer = SGD([group], lr=rate, momentum=0.9)
+        self.step = TrainingStep(self.net, self._logits, self.optimizer, whole=whole)
 
-    def _start_ours(self) -> None:
+    def _start_ours(self) -> WholeStep | None:
         """As ``fit`` runs a network."""
         shape, training = self.job["shape"], self.job["task"] == "train"
         setting = choose(
@@ -83,8 +84,7 @@ class Implementation:
             training=training,
         )
         self.call = Optimized(setting.place(self.net), setting)
-        if training:
-            self.whole = whole_step(self.net, setting, shape)
+        return whole_step(self.net, setting, shape) if training else None
 
     def _logits(self, images: Tensor) -> Tensor:
         if "bfloat16" not in self.words:
@@ -93,16 +93,9 @@ class Implementation:
             return self.call(images).float()
 
     def _step(self, index: int) -> Tensor:
-        loss = self._backward(index % len(self.images))
-        self.optimizer.step()
-        return loss
-
-    def _backward(self, turn: int) -> Tensor:
-        if self.whole is not None and self.whole.serves():
-            return self.whole(self.images[turn], self.labels[turn])
-        self.optimizer.zero_grad()
-        loss = F.cross_entropy(self._logits(self.images[turn]), self.labels[turn])
-        loss.backward()
+        turn = index % len(self.images)
+        loss = self.step.loss(self.images[turn], self.labels[turn])
+        self.step.update(loss)
         return loss
 
     def gradients(self) -> tuple[float, dict[str, np.ndarray]]:
@@ -111,7 +104,8 @@ class Implementation:
             with torch.inference_mode():
                 logits = self._logits(self.images[0])
             return 0.0, {"logits": logits.float().numpy()}
-        loss = self._backward(0)
+        loss = self.step.loss(self.images[0], self.labels[0])
+        self.step.backward(loss)
         found = {
             name: parameter.grad.float().contiguous().numpy().copy()
             for name, parameter in self.net.named_parameters()

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from convscope.data import Dataset
 from convscope.data.batching.batches import Batch, Batches
@@ -18,6 +17,7 @@ from convscope.train.fastest_setting import training_setting
 from convscope.train.recipe import Recipe
 from convscope.train.training.loop import class_weights, training_batches
 from convscope.train.training.optimizer import Optimizer
+from convscope.train.training.step import TrainingStep, key_generators
 
 
 @dataclass(frozen=True)
@@ -80,25 +80,23 @@ def find_rate(
     rates: list[float] = []
     losses: list[float] = []
     smooth = 0.0
-    weights = class_weights(data, recipe, setting.device)
+    one_step = TrainingStep(
+        trial,
+        fast,
+        optimizer,
+        label_smoothing=recipe.label_smoothing,
+        class_weights=class_weights(data, recipe, setting.device),
+        clip_norm=recipe.clip_norm,
+    )
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         for step, batch in enumerate(itertools.islice(_endless(batches), steps)):
-            torch.manual_seed(recipe.seed + step)
+            key_generators(recipe.seed, step, setting.device)
             optimizer.set_rate(lowest * factor**step)
-            optimizer.zero_grad()
-            loss = F.cross_entropy(
-                fast(batch.images),
-                batch.targets,
-                weight=weights,
-                label_smoothing=recipe.label_smoothing,
-            )
+            loss = one_step.loss(batch.images, batch.targets)
             value = loss.item()
             if not math.isfinite(value) or (losses and value > 4 * losses[0]):
                 break
-            loss.backward()
-            if recipe.clip_norm is not None:
-                nn.utils.clip_grad_norm_(trial.parameters(), recipe.clip_norm)
-            optimizer.step()
+            one_step.update(loss)
             smooth = 0.9 * smooth + 0.1 * value
             rates.append(lowest * factor**step)
             losses.append(smooth / (1 - 0.9 ** (step + 1)))

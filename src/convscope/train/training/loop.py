@@ -29,6 +29,7 @@ from convscope.train.training.lookahead import Lookahead
 from convscope.train.training.not_finite import bad_weight, first_fault
 from convscope.train.training.optimizer import Optimizer
 from convscope.train.training.schedule import rate
+from convscope.train.training.step import TrainingStep, key_generators
 
 # Steps between two looks at the loss on a device that works ahead: each look waits.
 LOOK_EVERY = 16
@@ -78,8 +79,17 @@ class Training:
         self.data, self.recipe, self.setting = data, recipe, setting
         self.batches = training_batches(data, recipe, setting)
         # Before the optimizer: the weights move to one place, and stay there.
-        self._whole_step = whole_step(self.net, setting, data.input_shape)
+        whole = whole_step(self.net, setting, data.input_shape)
         self.optimizer = Optimizer(self.net, recipe)
+        self._one_step = TrainingStep(
+            self.net,
+            self.fast,
+            self.optimizer,
+            whole=whole,
+            label_smoothing=recipe.label_smoothing,
+            class_weights=class_weights(data, recipe, setting.device),
+            clip_norm=recipe.clip_norm,
+        )
         self.average = self._averaged() if recipe.ema else None
         self._fast_final = (
             self.fast if self.average is None else Optimized(self.final, setting)
@@ -91,7 +101,6 @@ class Training:
         self.position = Position()
         self._unseen: list[_Loss] = []
         self._look_every = LOOK_EVERY if setting.device.type == "cuda" else 1
-        self._class_weights = class_weights(data, recipe, setting.device)
         if recipe.patience is not None and not len(data.val):
             raise TrainingError(
                 "recipe: patience needs validation images to watch; there are none.",
@@ -164,23 +173,17 @@ class Training:
             getattr(layer, name)(self.data.preprocessing.normalize(images))
 
     def _step(self, batch: Batch) -> None:
-        """One forward pass, one backward pass, one change of the weights."""
-        recipe, position = self.recipe, self.position
-        # Dropout draws from torch's generator: keyed by the step, like all the rest.
-        self._seed_step()
-        learning_rate = rate(recipe, self.progress())
-        self.optimizer.set_rate(learning_rate)
-        loss = self._gradient(batch)
+        """One step of the optimizer, and all that follows from it."""
+        position = self.position
+        self._key_generators()
+        self.optimizer.set_rate(rate(self.recipe, self.progress()))
+        loss = self._one_step.loss(batch.images, batch.targets)
         self._unseen.append(
             _Loss(loss.detach(), len(batch.indices), position.step, position.batch)
         )
         if len(self._unseen) >= self._look_every:
             self._look(batch)
-        if loss.requires_grad:
-            loss.backward()
-        if recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_norm)
-        self.optimizer.step()
+        self._one_step.update(loss)
         if self.average is not None:
             self.average.update_parameters(self.net)
         position.step += 1
@@ -209,39 +212,15 @@ class Training:
         what = f"the loss became {value}"
         if batch is not None and one.step == position.step:
             # Before a reason is looked for, the same units drop out as just now.
-            self._seed_step()
+            self._key_generators()
             raise NotFiniteError(self._explain(self.net, batch, what, ahead=1))
         raise NotFiniteError(
             f"{what} at step {one.step + 1} (epoch {position.epoch + 1}, batch "
             f"{one.batch + 1}). {self._remedy()}"
         )
 
-    def _gradient(self, batch: Batch) -> Tensor:
-        """The loss; gradients follow with its ``backward``, or are there already."""
-        whole, smoothing = self._whole_step, self.recipe.label_smoothing
-        if whole is not None and self._class_weights is None and whole.serves():
-            return whole(batch.images, batch.targets, smoothing)
-        self.optimizer.zero_grad()
-        return F.cross_entropy(
-            self.fast(batch.images),
-            batch.targets,
-            weight=self._class_weights,
-            label_smoothing=smoothing,
-        )
-
-    def _seed_step(self) -> None:
-        """Keys torch's generators by the step; only those that this training uses.
-
-        ``torch.manual_seed`` would also note for every kind of device that is not here
-        what to do if it comes: a stack trace each, kept for good.
-        """
-        seed = self.recipe.seed * 1_000_003 + self.position.step
-        device = self.setting.device
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        elif device.type == "mps":
-            torch.mps.manual_seed(seed)
+    def _key_generators(self) -> None:
+        key_generators(self.recipe.seed, self.position.step, self.setting.device)
 
     def _explain(
         self, net: nn.Module, batch: Batch, what: str, *, ahead: int = 0
