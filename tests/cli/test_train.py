@@ -86,11 +86,11 @@ def test_it_says_data_model_and_recipe_then_result_and_next_steps(convscope):
     assert outcome.code == 0
     said = outcome.err.splitlines()
     assert said[0] == (
-        "digits: 1,282 train, 177 val, 338 test images of 8 x 8 x 1, 10 classes"
+        "digits: 1,259 train, 179 val, 359 test images of 8 x 8 x 1, 10 classes"
     )
     assert "model: softmax_regression" in said
     assert "recipe: 2 epochs, batch 64, sgd at 0.05, onecycle, seed 0" in said
-    assert "training 650 parameters on 1,282 images (cpu, float32)" in said
+    assert "training 650 parameters on 1,259 images (cpu, float32)" in said
     assert re.fullmatch(r"done after 0:\d\d: all 2 epochs are done", said[-1])
     run = "runs/digits-softmax_regression-1"
     for command in ("evaluate", "predict", "summary"):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convscope.data import part_sizes
 from convscope.data.dataset import Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.splits import assign, check_fractions, content_hashes, share_out
@@ -90,13 +91,13 @@ def from_arrays(
         mean=(0.0,) * channels,
         std=(1.0,) * channels,
     )
+    parted = {"train": train, "val": val, "test": tested}
+    notes += part_sizes.warnings(parted, names)
     return Dataset(
         name=name,
         source="",  # nothing to load it from again
         classes=names,
-        train=train,
-        val=val,
-        test=tested,
+        **parted,
         preprocessing=declared.with_statistics(train.pixels),
         notes=tuple(notes),
     )

@@ -1,6 +1,7 @@
 """``load``: a data set by name or from a folder, ready to train on."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from convscope.data import part_sizes
 from convscope.data.dataset import Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
@@ -83,7 +85,7 @@ def load(
 
     >>> data = load("digits")
     >>> len(data.train), len(data.val), len(data.test)
-    (1282, 177, 338)
+    (1259, 179, 359)
     """
     name = str(source)
     if isinstance(source, str) and name in CATALOG:
@@ -157,15 +159,15 @@ def _assembled(
         converted(part, preprocessing, card.name, progress)
         for part in _parts(card, data, validation, share)
     )
+    parts = {"train": train, "val": val, "test": tested}
+    warnings = part_sizes.warnings(parts, card.classes)
     return Dataset(
         name=card.name,
         source=card.name,
         classes=card.classes,
-        train=train,
-        val=val,
-        test=tested,
+        **parts,
         preprocessing=preprocessing.with_statistics(train.pixels),
-        notes=(_how_parted(card, validation, share), *data.notes),
+        notes=(_how_parted(card, parts), *data.notes, *warnings),
         options={"validation": validation, **({} if test is None else {"test": test})},
     )
 
@@ -252,13 +254,14 @@ def _parts(
     return [whole.subset(indices) for indices in (train, val, tested)]
 
 
-def _how_parted(card: StandardSet, validation: float, test: float) -> str:
+def _how_parted(card: StandardSet, parts: Mapping[str, Samples]) -> str:
     if card.format == "built in":
         return (
-            f"No test part is published: {test:.0%} of the images are for testing and "
-            f"{validation:.0%} for validation, chosen by a hash of their pixels."
+            "No test part is published; parted by a hash of the pixels, class by "
+            f"class: {part_sizes.shares(parts)}."
         )
+    published = {name: parts[name] for name in ("train", "val")}
     return (
-        f"The test part is the published one; {validation:.0%} of the published "
-        "training images are for validation, chosen by a hash of their pixels."
+        "The test part is the published one; the published training images are parted "
+        f"by a hash of their pixels, class by class: {part_sizes.shares(published)}."
     )

@@ -1,7 +1,9 @@
 """Which part a sample belongs to, decided by its content alone."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -56,15 +58,16 @@ def assign(
 ) -> np.ndarray:
     r"""The part of each sample: 0 training, 1 validation, 2 test.
 
-    The first 8 bytes of a hash are read as a number in [0, 1): below ``test`` the
-    sample is tested on, in the next ``validation`` it is validated on, else it is
-    trained on. So each class separately gets its shares, up to chance; equal images
-    share a part whatever their class; and new images move no old one.
+    In each class the images are put in the order of their hashes: the first
+    ``round(test * n)`` are tested on, the next ``round(validation * n)`` are validated
+    on, the others are trained on. So every class has its exact shares, and a part has
+    at least one image of each class that has enough (training comes first, then
+    testing). Equal images share a part, also those of two classes; what copies make
+    uneven is kept as even as they allow.
 
-    The exception: a class that this leaves without a training, test or validation
-    image is lent one, the lowest hash among its images in a part that can spare it
-    (in that order of importance, when there are too few for all three). The loan ends
-    when the class has grown to have an image of its own there.
+    An image that is added moves at most three older ones of its class (those whose
+    hashes are next to a boundary), and none of another class; n images added at once
+    move about the square root of n.
 
     Args:
         hashes: One per sample, at least 8 bytes each, evenly distributed.
@@ -79,9 +82,9 @@ def assign(
         ArgumentError: A share outside its interval, not as many labels as hashes,
             or a hash that is too short.
 
-    >>> hashes = [b"\x00" * 8, b"\x20" * 8, b"\xff" * 8]
-    >>> assign(hashes, [0, 0, 0], validation=0.1, test=0.1)
-    array([2, 1, 0])
+    >>> hashes = [bytes([i]) * 8 for i in range(10)]
+    >>> assign(hashes, [0] * 10, validation=0.1, test=0.2)
+    array([2, 2, 1, 0, 0, 0, 0, 0, 0, 0])
     """
     check_fractions("assign", validation=validation, test=test)
     if len(hashes) != len(labels):
@@ -93,42 +96,79 @@ def assign(
         raise ArgumentError(
             f"assign: a hash has {len(short)} bytes; at least 8 are needed."
         )
-    number = np.frombuffer(b"".join(h[:8] for h in hashes), ">u8") / 2.0**64
-    parts = np.where(number < test, TEST, TRAIN)
-    parts[(number >= test) & (number < test + validation)] = VALIDATION
-    wanted = [TRAIN] + [TEST] * (test > 0) + [VALIDATION] * (validation > 0)
-    classes = np.asarray(labels)
-    for label in np.unique(classes):
-        members = np.flatnonzero(classes == label)
-        if len(set(parts[members].tolist())) < len(wanted):
-            _lend(parts, hashes, classes, members, wanted)
+    copies: dict[int, Counter[bytes]] = defaultdict(Counter)
+    classes = np.asarray(labels).tolist()
+    for content, label in zip(hashes, classes, strict=True):
+        copies[label][content] += 1
+    seen = Counter(content for own in copies.values() for content in own)
+    part_of = {
+        content: _part_by_hash(content, validation, test)
+        for content, count in seen.items()
+        if count > 1
+    }
+    for own in copies.values():
+        part_of |= _divided(own, part_of, validation, test)
+    return np.array([part_of[content] for content in hashes], np.int64)
+
+
+def _part_by_hash(content: bytes, validation: float, test: float) -> int:
+    """The part of an image that several classes hold: its hash alone decides."""
+    number = int.from_bytes(content[:8], "big") / 2.0**64
+    if number < test:
+        return TEST
+    return VALIDATION if number < test + validation else TRAIN
+
+
+def _divided(
+    copies: Mapping[bytes, int],
+    decided: Mapping[bytes, int],
+    validation: float,
+    test: float,
+) -> dict[bytes, int]:
+    """The parts of the images of one class that no other class holds."""
+    held = {TRAIN: 0, VALIDATION: 0, TEST: 0}
+    for content, count in copies.items():
+        if content in decided:
+            held[decided[content]] += count
+    total = sum(copies.values())
+    wanted = {TEST: _quota(test, total), VALIDATION: _quota(validation, total)}
+    parts = {}
+    for content in sorted(copies.keys() - decided.keys()):
+        count = copies[content]
+        # copies come or go together: whichever leaves the part nearer to its share
+        fits = (p for p in wanted if held[p] + count / 2 <= wanted[p])
+        part = parts[content] = next(fits, TRAIN)
+        held[part] += count
+    _fill_empty_parts(parts, held, copies, test > 0, validation > 0)
     return parts
 
 
-def _lend(
-    parts: np.ndarray,
-    hashes: Sequence[bytes],
-    classes: np.ndarray,
-    members: np.ndarray,
-    wanted: list[int],
+def _quota(share: float, total: int) -> int:
+    """The images of a class that a part gets: rounded, and one at least."""
+    return max(1, math.floor(share * total + 0.5)) if share else 0
+
+
+def _fill_empty_parts(
+    parts: dict[bytes, int],
+    held: dict[int, int],
+    copies: Mapping[bytes, int],
+    test: bool,
+    validation: bool,
 ) -> None:
-    """Moves images of one class so that each wanted part has one, if it can."""
-    others = np.flatnonzero(classes != classes[members[0]]).tolist()
-    part_of = {hashes[i]: int(parts[i]) for i in members.tolist()}
-    outside = {hashes[i] for i in others}
-    own = sorted(part_of.keys() - outside)  # an image of two classes is never lent
+    """Gives each part an image where a class has enough, the most important first."""
+    wanted = [TRAIN] + [TEST] * test + [VALIDATION] * validation
     for rank, part in enumerate(wanted):
-        held = list(part_of.values())
-        if part in held:
+        if held[part]:
             continue
-        less_important = wanted[rank + 1 :]
-        for candidate in own:
-            donor = part_of[candidate]
-            if held.count(donor) > 1 or donor in less_important:
-                part_of[candidate] = part
+        for content in sorted(
+            parts, key=lambda c: (-wanted.index(parts[c]), copies[c], c)
+        ):
+            donor = parts[content]
+            if held[donor] > copies[content] or wanted.index(donor) > rank:
+                parts[content] = part
+                held[donor] -= copies[content]
+                held[part] += copies[content]
                 break
-    for i in members.tolist():
-        parts[i] = part_of[hashes[i]]
 
 
 def share_out(parts: np.ndarray) -> Iterable[np.ndarray]:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from convscope.data import images
-from convscope.data.folders.audit import audit, counted
+from convscope.data.folders.audit import audit
 from convscope.errors import ArgumentError, DataError
 
 
@@ -198,7 +198,3 @@ def test_bad_arguments_are_refused(folder, tmp_path):
         audit(folder, near=65)
     with pytest.raises(DataError, match="does not exist"):
         audit(tmp_path / "nowhere")
-
-
-def test_numbers_agree_with_their_nouns():
-    assert [counted(n, "file") for n in (0, 1, 2)] == ["0 files", "1 file", "2 files"]

@@ -13,6 +13,7 @@ from convscope.data.folders.duplicates import kept_near_groups
 from convscope.data.folders.file_records import FileRecord, thumbnails
 from convscope.data.folders.scan import Entry, Scan, scan
 from convscope.data.progress import Progress
+from convscope.data.words import counted, listed
 from convscope.errors import ArgumentError
 
 NEAR = 6  # of 64 bits of the perceptual hash
@@ -177,7 +178,7 @@ def _classes(listing: Scan, good: Sequence[Entry]) -> Iterable[Finding]:
         yield Finding(
             "empty class",
             "must mend",
-            f"No usable image in {_listed(empty)}. Add images or remove the folder.",
+            f"No usable image in {listed(empty)}. Add images or remove the folder.",
         )
     if len(tally) == 1:
         yield Finding(
@@ -191,7 +192,7 @@ def _classes(listing: Scan, good: Sequence[Entry]) -> Iterable[Finding]:
         yield Finding(
             "one image in a class",
             "must mend",
-            f"{_listed(single)}: one image each, which cannot be both trained and "
+            f"{listed(single)}: one image each, which cannot be both trained and "
             "tested on. Add images.",
         )
     if listing.parts:
@@ -201,7 +202,7 @@ def _classes(listing: Scan, good: Sequence[Entry]) -> Iterable[Finding]:
             yield Finding(
                 "class without training images",
                 "must mend",
-                f"{_listed(unseen)}: images to test on and none in train. Add some "
+                f"{listed(unseen)}: images to test on and none in train. Add some "
                 "there.",
             )
     if len(tally) > 1 and max(tally.values()) > IMBALANCE * min(tally.values()):
@@ -285,7 +286,7 @@ def _names(listing: Scan) -> Iterable[Finding]:
         yield Finding(
             "classes that differ by case",
             "must mend",
-            f"{_listed([' and '.join(group) for group in alike])}: these count as "
+            f"{listed([' and '.join(group) for group in alike])}: these count as "
             "different classes. Give one name to each.",
             alike,
         )
@@ -371,19 +372,5 @@ def _paths(groups: Iterable[Iterable[Entry]]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(e.path for e in group) for group in groups)
 
 
-def counted(count: int, noun: str) -> str:
-    """The number with its noun.
-
-    >>> counted(1, "file"), counted(1200, "file")
-    ('1 file', '1,200 files')
-    """
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
 def _times(groups: Sequence[object]) -> str:
     return counted(len(groups), "case")
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

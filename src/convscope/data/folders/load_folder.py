@@ -9,15 +9,17 @@ from typing import Literal
 import numpy as np
 import torch
 
+from convscope.data import part_sizes
 from convscope.data.dataset import Dataset, Samples, SetAside
 from convscope.data.folders import decoding, file_records, pixel_cache
-from convscope.data.folders.audit import counted, examine
+from convscope.data.folders.audit import examine
 from convscope.data.folders.file_records import FileRecord
 from convscope.data.folders.scan import Entry, Scan, scan
 from convscope.data.images import FORMATS
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
 from convscope.data.splits import TEST, TRAIN, VALIDATION, assign, check_fractions
+from convscope.data.words import counted
 from convscope.errors import DataError
 
 LADDER = (28, 32, 48, 64, 96, 128)  # pixels each way
@@ -107,7 +109,8 @@ def load_folder(
         set_aside=tuple(SetAside(str(root / f.path), f.reason) for f in bad),
         notes=(
             *reasons,
-            _how_parted(listing, shares),
+            _how_parted(listing, samples),
+            *part_sizes.warnings(samples, names),
             *_from_audit(listing, known, at, str(path)),
         ),
         options={"validation": validation, "test": test},
@@ -312,22 +315,23 @@ def _numbers(labels: Iterable[str]) -> list[int]:
     return [numbers.setdefault(label, len(numbers)) for label in labels]
 
 
-def _how_parted(listing: Scan, shares: Mapping[str, float]) -> str:
-    words = {"val": "validation", "test": "test"}
-    carved = [
-        f"{shares[part]:.0%} for {words[part]}"
-        for part in words
-        if part not in listing.parts and shares[part]
-    ]
-    taken = " and ".join(carved)
+def _how_parted(listing: Scan, samples: Mapping[str, Samples]) -> str:
     if not listing.parts:
-        if not carved:
+        if not (len(samples["val"]) or len(samples["test"])):
             return "Every image is trained on: no part was asked for."
-        return f"Parted by a hash of the pixels: {taken}."
+        shares = part_sizes.shares(samples)
+        return f"Parted by a hash of the pixels, class by class: {shares}."
     own = "The parts are the folders " + ", ".join(listing.parts)
-    if not carved:
+    carved = {
+        name: part
+        for name, part in samples.items()
+        if name == "train" or name not in listing.parts
+    }
+    if not any(len(part) for name, part in carved.items() if name != "train"):
         return f"{own}."
-    return f"{own}; taken from train by a hash of the pixels: {taken}."
+    return (
+        f"{own}; train is parted by a hash of the pixels: {part_sizes.shares(carved)}."
+    )
 
 
 def _from_audit(
