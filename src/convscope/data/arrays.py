@@ -97,7 +97,9 @@ def from_arrays(
         name=name,
         source="",  # nothing to load it from again
         classes=names,
-        **parted,
+        train=train,
+        val=val,
+        test=tested,
         preprocessing=declared.with_statistics(train.pixels),
         notes=tuple(notes),
     )
