@@ -37,7 +37,9 @@ def logits(
     return torch.cat(
         [
             outputs[0].cpu()
-            for outputs in _outputs(net, images, preprocessing, setting, batch_size)
+            for outputs in output_batches(
+                net, images, preprocessing, setting, batch_size
+            )
         ]
     )
 
@@ -76,7 +78,7 @@ def probabilities(
         ShapeError: The images are not what ``preprocessing`` makes, or the network's
             output is not (N, K).
     """
-    batches = _outputs(net, images, preprocessing, setting, batch_size, tta)
+    batches = output_batches(net, images, preprocessing, setting, batch_size, tta)
     rows: list[Tensor] = []
     for outputs in batches:
         rows.append(torch.stack([each.softmax(1) for each in outputs]).mean(0).cpu())
@@ -191,7 +193,7 @@ def relabel(
     return Samples(samples.pixels, table[samples.labels.clamp(min=-1)], samples.names)
 
 
-def _outputs(
+def output_batches(
     net: nn.Module,
     images: Tensor | Samples,
     preprocessing: Preprocessing,
