@@ -13,7 +13,7 @@ from torch import nn
 from convscope.errors import DataError, ShapeError
 
 # Inverse strengths of the penalty to choose among, for features of unit variance.
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 FOLDS = 5
 MOST = 5_000  # images that the strength is chosen with
 STEPS = 300  # of L-BFGS
