@@ -183,8 +183,15 @@ def test_a_name_is_refused_before_data_are_read(convscope, monkeypatch):
     def load(*_arguments, **_options):
         raise AssertionError("read")
 
-    monkeypatch.setattr("convscope.cli.train.load", load)
-    for wrong in (["--model", "x"], ["--recipe", "x"], ["--epochs", "0"]):
+    monkeypatch.setattr("convscope.train.planning.load", load)
+    for wrong in (
+        ["--model", "x"],
+        ["--recipe", "x"],
+        ["--epochs", "0"],
+        ["--device", "gpu"],
+        ["--device", "meta"],
+        ["--model", "mlp", "--model-option", "hiden=3"],
+    ):
         assert convscope("train", "digits", *wrong).code == 2
 
 

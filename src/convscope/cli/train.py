@@ -13,16 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from convscope import models
 from convscope.cli.evaluate import tables
 from convscope.cli.progress_bar import counting
 from convscope.cli.recipe_flags import with_recipe_flags
-from convscope.data import Dataset, load
+from convscope.data import Dataset
 from convscope.errors import ArgumentError, NotFiniteError, WriteError
 from convscope.execution import explain, keep_freed_memory
-from convscope.models import Choice, choose
-from convscope.train import recipes
 from convscope.train.checkpoint import LATEST
+from convscope.train.planning import Plan, plan
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run
 from convscope.train.run_folder import (
@@ -33,12 +31,7 @@ from convscope.train.run_folder import (
     free_name,
 )
 from convscope.train.training.events import Listener
-from convscope.train.training.fitting import (
-    fit,
-    new_network,
-    require_classifier,
-    resume,
-)
+from convscope.train.training.fitting import fit, resume
 from convscope.train.training.learning_rate_search import RateSearch, find_rate
 from convscope.train.training.progress_bars import default_listeners
 from convscope.train.training.tracking import MLflow, TensorBoard
@@ -139,46 +132,41 @@ def train(
         _judge(done, done.data(), as_json)
         return
 
-    # What can be refused at once is refused before data are read or downloaded.
-    named = None if recipe is None else _recipe(recipe)
-    (named or Recipe()).with_changes(recipe_changes)
-    own_options = _options(model_option or [])
-    if model is not None:
-        require_classifier(model)
     if run is not None and not find_lr:
         check_free(run, force=force)
-    loaded = _load(
-        data or "digits",
-        model,
-        {"size": size, "validation": validation, "test": test, "strict": strict},
-        say,
-    )
-    chosen = named or recipes.suited(loaded, model)
-    choice = _choice(model, chosen, loaded, own_options)
-    name, options = choice.name, choice.options
-    chosen = chosen.with_changes(
-        {"model": name, "model_options": options, **recipe_changes}
-    )
-    place = run or free_name(Path("runs"), f"{loaded.name}-{name}")
-    _introduce(loaded, choice.why, chosen, place, say)
-    net = new_network(name, loaded, chosen.seed, options)
+    with counting() as (bar, _):
+        made = plan(
+            data or "digits",
+            model,
+            recipe,
+            model_options=_options(model_option or []),
+            size=size,
+            validation=validation,
+            test=test,
+            strict=strict,
+            progress=bar,
+            **recipe_changes,
+        )
+    place = run or free_name(Path("runs"), f"{made.data.name}-{made.model}")
+    _introduce(made, place, say)
+    net = made.network()
     if find_lr:
-        _show_search(find_rate(net, loaded, chosen), as_json)
+        _show_search(find_rate(net, made.data, made.recipe), as_json)
         return
     if explain_setting:
-        say.print(_explained(net, loaded, chosen))
-    listeners = _listeners(place, chosen, tensorboard, mlflow)
+        say.print(_explained(net, made.data, made.recipe))
+    listeners = _listeners(place, made.recipe, tensorboard, mlflow)
     with _told_how_to_go_on(place):
         done = fit(
             net,
-            loaded,
-            chosen,
+            made.data,
+            made.recipe,
             folder=place,
             force=force,
             listeners=listeners,
             checkpoint_seconds=checkpoint_seconds,
         )
-    _judge(done, loaded, as_json)
+    _judge(done, made.data, as_json)
 
 
 def _listeners(
@@ -191,48 +179,6 @@ def _listeners(
     if mlflow:
         listeners.append(MLflow(place.name, recipe))
     return listeners
-
-
-def _load(
-    source: str, model: str | None, options: dict[str, Any], say: Console
-) -> Dataset:
-    """The data; images too small for the model are enlarged to what it is made for."""
-    given = {key: value for key, value in options.items() if value not in (None, False)}
-    with counting() as (bar, _):
-        loaded = load(source, **given, progress=bar)
-    if model is not None and "size" not in given:
-        card = models.find(model)
-        if min(loaded.input_shape[1:]) < card.min_size:
-            height, width = loaded.input_shape[1:]
-            given["size"] = card.size_for_small
-            with counting() as (bar, _):
-                loaded = load(source, **given, progress=bar)
-            say.print(
-                f"{height} x {width} images are enlarged to {given['size']} x "
-                f"{given['size']}: {model} takes no less than {card.min_size} x "
-                f"{card.min_size}"
-            )
-    return loaded
-
-
-def _choice(
-    wanted: str | None, recipe: Recipe, data: Dataset, given: dict[str, Any]
-) -> Choice:
-    """The model asked for, else the recipe's, else what suits the images."""
-    if wanted is None and recipe.model is None:
-        choice = choose(data.input_shape)
-        return Choice(choice.name, choice.why, {**choice.options, **given})
-    name = wanted or str(recipe.model)
-    options = {**(recipe.model_options if name == recipe.model else {}), **given}
-    shown = "".join(f" {key}={value}" for key, value in options.items())
-    return Choice(name, f"{name}{shown}", options)
-
-
-def _recipe(wanted: str) -> Recipe:
-    """A recipe by its name, or from a file."""
-    if Path(wanted).suffix == ".toml" or Path(wanted).is_file():
-        return Recipe.from_file(wanted)
-    return recipes.find(wanted)
 
 
 def _options(texts: list[str]) -> dict[str, Any]:
@@ -249,9 +195,11 @@ def _options(texts: list[str]) -> dict[str, Any]:
     return options
 
 
-def _introduce(
-    data: Dataset, why: str, recipe: Recipe, place: Path, say: Console
-) -> None:
+def _introduce(made: Plan, place: Path, say: Console) -> None:
+    """Says what the plan is, before it is carried out."""
+    data, recipe = made.data, made.recipe
+    for note in made.notes:
+        say.print(note)
     channels, height, width = data.input_shape
     say.print(
         f"{data.name}: {len(data.train):,} train, {len(data.val):,} val, "
@@ -271,7 +219,7 @@ def _introduce(
     length = f"{recipe.epochs} epoch{plural}"
     if recipe.minutes is not None:
         length = f"{recipe.minutes:g} min"
-    say.print(f"model: {why}")
+    say.print(f"model: {made.why}")
     say.print(
         f"recipe: {length}, batch {recipe.batch_size}, {recipe.optimizer} at "
         f"{recipe.learning_rate:g}, {recipe.schedule}, seed {recipe.seed}"

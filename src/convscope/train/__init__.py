@@ -6,12 +6,13 @@ from convscope.train.judging.inference import probabilities
 from convscope.train.judging.metrics import Evaluation
 from convscope.train.judging.prediction import Failure, Prediction
 from convscope.train.judging.uncertainty import wilson
+from convscope.train.planning import Plan, new_network, plan
 from convscope.train.recipe import Recipe
 from convscope.train.recipes import RECIPES
 from convscope.train.run import Run
 from convscope.train.spec import RunSpec
 from convscope.train.training.batch_norm_statistics import recompute_statistics
-from convscope.train.training.fitting import fit, new_network, require_fit, resume
+from convscope.train.training.fitting import fit, require_fit, resume
 from convscope.train.training.learning_rate_search import RateSearch, find_rate
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = [
     "ConvClassifier",
     "Evaluation",
     "Failure",
+    "Plan",
     "Prediction",
     "RateSearch",
     "Recipe",
@@ -30,6 +32,7 @@ __all__ = [
     "find_rate",
     "fit",
     "new_network",
+    "plan",
     "probabilities",
     "recompute_statistics",
     "require_fit",

@@ -29,8 +29,9 @@ from convscope.errors import ArgumentError
 from convscope.train import recipes
 from convscope.train.judging.inference import probabilities
 from convscope.train.judging.prediction import decode_files
+from convscope.train.planning import new_network
 from convscope.train.recipe import Recipe
-from convscope.train.training.fitting import fit, new_network
+from convscope.train.training.fitting import fit
 
 _Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean, std per channel
 Kind = Literal["table", "images", "paths"]

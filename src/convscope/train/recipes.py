@@ -1,5 +1,7 @@
 """Recipes that come with the package, by the name of the data they are for."""
 
+from pathlib import Path
+
 from convscope.data.batching.augmentation import Augmentation
 from convscope.data.dataset import Dataset
 from convscope.errors import UnknownNameError
@@ -82,6 +84,21 @@ def find(name: str) -> Recipe:
     if name not in RECIPES:
         raise UnknownNameError("recipe", name, RECIPES)
     return RECIPES[name]
+
+
+def read(wanted: str | Path) -> Recipe:
+    """The recipe of that name, or in that TOML file.
+
+    Raises:
+        UnknownNameError: There is none of that name; names the nearest.
+        ArgumentError: The file cannot be read, or holds no recipe.
+
+    >>> read("mnist").model
+    'lenet5'
+    """
+    if Path(wanted).suffix == ".toml" or Path(wanted).is_file():
+        return Recipe.from_file(wanted)
+    return find(str(wanted))
 
 
 def suited(data: Dataset, model: str | None = None) -> Recipe:

@@ -9,10 +9,11 @@ from torch import nn
 
 from convscope.data import load
 from convscope.errors import RunExistsError, ShapeError, UnknownNameError
+from convscope.train.planning import new_network
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run
 from convscope.train.training.events import EpochEnded, Finished, Started, Stopped
-from convscope.train.training.fitting import fit, new_network, resume
+from convscope.train.training.fitting import fit, resume
 
 QUICK = Recipe(epochs=2, batch_size=16, learning_rate=0.02)
 

@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from convscope import models
 from convscope.analysis import check
 from convscope.data import Dataset
-from convscope.data.resizing import resized
 from convscope.errors import (
-    ArgumentError,
     CheckpointError,
     Remedy,
     RunError,
     ShapeError,
 )
-from convscope.models import BuiltFrom
-from convscope.train import recipes
 from convscope.train.checkpoint import Checkpoint
 from convscope.train.fastest_setting import same_setting, training_setting
+from convscope.train.planning import (
+    built_from,
+    own_random_state,
+    plan,
+    require_classifier,
+)
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run, build_network
-from convscope.train.run_folder import RunFolder
+from convscope.train.run_folder import RunFolder, check_free
 from convscope.train.spec import DataSpec, ModelSpec, RunSpec
 from convscope.train.training.checkpointing import CheckpointWriter, deferred_signals
 from convscope.train.training.events import Event, Listener, Stopped, Warned
@@ -40,9 +41,9 @@ CHECKPOINT_SECONDS = 60.0
 
 
 def fit(
-    net: nn.Module | str,
-    data: Dataset,
-    recipe: Recipe | None = None,
+    net: nn.Module | str | None,
+    data: Dataset | str | Path,
+    recipe: Recipe | str | Path | None = None,
     *,
     folder: str | Path | None = None,
     force: bool = False,
@@ -50,63 +51,50 @@ def fit(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     **changes: Any,
 ) -> Run:
-    """Trains ``net`` on ``data``.
+    """Trains ``net`` on ``data``, as ``plan`` decides.
 
     Args:
         net: A network for images of ``data.input_shape`` with one output per class,
-            changed in place; or the name of one of our models.
-        data: What to train on.
-        recipe: How; by default the one that suits the data and the model.
+            changed in place; or the name of one of our models; or None for what suits.
+        data: What to train on: a data set, or what ``data.load`` takes.
+        recipe: How: a recipe, its name, or a TOML file; by default the one that suits
+            the data and the model.
         folder: Where to keep the run and its checkpoints; by default nowhere, then
             ``Run.save`` writes it when it is through.
         force: Replace a run that is in ``folder`` already.
         listeners: Get every event; by default a progress bar, or lines in a log.
             What they raise stops training.
         checkpoint_seconds: Shortest time between two checkpoints.
-        changes: Fields of the recipe to change: ``epochs=3``.
+        changes: Fields of the recipe to change: ``epochs=3``; and how to choose and
+            load, as ``plan`` takes it: ``model_options``, ``size``, ``validation``,
+            ``test``, ``strict``.
 
     Raises:
         ShapeError: The network does not take these images, or has not one output
             for each class.
         RunExistsError: There is a run in ``folder`` already.
         NotFiniteError: The loss became NaN or infinite; the last checkpoint is kept.
+
+    >>> run = fit("softmax_regression", "digits", epochs=2, listeners=())
+    >>> run.evaluate().accuracy > 0.8
+    True
     """
-    with _own_random_state():
-        name = net if isinstance(net, str) else _name(net)
-        recipe = recipe or recipes.suited(data, name)
-        recipe = recipe.with_changes(changes)
-        if isinstance(net, str):
-            options = recipe.model_options if recipe.model == net else {}
-            net = new_network(net, data, recipe.seed, options)
-        data, note = _as_built_for(net, data)
-        require_fit(net, data)
-        spec = describe(net, data, recipe)
-        setting = training_setting(net, data.input_shape, recipe)
-        training = Training(net, data, recipe, setting)
+    if folder is not None:
+        check_free(Path(folder), force=force)
+    with own_random_state():
+        made = plan(data, net, recipe, **changes)
+        net = made.network()
+        require_fit(net, made.data)
+        spec = describe(net, made.data, made.recipe)
+        setting = training_setting(net, made.data.input_shape, made.recipe)
+        training = Training(net, made.data, made.recipe, setting)
         place = None
         if folder is not None:
-            place = RunFolder.create(folder, spec, data.set_aside, force=force)
+            place = RunFolder.create(folder, spec, made.data.set_aside, force=force)
         listeners = default_listeners() if listeners is None else listeners
-        if note:
-            _tell(listeners, Warned(note))
+        _tell(listeners, *map(Warned, made.notes))
         with contextlib.nullcontext() if place is None else place.locked():
             return _go(training, spec, place, listeners, checkpoint_seconds)
-
-
-def new_network(
-    name: str, data: Dataset, seed: int, options: Mapping[str, Any] | None = None
-) -> nn.Module:
-    """The model ``name`` for this data, its first weights drawn from ``seed``."""
-    channels, height, width = data.input_shape
-    with _own_random_state():
-        torch.manual_seed(seed)
-        return models.build(
-            name,
-            num_classes=len(data.classes),
-            in_channels=channels,
-            input_size=(height, width),
-            **(options or {}),
-        )
 
 
 def resume(
@@ -132,7 +120,7 @@ def resume(
     place = RunFolder.open(folder)
     spec = place.spec
     listeners = default_listeners() if listeners is None else listeners
-    with place.locked(), _own_random_state():
+    with place.locked(), own_random_state():
         if place.is_finished:
             raise RunError(
                 f"run {place.path} is finished; there is nothing to go on with. "
@@ -193,21 +181,6 @@ def _restore(training: Training, state: Checkpoint, place: RunFolder) -> Iterato
         )
 
 
-def require_classifier(name: str) -> None:
-    """Refuses a model that gives something else than one class for each image.
-
-    Raises:
-        ArgumentError: The model gives classes for each pixel.
-        UnknownNameError: There is no such model; names the nearest.
-    """
-    if models.find(name).task == "segmentation":
-        raise ArgumentError(
-            f"train: {name} gives classes for each pixel, and training takes images "
-            "with one label each. Take a model whose `convscope models MODEL` says "
-            "that it gives classification."
-        )
-
-
 def require_fit(net: nn.Module, data: Dataset) -> None:
     """Refuses a network that these images do not fit, before anything is trained.
 
@@ -215,7 +188,7 @@ def require_fit(net: nn.Module, data: Dataset) -> None:
         ShapeError: A layer cannot take what reaches it, or the output is not
             (N, number of classes).
     """
-    built = _built_from(net)
+    built = built_from(net)
     if built is not None:
         require_classifier(built.name)
     check(net, data.input_shape)
@@ -236,7 +209,7 @@ def require_fit(net: nn.Module, data: Dataset) -> None:
 
 def describe(net: nn.Module, data: Dataset, recipe: Recipe) -> RunSpec:
     """The spec of a run that is about to begin."""
-    built = _built_from(net)
+    built = built_from(net)
     return RunSpec(
         convscope=version("convscope"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -265,36 +238,6 @@ def describe(net: nn.Module, data: Dataset, recipe: Recipe) -> RunSpec:
             "numpy": np.__version__,
         },
     )
-
-
-def _built_from(net: nn.Module) -> BuiltFrom | None:
-    return getattr(net, "built_from", None)
-
-
-def _as_built_for(net: nn.Module, data: Dataset) -> tuple[Dataset, str]:
-    """The data at the size that one of our models was built for, and what was done."""
-    built = _built_from(net)
-    if built is None or built.input_shape == data.input_shape:
-        return data, ""
-    if built.input_shape[0] != data.input_shape[0] or len(built.input_shape) != 3:
-        return data, ""  # the check that follows names the layer
-    (height, width), size = data.input_shape[1:], built.input_shape[1:]
-    return resized(data, (size[0], size[1])), (
-        f"{data.name}: images of {height} x {width} are resized to {size[0]} x "
-        f"{size[1]}, the size that {built.name} was built for."
-    )
-
-
-def _name(net: nn.Module) -> str:
-    built = _built_from(net)
-    return built.name if built else type(net).__name__
-
-
-@contextlib.contextmanager
-def _own_random_state() -> Iterator[None]:
-    """Training seeds torch's generator for itself; the caller's is put back."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        yield
 
 
 def _go(
