@@ -1,5 +1,5 @@
 # The only commands anyone has to know. Each sets itself up first, and is quick when
-# nothing changed.
+# nothing changed. `make` alone lists them.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,11 @@ NATIVE := CMakeLists.txt $(wildcard src/convscope/kernels/native/*.* \
 	src/convscope/kernels/native/*/*.*)
 RUN := runs/demo
 
-.PHONY: demo test check bench sanitize setup clean
+.PHONY: help demo test check docs bench sanitize setup clean
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | \
+		while read -r name does; do printf 'make %-10s%s\n' "$$name" "$$does"; done
 
 demo: $(READY)  ## train on real handwritten digits, judge the result, use it
 	$(BIN)/convscope train digits --run $(RUN) --force
@@ -23,6 +27,9 @@ check: $(READY)  ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)  ## the pages, into build/docs; open build/docs/index.html
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -j 2 -q -W --keep-going docs build/docs
 
 bench: $(READY)  ## ours beside the peers, minutes; race.py and figures.py take longer
 	$(BIN)/python benchmarks/batches.py
@@ -39,7 +46,7 @@ sanitize:  ## the native kernels under the address, undefined and thread sanitiz
 		|| exit 1; \
 	done
 
-setup: $(READY)
+setup: $(READY)  ## install everything into .venv, the native kernels too
 
 $(READY): pyproject.toml constraints.txt $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -47,5 +54,5 @@ $(READY): pyproject.toml constraints.txt $(NATIVE)
 		--constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-clean:
-	rm -rf .venv runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## remove everything that these commands made
+	rm -rf .venv runs build docs/reference .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -122,7 +122,7 @@ class Preprocessing(BaseModel):
     def decode_array(self, array: np.ndarray) -> np.ndarray:
         """``decode`` for pixels in memory.
 
-        An array of shape (channels, *size) and the right type is returned as it is.
+        An array of shape ``(channels, *size)`` and the right type is returned as it is.
         Else a last axis of 1 to 4 is the channels (gray, gray and alpha, RGB, RGBA),
         before a first axis of 1 or 3 is.
 
