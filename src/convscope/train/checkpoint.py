@@ -20,7 +20,12 @@ LATEST, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors by name, and everything else as JSON values."""
+    """Tensors by name, and everything else as JSON values.
+
+    >>> state = Checkpoint({"net/bias": torch.zeros(1), "best/bias": torch.ones(1)}, {})
+    >>> state.part("best")
+    {'bias': tensor([1.])}
+    """
 
     tensors: dict[str, Tensor]
     values: dict[str, Any]
@@ -41,6 +46,15 @@ def whole_or_absent(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         WriteError: It cannot be written; what stood at ``path`` before still does.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "notes")
+    >>> with whole_or_absent(path) as file:
+    ...     _ = file.write(b"all of it")
+    ...     path.exists()
+    False
+    >>> path.read_text()
+    'all of it'
     """
     # One name, so that what a killed process left behind is written over.
     draft = path.with_name(f".{path.name}.part")
@@ -78,6 +92,12 @@ def read_tensors(path: Path) -> Checkpoint:
 
     Raises:
         CheckpointError: The file is missing, cut short, or not of this kind.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "some.safetensors")
+    >>> write_tensors(path, {"weight": torch.ones(2)}, {"step": 3})
+    >>> read_tensors(path).values
+    {'step': 3}
     """
     try:
         with safe_open(path, framework="pt") as file:

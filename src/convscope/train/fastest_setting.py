@@ -15,7 +15,12 @@ JUDGING_IMAGES = 256  # one number for all that judges, so that all find one set
 def training_setting(
     net: nn.Module, input_shape: Sequence[int], recipe: Recipe
 ) -> Setting:
-    """The setting that trains ``net`` fastest, as far as the recipe leaves a choice."""
+    """The setting that trains ``net`` fastest, as far as the recipe leaves a choice.
+
+    >>> recipe = Recipe(device="cpu", precision="float32", optimize=False)
+    >>> str(training_setting(nn.Linear(2, 2), (2,), recipe))
+    'cpu, float32'
+    """
     return choose(
         net,
         input_shape,
@@ -34,7 +39,11 @@ def judging_setting(
     precision: str = "auto",
     optimize: bool = True,
 ) -> Setting:
-    """The setting that evaluates and predicts fastest."""
+    """The setting that evaluates and predicts fastest.
+
+    >>> str(judging_setting(nn.Linear(2, 2), (2,), device="cpu", optimize=False))
+    'cpu, float32'
+    """
     return choose(
         net,
         input_shape,

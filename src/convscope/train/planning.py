@@ -33,6 +33,12 @@ class Plan:
             28 x 28 gray images are what it was made for"``.
         notes: Sentences a person should read, such as that images were enlarged.
         net: The network, if the user built it.
+
+    >>> made = plan("digits", epochs=2)
+    >>> made.why
+    'resnet9 width=12'
+    >>> type(made.network()).__name__
+    'Sequential'
     """
 
     data: Dataset

@@ -39,14 +39,16 @@ class Recipe(BaseModel):
     minutes: float | None = Field(
         None,
         gt=0,
-        description="Train for so many minutes, however many epochs that is.",
+        description="Train for this many minutes, however many epochs that is.",
     )
     batch_size: int = Field(128, ge=1, description="Images in one step.")
-    optimizer: Optimizer = Field("sgd", description="What turns gradients into steps.")
+    optimizer: Optimizer = Field(
+        "sgd", description="Rule by which gradients change the weights."
+    )
     learning_rate: float = Field(0.05, gt=0, description="Peak learning rate.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd and muon.")
     bias_rate: float = Field(
-        1.0, gt=0, description="What the learning rate of biases and norms is times."
+        1.0, gt=0, description="Multiplies the learning rate of biases and norms."
     )
     nesterov: bool = Field(True, description="Nesterov's momentum.")
     weight_decay: float = Field(
@@ -69,24 +71,29 @@ class Recipe(BaseModel):
         None, gt=0, description="Largest norm of the gradient; none: not clipped."
     )
     ema: float = Field(
-        0.0, ge=0, lt=1, description="Decay a step of averaged weights; 0: no average."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay per step of the average of weights; 0: none.",
     )
     lookahead: int = Field(
         0, ge=0, description="Steps between two pulls to slow weights; 0: none."
     )
     patience: int | None = Field(
-        None, ge=1, description="Stop after so many epochs without a better val loss."
+        None, ge=1, description="Stop after this many epochs without a better val loss."
     )
-    balance: Balance = Field("none", description="What evens out unequal classes.")
+    balance: Balance = Field("none", description="How unequal classes are evened out.")
     precision: Precision = Field("auto", description="Number format of the network.")
     optimize: bool = Field(
-        True, description="Measure which setting and kernels are fastest, use them."
+        True, description="Measure which setting and kernels are fastest; use those."
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
     tta: Tta = Field(
-        "none", description="Changed copies of an image to average over when judging."
+        "none", description="Changed copies of each image to average over in judging."
     )
-    seed: int = Field(0, ge=0, description="Of weights, order and augmentation.")
+    seed: int = Field(
+        0, ge=0, description="Decides first weights, order and augmentation."
+    )
     augmentation: Augmentation = Field(
         Augmentation(), description="Random changes to the training images."
     )
@@ -97,6 +104,9 @@ class Recipe(BaseModel):
         Raises:
             UnknownNameError: A key is no field of the recipe.
             ArgumentError: A value is not allowed; names the field and the value.
+
+        >>> Recipe().with_changes({"flip": True}).augmentation.flip
+        True
         """
         own: dict[str, Any] = {}
         augmentation = self.augmentation.model_dump()
@@ -125,6 +135,9 @@ class Recipe(BaseModel):
 
         Raises:
             ArgumentError: Not TOML, an unknown key, or a value that is not allowed.
+
+        >>> Recipe.from_toml("epochs = 3").epochs
+        3
         """
         try:
             values = tomllib.loads(text)
@@ -141,7 +154,11 @@ class Recipe(BaseModel):
             raise ArgumentError(f"recipe: cannot read {path}: {error}.") from None
 
     def to_toml(self) -> str:
-        """TOML of every field that is set (TOML has no word for none)."""
+        """TOML of every field that is set (TOML has no word for none).
+
+        >>> Recipe(epochs=3).to_toml().splitlines()[0]
+        'epochs = 3'
+        """
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 

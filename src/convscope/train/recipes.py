@@ -80,6 +80,9 @@ def find(name: str) -> Recipe:
 
     Raises:
         UnknownNameError: There is none; names the nearest.
+
+    >>> find("cifar10-94").model
+    'airbench94'
     """
     if name not in RECIPES:
         raise UnknownNameError("recipe", name, RECIPES)
@@ -108,6 +111,10 @@ def suited(data: Dataset, model: str | None = None) -> Recipe:
         data: Its own recipe is taken, if it has one.
         model: If given, the data's own recipe is only taken if it is for this model;
             else one for small networks, for drawings, or for photographs.
+
+    >>> from convscope.data import load
+    >>> suited(load("digits"), "lenet5") == RECIPES["small"]
+    True
     """
     own = RECIPES.get(data.source)
     if own is not None and model in (None, own.model):

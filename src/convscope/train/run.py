@@ -35,6 +35,11 @@ class Run:
         device: Where it evaluates and predicts; by default where it was trained.
         optimize: Whether the fastest setting is measured for that; by default as in
             training.
+
+    >>> from convscope.train import fit
+    >>> run = fit("softmax_regression", "digits", epochs=1, listeners=())
+    >>> run.spec.model.name, len(run.history)
+    ('softmax_regression', 1)
     """
 
     def __init__(
@@ -92,7 +97,15 @@ class Run:
         return cls(net, spec, *found, device=device, optimize=optimize)
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
-        """Writes a run folder, whole or not at all, and returns its path."""
+        """Writes a run folder, whole or not at all, and returns its path.
+
+        >>> import tempfile
+        >>> from convscope.train import fit
+        >>> run = fit("softmax_regression", "digits", epochs=1, listeners=())
+        >>> place = run.save(Path(tempfile.mkdtemp(), "run"))
+        >>> Run.load(place).spec == run.spec
+        True
+        """
         place = RunFolder.create(folder, self.spec, self.set_aside, force=force)
         with place.locked():
             place.write_history(self.history)
@@ -146,6 +159,11 @@ class Run:
 
         Raises:
             DataError: The part is empty, or holds classes that the run never saw.
+
+        >>> from convscope.train import fit
+        >>> run = fit("softmax_regression", "digits", epochs=1, listeners=())
+        >>> run.evaluate(part="val").part
+        'val'
         """
         if data is None:
             data = self.data()

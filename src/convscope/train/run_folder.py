@@ -34,7 +34,11 @@ ELSEWHERE = Remedy("choose another place", "folder")
 
 
 def going_on(path: Path) -> Remedy:
-    """What to do with a run that is not through."""
+    """What to do with a run that is not through.
+
+    >>> going_on(Path("runs/1")).in_python()
+    "go on with it (cs.resume('runs/1'))"
+    """
     return Remedy("go on with it", "resume", str(path), is_call=True)
 
 
@@ -244,7 +248,11 @@ def check_free(path: Path, *, force: bool) -> None:
 
 
 def is_run(path: Path) -> bool:
-    """Whether ``path`` holds a run of any version, by what its spec.json says."""
+    """Whether ``path`` holds a run of any version, by what its spec.json says.
+
+    >>> is_run(Path("no-such-folder"))
+    False
+    """
     try:
         values = read_json(path / FILE)
     except RunError:
@@ -253,7 +261,11 @@ def is_run(path: Path) -> bool:
 
 
 def free_name(parent: Path, stem: str) -> Path:
-    """``parent/stem-1``, or the next number that is not taken."""
+    """``parent/stem-1``, or the next number that is not taken.
+
+    >>> free_name(Path("no-such-folder"), "digits-mlp").name
+    'digits-mlp-1'
+    """
     number = 1
     while (parent / f"{stem}-{number}").exists():
         number += 1

@@ -42,7 +42,13 @@ class DataSpec(_Record):
 
 
 class RunSpec(_Record):
-    """Everything needed to use the weights, or to train them again."""
+    """Everything needed to use the weights, or to train them again.
+
+    >>> from convscope.train import fit
+    >>> run = fit("softmax_regression", "digits", epochs=1, listeners=())
+    >>> run.spec.classes[:3], run.spec.input_shape
+    (('0', '1', '2'), (1, 8, 8))
+    """
 
     format: Literal[1] = 1
     convscope: str

@@ -33,6 +33,11 @@ def logits(
     Shape:
         images: (N, C, H, W)
         return: (N, K) float32, on the CPU
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    >>> gray = Preprocessing(channels=1, size=(2, 2), mean=(0.5,), std=(0.5,))
+    >>> logits(net, torch.zeros(5, 1, 2, 2, dtype=torch.uint8), gray).shape
+    torch.Size([5, 3])
     """
     return torch.cat(
         [
@@ -77,6 +82,12 @@ def probabilities(
         DataError: There are no images.
         ShapeError: The images are not what ``preprocessing`` makes, or the network's
             output is not (N, K).
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    >>> gray = Preprocessing(channels=1, size=(2, 2), mean=(0.5,), std=(0.5,))
+    >>> found = probabilities(net, torch.zeros(1, 1, 2, 2, dtype=torch.uint8), gray)
+    >>> round(found.sum().item(), 4)
+    1.0
     """
     batches = output_batches(net, images, preprocessing, setting, batch_size, tta)
     rows: list[Tensor] = []
@@ -103,6 +114,13 @@ def evaluate(
 
     Raises:
         DataError: There are no samples, or none has a label.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    >>> gray = Preprocessing(channels=1, size=(2, 2), mean=(0.5,), std=(0.5,))
+    >>> pixels = torch.zeros(2, 1, 2, 2, dtype=torch.uint8)
+    >>> pair = Samples(pixels, torch.tensor([0, 1]), ["a.png", "b.png"])
+    >>> evaluate(net, pair, gray, ("cat", "dog")).accuracy
+    0.5
     """
     if not len(samples):
         raise DataError(
@@ -178,6 +196,10 @@ def relabel(
 
     Raises:
         DataError: Samples of a class that the network does not know.
+
+    >>> one = Samples(torch.zeros(1, 1, 2, 2), torch.tensor([0]), ["a.png"])
+    >>> relabel(one, theirs=("dog",), ours=("cat", "dog")).labels
+    tensor([1])
     """
     if tuple(theirs) == tuple(ours):
         return samples

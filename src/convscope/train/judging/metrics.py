@@ -1,4 +1,4 @@
-"""What a network is worth: numbers from probabilities and labels, with their doubt."""
+"""What a network is worth: figures from probabilities and labels."""
 
 import csv
 import dataclasses
@@ -91,6 +91,12 @@ class Evaluation:
         data: Which data set the images are from; empty where nobody said.
         part: Which part of it: ``train``, ``val``, ``test`` or ``all``.
         notes: Sentences a person should read, such as how the images were chosen.
+
+    >>> found = Evaluation.from_probabilities(
+    ...     [[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]], [0, 1, 1], ("cat", "dog")
+    ... )
+    >>> found.correct, found.confusion
+    (2, ((1, 0), (1, 1)))
     """
 
     samples: int

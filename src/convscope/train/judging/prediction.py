@@ -38,6 +38,9 @@ class Prediction:
         class_name: The most probable class.
         probability: Its probability.
         top: The most probable classes with their probabilities, best first.
+
+    >>> Prediction("a.png", "cat", 0.9, (("cat", 0.9),)).to_dict()["class"]
+    'cat'
     """
 
     path: str
@@ -57,7 +60,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Failure:
-    """A file that could not be predicted, and why."""
+    """A file that could not be predicted, and why.
+
+    >>> Failure("b.png", "no such file or folder").to_dict()["error"]
+    'no such file or folder'
+    """
 
     path: str
     reason: str

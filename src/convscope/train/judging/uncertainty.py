@@ -91,6 +91,10 @@ def calibration_error(bins: Sequence[CalibrationBin]) -> float:
 
     Source:
         Guo et al. 2017, On calibration of modern neural networks, equation 3.
+
+    >>> sure, right = np.array([0.9, 0.9]), np.array([True, False])
+    >>> round(calibration_error(list(calibration_bins(sure, right))), 6)
+    0.4
     """
     gaps = [
         each.count * abs(each.accuracy - each.confidence)

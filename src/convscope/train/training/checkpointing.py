@@ -57,7 +57,11 @@ class CheckpointWriter:
 
 
 def is_finite(state: Checkpoint) -> bool:
-    """Whether the weights in a checkpoint are all finite."""
+    """Whether the weights in a checkpoint are all finite.
+
+    >>> is_finite(Checkpoint({"net/bias": torch.tensor([float("nan")])}, {}))
+    False
+    """
     return all(
         bool(torch.isfinite(tensor).all())
         for tensor in state.part("net").values()
@@ -79,6 +83,10 @@ def deferred_signals() -> Iterator[Stop]:
     Stopping in the middle of a step would leave weights of which some have taken it
     and some have not. Outside the main thread, where Python has no signals, nothing
     changes.
+
+    >>> with deferred_signals() as stop:
+    ...     stop.wanted
+    False
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

@@ -59,14 +59,22 @@ class Saved:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something a person should know; training goes on."""
+    """Something a person should know; training goes on.
+
+    >>> Warned("the disk is nearly full").text
+    'the disk is nearly full'
+    """
 
     text: str
 
 
 @dataclass(frozen=True)
 class Finished:
-    """Training is over."""
+    """Training is over.
+
+    >>> Finished("all 2 epochs are done", 2, 40, 1.5, None).steps
+    40
+    """
 
     reason: str  # "all 20 epochs done"
     epochs: int

@@ -70,13 +70,12 @@ def fit(
             ``test``, ``strict``.
 
     Raises:
-        ShapeError: The network does not take these images, or has not one output
-            for each class.
+        ShapeError: The network does not take these images, or does not have one
+            output for each class.
         RunExistsError: There is a run in ``folder`` already.
         NotFiniteError: The loss became NaN or infinite; the last checkpoint is kept.
 
-    >>> run = fit("softmax_regression", "digits", epochs=2, listeners=())
-    >>> run.evaluate().accuracy > 0.8
+    >>> fit("softmax_regression", "digits", epochs=1, listeners=()).spec.data.train > 0
     True
     """
     if folder is not None:
@@ -116,6 +115,18 @@ def resume(
 
     Raises:
         RunError: The run is finished, or the data are not the same any more.
+
+    >>> import tempfile
+    >>> place = Path(tempfile.mkdtemp(), "run")
+    >>> def stop(event):
+    ...     if type(event).__name__ == "EpochEnded":
+    ...         raise KeyboardInterrupt
+    >>> try:
+    ...     run = fit("mlp", "digits", folder=place, epochs=2, listeners=[stop])
+    ... except KeyboardInterrupt:
+    ...     run = resume(place, listeners=())
+    >>> len(run.history)
+    2
     """
     place = RunFolder.open(folder)
     spec = place.spec
@@ -187,6 +198,9 @@ def require_fit(net: nn.Module, data: Dataset) -> None:
     Raises:
         ShapeError: A layer cannot take what reaches it, or the output is not
             (N, number of classes).
+
+    >>> from convscope.data import load
+    >>> require_fit(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), load("digits"))
     """
     built = built_from(net)
     if built is not None:

@@ -64,6 +64,11 @@ def find_rate(
     Source:
         Smith, arXiv:1506.01186, section 3.3; there the rate rises in a straight line,
         here by a constant factor, and the suggestion is a rule of thumb.
+
+    >>> from convscope.data import load
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    >>> 1e-5 < find_rate(net, load("digits"), Recipe(), steps=20).suggestion < 10
+    True
     """
     if steps < 10:
         raise ArgumentError(f"find_rate: steps={steps} must be at least 10.")

@@ -9,7 +9,7 @@ _DECAY = 0.95  # a step, at the end of training
 
 
 class Lookahead:
-    """Every few steps, slow and fast weights meet between each other.
+    """Every few steps, slow and fast weights meet in between.
 
     With ``a = 0.95 ** every * progress ** 3``, the slow weights become ``a * slow +
     (1 - a) * fast`` and the fast ones a copy of them: nothing at first, an average over
@@ -22,6 +22,14 @@ class Lookahead:
     Source:
         Zhang et al., arXiv:1907.08610, with the growing average of Jordan,
         arXiv:2404.00498; there ``a`` is constant.
+
+    >>> net = nn.Linear(1, 1, bias=False)
+    >>> _ = nn.init.zeros_(net.weight)
+    >>> slow = Lookahead(net, every=5)
+    >>> _ = nn.init.ones_(net.weight)
+    >>> slow.finish()
+    >>> net.weight.item()
+    0.0
     """
 
     def __init__(self, net: nn.Module, every: int) -> None:

@@ -397,7 +397,13 @@ def training_batches(data: Dataset, recipe: Recipe, setting: Setting) -> Batches
 
 
 def class_weights(data: Dataset, recipe: Recipe, device: torch.device) -> Tensor | None:
-    """(K,) what each class counts in the loss, 1 on average over the samples."""
+    """(K,) what each class counts in the loss, 1 on average over the samples.
+
+    >>> from convscope.data import load
+    >>> recipe = Recipe(balance="weights")
+    >>> class_weights(load("digits"), recipe, torch.device("cpu")).shape
+    torch.Size([10])
+    """
     if recipe.balance != "weights":
         return None
     counts = torch.bincount(data.train.labels, minlength=len(data.classes))

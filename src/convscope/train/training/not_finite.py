@@ -7,7 +7,13 @@ from convscope.execution import Setting
 
 
 def first_fault(net: nn.Module, setting: Setting, images: Tensor) -> str:
-    """A sentence that names the first input, weight or layer that is not finite."""
+    """A sentence that names the first input, weight or layer that is not finite.
+
+    >>> from convscope.execution import choose
+    >>> net, bad = nn.Linear(2, 1), torch.full((1, 2), float("inf"))
+    >>> first_fault(net, choose(net, device="cpu"), bad)
+    'the images themselves hold a value that is not finite'
+    """
     if not torch.isfinite(images).all():
         return "the images themselves hold a value that is not finite"
     return bad_weight(net) or _bad_output(net, setting, images)

@@ -19,6 +19,15 @@ class Optimizer:
     Args:
         net: Its trainable parameters are what steps change.
         recipe: Names the optimizer, momentum and weight decay.
+
+    >>> net = nn.Linear(1, 1)
+    >>> optimizer = Optimizer(net, Recipe(optimizer="adamw"))
+    >>> optimizer.set_rate(0.5)
+    >>> net(torch.ones(1, 1)).sum().backward()
+    >>> before = net.bias.item()
+    >>> optimizer.step()
+    >>> round(before - net.bias.item(), 3)
+    0.5
     """
 
     def __init__(self, net: nn.Module, recipe: Recipe) -> None:

@@ -63,7 +63,11 @@ def epoch_line(event: EpochEnded, epochs: int | None) -> str:
 
 
 class Lines:
-    """One plain line per epoch, for logs."""
+    """One plain line per epoch, for logs.
+
+    >>> Lines(sys.stdout)(Warned("the disk is nearly full"))
+    warning: the disk is nearly full
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -101,13 +105,17 @@ def _going_on_line(event: Started) -> str:
 
 
 def finished_line(event: Finished) -> str:
-    """Why and when training ended."""
+    """Why and when training ended.
+
+    >>> finished_line(Finished("all 9 epochs are done", 9, 90, 61.0, 7))
+    'done after 1:01: all 9 epochs are done; kept epoch 7'
+    """
     kept = f"; kept epoch {event.chosen_epoch}" if event.chosen_epoch else ""
     return f"done after {clock(event.seconds)}: {event.reason}{kept}"
 
 
 class _Left(ProgressColumn):
-    """Time left, by the loop's own reckoning."""
+    """Time left, as the loop estimates it."""
 
     def render(self, task: Task) -> Text:
         """The text of the column."""

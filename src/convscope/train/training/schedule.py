@@ -8,7 +8,11 @@ _FLOOR = 0.04  # where one-cycle's rise begins, as a part of the peak
 
 
 def warmup_part(recipe: Recipe) -> float:
-    """Part of training in which the rate rises."""
+    """Part of training in which the rate rises.
+
+    >>> warmup_part(Recipe(schedule="onecycle")), warmup_part(Recipe(warmup=0.5))
+    (0.2, 0.5)
+    """
     if recipe.warmup is not None:
         return recipe.warmup
     return 0.2 if recipe.schedule == "onecycle" else 0.0

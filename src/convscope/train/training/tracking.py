@@ -26,7 +26,11 @@ _SCALARS = (
 
 
 def scalars(event: EpochEnded) -> dict[str, float]:
-    """What is tracked of one epoch; what was not measured is left out."""
+    """What is tracked of one epoch; what was not measured is left out.
+
+    >>> sorted(scalars(EpochEnded(1, 9, 0.5, None, None, 0.1, 100.0, 2.0, 0.0)))
+    ['images_per_second', 'learning_rate', 'train_loss']
+    """
     values = asdict(event)
     return {name: values[name] for name in _SCALARS if values[name] is not None}
 
