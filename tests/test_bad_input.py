@@ -18,7 +18,7 @@ from convscope.train.run_folder import RunFolder
 from processes import Command, wait_for
 
 QUICK = ("--model", "softmax_regression", "--epochs", "1")
-KNOWN = "PNG, JPEG, BMP, TIFF, WEBP, GIF"
+KNOWN = "PNG, JPEG, TIFF, WebP, GIF, BMP, PPM, AVIF, JPEG 2000 and 11 others"
 
 
 def error(text):

@@ -201,7 +201,7 @@ def test_files_that_are_no_pictures_say_why(tmp_path):
     text.write_text("hello world")
     assert refusal(text) == (
         f"{text}: is not a picture in a known format (it begins with b'hello wo'). "
-        "Known: PNG, JPEG, BMP, TIFF, WEBP, GIF."
+        "Known: PNG, JPEG, TIFF, WebP, GIF, BMP, PPM, AVIF, JPEG 2000 and 11 others."
     )
     empty = tmp_path / "empty.png"
     empty.touch()

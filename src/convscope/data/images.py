@@ -12,17 +12,14 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile, TiffImagePlugin, WebPImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
+from convscope.data.image_formats import IN_WORDS, opener
 from convscope.errors import BadImageError
 
 ImageSource = str | Path | bytes | BinaryIO | Image.Image
 
 MAX_PIXELS = 2**27  # 134 million: larger than any camera's, 400 MB when decoded to RGB
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
-SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-)
 WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # "I": Pillow before 11.3
 
 ORIENTATION = 0x0112  # the EXIF tag; its values as in the EXIF standard, section 4.6.4
@@ -36,23 +33,22 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-Image.preinit()  # fills Image.OPEN; these two are not among the first it loads
-_PLUGINS = (TiffImagePlugin, WebPImagePlugin)
-
 
 @dataclass(frozen=True)
 class Picture:
     """One decoded picture, upright, with what its file said about it.
 
     Attributes:
-        image: The pixels, decoded, in the mode of the file; of a GIF the first frame.
+        image: The pixels, decoded, in the mode of the file; of several the first.
         format: Such as ``"PNG"``; empty for a picture that came from no file.
         rotated: Whether EXIF asked for a rotation or reflection (now done).
+        has_more: Whether the file holds more frames or pages than this one.
     """
 
     image: Image.Image
     format: str
     rotated: bool
+    has_more: bool = False
 
     @property
     def is_wide(self) -> bool:
@@ -62,6 +58,10 @@ class Picture:
 
 def read(source: ImageSource) -> Picture:
     """Decodes one picture and turns it upright.
+
+    What Pillow refuses when it is strict is refused here, also where the checksums of a
+    PNG are all that shows it. Damage that no decoder can see (a changed pixel of a BMP)
+    passes.
 
     Args:
         source: A path, the bytes of a file, a file open for reading in binary mode, or
@@ -75,22 +75,24 @@ def read(source: ImageSource) -> Picture:
     (3, 2)
     """
     name = name_of(source)
-    with _quiet(), contextlib.ExitStack() as stack:
+    with _quiet_and_strict(), contextlib.ExitStack() as stack:
         try:
+            file = None
             if isinstance(source, Image.Image):
                 image: Image.Image = source
             else:
                 file = stack.enter_context(_file(source, name))
                 image = _header(file, name)
             _check_header(image, name)
-            asked = _orientation(image)  # of a TIFF: load() turns it and forgets it
-            image.load()
+            turned = _tiff_orientation(image)  # load() turns it and forgets it
+            image.load()  # before any question whose error would be swallowed
             turn = _orientation(image)
             upright = image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image
             return Picture(
                 upright,
                 image.format or "",
-                rotated=asked in _UPRIGHT or turn in _UPRIGHT,
+                rotated=turned in _UPRIGHT or turn in _UPRIGHT,
+                has_more=_has_more(image, file),
             )
         except BadImageError:
             raise
@@ -105,10 +107,10 @@ def peek(path: str | Path) -> tuple[str, tuple[int, int]]:
         BadImageError: As for ``read``, as far as the header tells.
     """
     name = str(path)
-    with _quiet():
+    with _quiet_and_strict():
         try:
             with _file(path, name) as file:
-                image = _header(file, name)
+                image = _opened(file, name)
                 _check_header(image, name)
                 return image.mode, image.size
         except BadImageError:
@@ -159,20 +161,30 @@ def _file(
 
 
 def _header(file: IO[bytes], name: str) -> ImageFile.ImageFile:
+    """The picture with its header read; of a PNG all checksums have been verified."""
+    image = _opened(file, name)
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        _check_header(image, name)
+        image.verify()  # decoding looks at none of them, and verifying uses it up
+        file.seek(0)
+        image = _opened(file, name)
+    return image
+
+
+def _opened(file: IO[bytes], name: str) -> ImageFile.ImageFile:
     """The picture with its header read and no pixel decoded.
 
     Not ``Image.open``: its limit is global, and its message leaves out the size.
     """
     start = file.read(16)
     file.seek(0)
-    for kind in FORMATS:
-        factory, accept = Image.OPEN[kind]
-        if accept is None or accept(start) is True:
-            return factory(file, "")
-    raise BadImageError(
-        f"{name}: is not a picture in a known format (it begins with {start[:8]!r}). "
-        f"Known: {', '.join(FORMATS)}."
-    )
+    factory = opener(start, name)
+    if factory is None:
+        raise BadImageError(
+            f"{name}: is not a picture in a known format (it begins with "
+            f"{start[:8]!r}). Known: {IN_WORDS}."
+        )
+    return factory(file, "")
 
 
 def _check_header(image: Image.Image, name: str) -> None:
@@ -199,6 +211,29 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
+def _tiff_orientation(image: Image.Image) -> int:
+    """What the tag of a TIFF says; 1 for any other file. It decodes nothing."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 1
+    try:
+        return int(image.tag_v2.get(ORIENTATION, 1))
+    except Exception:
+        return 1
+
+
+def _has_more(image: Image.Image, file: IO[bytes] | None) -> bool:
+    """Whether the file goes on after this frame or page; asked after decoding."""
+    if image.format == "PSD":  # has layers, and the picture shows them all
+        return False
+    try:
+        if image.format == "GIF" and file is not None:
+            file.seek(0)  # to answer, Pillow seeks in the file, and loses the picture
+            image = _opened(file, "")
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # what comes next is damaged: there is more
+        return True
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file."
@@ -214,28 +249,36 @@ def _reason(error: Exception) -> str:
     return f"the file is damaged ({text})."
 
 
-_quiet_lock = threading.Lock()
-_quiet_depth = 0
-_quiet_stack = contextlib.ExitStack()
+_settings_lock = threading.Lock()
+_settings_users = 0
+_settings = contextlib.ExitStack()
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Pillow's warnings in: what matters is an error or in the audit.
+def _quiet_and_strict() -> Iterator[None]:
+    """Keeps Pillow's warnings in, and truncated files out, whatever the program set.
 
-    ``warnings.catch_warnings`` alone would leave the filters of another thread behind
-    when two overlap; here the first in sets them and the last out restores them.
+    Both are settings of the process: ``warnings.catch_warnings`` alone would leave the
+    filters of another thread behind when two overlap. Here the first in sets them and
+    the last out restores them.
     """
-    global _quiet_depth
-    with _quiet_lock:
-        if _quiet_depth == 0:
-            _quiet_stack.enter_context(warnings.catch_warnings())
+    global _settings_users
+    with _settings_lock:
+        if _settings_users == 0:
+            _settings.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", module=r"PIL\.")
-        _quiet_depth += 1
+            _settings.callback(
+                setattr,
+                ImageFile,
+                "LOAD_TRUNCATED_IMAGES",
+                ImageFile.LOAD_TRUNCATED_IMAGES,
+            )
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+        _settings_users += 1
     try:
         yield
     finally:
-        with _quiet_lock:
-            _quiet_depth -= 1
-            if _quiet_depth == 0:
-                _quiet_stack.close()
+        with _settings_lock:
+            _settings_users -= 1
+            if _settings_users == 0:
+                _settings.close()

@@ -98,7 +98,7 @@ def test_pictures_that_differ_are_no_near_copies(tmp_path, found):
 def test_plain_pictures_are_no_near_copies(folder, found):
     for i, color in enumerate(("red", "navy", "white", "gray")):
         put(folder / "ab"[i % 2] / f"{color}.png", Image.new("RGB", (64, 64), color))
-    assert found(folder) == {}
+    assert found(folder).keys() == {"blank"}
 
 
 def test_one_picture_in_two_classes_must_be_mended(folder, found):
@@ -198,3 +198,45 @@ def test_bad_arguments_are_refused(folder, tmp_path):
         audit(folder, near=65)
     with pytest.raises(DataError, match="does not exist"):
         audit(tmp_path / "nowhere")
+
+
+def test_blank_tiny_and_extreme_pictures_are_noted(folder, found):
+    put(folder / "a" / "blank.png", Image.new("RGB", (64, 64), "white"))
+    put(folder / "a" / "blank.jpg", Image.new("L", (64, 64), 7), quality=50)
+    put(folder / "b" / "wide-blank.png", Image.new("I;16", (64, 64), 900))
+    put(folder / "b" / "dot.png", scene(3, (1, 1)))
+    put(folder / "b" / "line.png", scene(4, (1, 5000)))
+    put(folder / "b" / "banner.png", scene(5, (900, 60)))
+    kinds = found(folder)
+    assert kinds["blank"].files == (
+        ("a/blank.jpg",),
+        ("a/blank.png",),
+        ("b/dot.png",),
+        ("b/wide-blank.png",),
+    )
+    assert kinds["tiny"].files == (("b/dot.png",), ("b/line.png",))
+    assert kinds["tiny"].message == (
+        "2 pictures less than 8 pixels high or wide (such as 1 x 1), enlarged to the "
+        "size of the others. Remove them, unless they are meant."
+    )
+    assert kinds["extreme shapes"].files == (("b/banner.png",), ("b/line.png",))
+    assert kinds["extreme shapes"].message.startswith(
+        "2 pictures more than 8 times as long as wide (such as 900 x 60): cropping to"
+    )
+
+
+def test_animations_and_pages_are_noted(folder, found):
+    put(folder / "a" / "film.gif", scene(90), save_all=True, append_images=[scene(91)])
+    put(folder / "b" / "doc.tif", scene(92), save_all=True, append_images=[scene(93)])
+    kinds = found(folder)
+    assert kinds["several frames or pages"].files == (("a/film.gif",), ("b/doc.tif",))
+    assert kinds["several frames or pages"].severity == "note"
+
+
+def test_a_few_16_bit_files_say_what_they_do_to_the_others(folder, found):
+    wide = np.random.default_rng(1).integers(0, 65536, (64, 64)).astype(np.uint16)
+    put(folder / "a" / "wide.png", Image.fromarray(wide))
+    assert found(folder)["16 bits"].message == (
+        "1 file of 13 with 16 bits per pixel: kept. They make the other 12 be kept "
+        "with 16 bits too, twice as large; bits=8 keeps all with 8."
+    )

@@ -301,7 +301,8 @@ def test_an_empty_folder_says_what_to_do(tmp_path, opened):
     where = f"load: folder {str(tmp_path / 'a')!r}"
     assert refusal(opened, tmp_path / "a") == (
         f"{where} holds no images (it has 1 .txt). Put the images of each class into a "
-        "folder with its name; PNG, JPEG, BMP, TIFF, WEBP, GIF are read."
+        "folder with its name; PNG, JPEG, TIFF, WebP, GIF, BMP, PPM, AVIF, JPEG 2000 "
+        "and 11 others are read."
     )
 
 

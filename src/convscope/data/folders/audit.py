@@ -17,6 +17,8 @@ from convscope.data.words import counted, listed
 from convscope.errors import ArgumentError
 
 NEAR = 6  # of 64 bits of the perceptual hash
+TINY = 8  # pixels
+LONG = 8  # times
 IMBALANCE = 10  # times as many images in the largest class as in the smallest
 Severity = Literal["must mend", "note"]
 
@@ -133,6 +135,7 @@ def examine(
         *(_near(good, usable, near, at) if near else ()),
         *_names(listing),
         *_oddities(usable),
+        *_empty_or_extreme(usable),
         *_leftovers(listing),
     ]
     counts: dict[str, dict[str, int]] = {}
@@ -211,7 +214,8 @@ def _classes(listing: Scan, good: Sequence[Entry]) -> Iterable[Finding]:
             "imbalance",
             "note",
             f"{most!r} has {many:,} images and {least!r} has {few:,}, a ratio of "
-            f"{many / few:.0f}. Judge by the macro average; weigh or balance classes.",
+            f"{many / few:.0f}. Judge by the macro average, and draw the "
+            "classes evenly (balance='sampling') or weigh them (balance='weights').",
         )
 
 
@@ -317,12 +321,26 @@ def _oddities(usable: Sequence[FileRecord]) -> Iterable[Finding]:
             tuple((f.path,) for f in rotated),
         )
     if wide:
-        some = "" if len(wide) == len(usable) else f" of {len(usable):,}"
+        rest = len(usable) - len(wide)
+        others = (
+            f" They make the other {rest:,} be kept with 16 bits too, twice as large; "
+            "bits=8 keeps all with 8."
+        )
         yield Finding(
             "16 bits",
             "note",
-            f"{counted(len(wide), 'file')}{some} with 16 bits per pixel: kept.",
+            f"{counted(len(wide), 'file')} of {len(usable):,} with 16 bits per pixel: "
+            f"kept.{others if rest else ''}",
             tuple((f.path,) for f in wide),
+        )
+    several = [f for f in usable if f.has_more]
+    if several:
+        yield Finding(
+            "several frames or pages",
+            "note",
+            f"{counted(len(several), 'file')} with more than one frame or page: only "
+            "the first is read. Save the others as files of their own to use them.",
+            tuple((f.path,) for f in several),
         )
     if odd:
         modes = ", ".join(f"{m} {n:,}" for m, n in Counter(f.mode for f in odd).items())
@@ -333,6 +351,42 @@ def _oddities(usable: Sequence[FileRecord]) -> Iterable[Finding]:
             "converted, transparency onto white.",
             tuple((f.path,) for f in odd),
         )
+
+
+def _empty_or_extreme(usable: Sequence[FileRecord]) -> Iterable[Finding]:
+    blank = [f for f in usable if f.blank]
+    tiny = [f for f in usable if min(f.width, f.height) < TINY]
+    long = [f for f in usable if max(f.width, f.height) > LONG * min(f.width, f.height)]
+    if blank:
+        yield Finding(
+            "blank",
+            "note",
+            f"{counted(len(blank), 'picture')} of one color all over, which show "
+            "nothing. Remove them, unless they are meant.",
+            tuple((f.path,) for f in blank),
+        )
+    if tiny:
+        yield Finding(
+            "tiny",
+            "note",
+            f"{counted(len(tiny), 'picture')} less than {TINY} pixels high or wide "
+            f"(such as {_shape(tiny)}), enlarged to the size of the others. Remove "
+            "them, unless they are meant.",
+            tuple((f.path,) for f in tiny),
+        )
+    if long:
+        yield Finding(
+            "extreme shapes",
+            "note",
+            f"{counted(len(long), 'picture')} more than {LONG} times as long as wide "
+            f"(such as {_shape(long)}): cropping to a square keeps the middle only. "
+            "resize='pad' keeps all of it.",
+            tuple((f.path,) for f in long),
+        )
+
+
+def _shape(records: Sequence[FileRecord]) -> str:
+    return f"{records[0].width:,} x {records[0].height:,}"
 
 
 def _leftovers(listing: Scan) -> Iterable[Finding]:

@@ -17,8 +17,9 @@ from PIL import Image
 from convscope.data.folders.scan import Entry
 from convscope.data.images import Picture, gray16
 
-VERSION = 1  # of the file that facts are kept in
+VERSION = 2  # of the file that facts are kept in
 THUMBNAIL = 16  # pixels each way
+NOISE = 2  # of 255: what compression does to a picture of one color
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class FileRecord:
         rotated: Whether EXIF asks for a rotation or reflection.
         content: Hex hash of the upright pixels, the same in every format.
         thumbnail: 16 x 16 gray pixels, base64.
+        has_more: Whether it holds more frames or pages than the first, which is read.
+        blank: Whether all pixels are alike.
     """
 
     path: str
@@ -50,6 +53,8 @@ class FileRecord:
     rotated: bool = False
     content: str = ""
     thumbnail: str = ""
+    has_more: bool = False
+    blank: bool = False
 
     @property
     def is_wide(self) -> bool:
@@ -71,6 +76,8 @@ def record_of(entry: Entry, picture: Picture) -> FileRecord:
         small = color.convert("L")
     digest = blake2b(f"{pixels.shape}{pixels.dtype}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
+    flat = pixels.reshape(image.height * image.width, -1)
+    span = flat.max(axis=0).astype(np.int64) - flat.min(axis=0)
     small = small.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return FileRecord(
         path=entry.path,
@@ -83,6 +90,8 @@ def record_of(entry: Entry, picture: Picture) -> FileRecord:
         rotated=picture.rotated,
         content=digest.hexdigest(),
         thumbnail=base64.b64encode(small.tobytes()).decode(),
+        has_more=picture.has_more,
+        blank=bool(span.max() <= NOISE * (257 if picture.is_wide else 1)),
     )
 
 

@@ -15,7 +15,7 @@ from convscope.data.folders import decoding, file_records, pixel_cache
 from convscope.data.folders.audit import examine
 from convscope.data.folders.file_records import FileRecord
 from convscope.data.folders.scan import Entry, Scan, scan
-from convscope.data.images import FORMATS
+from convscope.data.image_formats import IN_WORDS
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
 from convscope.data.splits import TEST, TRAIN, VALIDATION, assign, check_fractions
@@ -133,7 +133,7 @@ def _check_layout(listing: Scan, where: str, judging: bool) -> None:
         raise DataError(
             f"{where} holds no images{f' (it has {others})' if others else ''}. Put "
             f"the images of each class into a folder with its name; "
-            f"{', '.join(FORMATS)} are read."
+            f"{IN_WORDS} are read."
         )
     if len(seen) == 1 and not judging:
         raise DataError(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from convscope.data.images import SUFFIXES
+from convscope.data.image_formats import SUFFIXES
 from convscope.errors import DataError
 
 PART_NAMES = {

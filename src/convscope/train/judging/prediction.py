@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from convscope.data import images
+from convscope.data.image_formats import SUFFIXES
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, BadImageError, ConvscopeError, DataError
@@ -271,6 +271,6 @@ def _at(path: str) -> list[str]:
         found += (
             str(Path(folder, name))
             for name in sorted(files)
-            if Path(name).suffix.lower() in images.SUFFIXES and not name.startswith(".")
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
         )
     return found
