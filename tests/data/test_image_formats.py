@@ -53,7 +53,7 @@ def test_every_format_is_read_as_pillow_reads_it(suffix, tmp_path):
 def test_a_picture_of_two_is_a_picture(tmp_path):
     first, second = (Image.effect_noise((24, 16), s).convert("RGB") for s in (9, 90))
     for name in ("two.mpo", "two.gif", "two.tif", "two.webp", "two.png", "two.avif"):
-        first.copy().save(tmp_path / name, save_all=True, append_images=[second])
+        first.copy().save(tmp_path / name, save_all=True, append_images=[second.copy()])
         picture = images.read(tmp_path / name)
         assert picture.has_more, name
         assert picture.image.size == (24, 16)
