@@ -5,7 +5,7 @@ import torch
 
 from analysis import networks
 from convscope.analysis import summary
-from convscope.analysis.onnx_graph import onnx_summary
+from convscope.analysis.onnx.graph import onnx_summary
 from convscope.errors import ArgumentError, ShapeError
 
 onnx = pytest.importorskip("onnx")
@@ -102,7 +102,7 @@ def test_what_is_no_network_is_refused(content, tmp_path):
 
 
 def test_too_many_nodes_are_refused(tmp_path, monkeypatch):
-    from convscope.analysis import onnx_graph
+    from convscope.analysis.onnx import graph as onnx_graph
 
     monkeypatch.setattr(onnx_graph, "MOST_NODES", 1)
     nodes = [helper.make_node("Relu", [a], [b]) for a, b in (("x", "h"), ("h", "y"))]

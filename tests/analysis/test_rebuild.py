@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from convscope import layers
-from convscope.analysis.rebuild import layer_text, rebuilt
+from convscope.analysis.checking.rebuild import layer_text, rebuilt
 
 FOLDER = Path(__file__).parents[1] / "contracts" / "layer_cases"
 CASES = [

@@ -111,7 +111,7 @@ def test_every_range_is_the_support_of_a_gradient(name):
 
 
 def test_the_check_rejects_a_planted_mistake(monkeypatch):
-    from convscope.analysis import operations
+    from convscope.analysis.operations import effects as operations
 
     honest = operations.RULES["convolution"]
 

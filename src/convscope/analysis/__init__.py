@@ -5,11 +5,11 @@ from convscope.analysis.batch_statistics import (
     StatisticsReport,
     compare_statistics,
 )
-from convscope.analysis.check import check
+from convscope.analysis.checking.check import check
 from convscope.analysis.effective import EffectiveField, effective_receptive_field
 from convscope.analysis.equivariance import Equivariance, LayerShift, equivariance
-from convscope.analysis.records import AxisField, Inexact, Row, Summary
-from convscope.analysis.render import versus
+from convscope.analysis.records import AxisField, Inexact, Row
+from convscope.analysis.render import Summary, versus
 from convscope.analysis.summary import exact_ranges, summary
 
 __all__ = [

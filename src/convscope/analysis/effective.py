@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.analysis.inputs import InputSize, Shape, parse_inputs
-from convscope.analysis.shadow import shadow
+from convscope.analysis.tracing.meta_copy import meta_copy
 from convscope.arithmetic import axis_name
 from convscope.errors import ArgumentError, UnknownNameError
 
@@ -127,7 +127,7 @@ def effective_receptive_field(
     names = dict(module.named_modules())
     if layer not in names:
         raise UnknownNameError("layer", layer, names)
-    net = shadow(module, keep_values=True).eval()
+    net = meta_copy(module, keep_values=True).eval()
     place = next(module.parameters(), torch.empty(0))
     noise = np.random.default_rng(seed).standard_normal((samples, *inputs.shapes[0]))
     x = torch.tensor(noise, dtype=place.dtype, device=place.device, requires_grad=True)

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from convscope.analysis.inputs import Shape
+from convscope.errors import UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ class Inexact:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """A network, counted.
+class NetworkRecord:
+    """A network, counted; a `Summary` can also be printed.
 
     Attributes:
         name: The network's class, or what it was asked for by.
@@ -178,8 +179,6 @@ class Summary:
         Raises:
             UnknownNameError: There is none; names the nearest.
         """
-        from convscope.errors import UnknownNameError
-
         for row in self.rows:
             if row.path == path and (row.turn == 0):
                 return row
@@ -221,34 +220,6 @@ class Summary:
             "notes": list(self.notes),
             "rows": [row.to_dict() for row in self.rows],
         }
-
-    def __str__(self) -> str:
-        from convscope.analysis.render import to_text
-
-        return to_text(self)
-
-    def _repr_html_(self) -> str:
-        from convscope.analysis.render import to_html
-
-        return to_html(self)
-
-    def to_text(self, width: int = 80, depth: int | None = None) -> str:
-        """A table for a terminal of ``width`` columns, nested to ``depth``."""
-        from convscope.analysis.render import to_text
-
-        return to_text(self, width, depth)
-
-    def to_markdown(self, depth: int | None = None) -> str:
-        """A table for a document."""
-        from convscope.analysis.render import to_markdown
-
-        return to_markdown(self, depth)
-
-    def to_csv(self, depth: int | None = None) -> str:
-        """One line per row, all digits."""
-        from convscope.analysis.render import to_csv
-
-        return to_csv(self, depth)
 
 
 def number(value: int | Fraction) -> int | float:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from fractions import Fraction
 
-from convscope.analysis.records import AxisField, Row, Summary
+from convscope.analysis.records import AxisField, NetworkRecord, Row
 
 FIELD_COLUMNS = 14
 HEADS = ("layer", "output", "params", "%", "mult-adds", "%", "memory", "field")
@@ -21,7 +21,29 @@ SHOWN = 4  # remarks of one kind; the rest is counted
 UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def to_text(summary: Summary, width: int = 80, depth: int | None = None) -> str:
+class Summary(NetworkRecord):
+    """A network, counted, that prints itself as text, HTML, Markdown or CSV."""
+
+    def __str__(self) -> str:
+        return to_text(self)
+
+    def _repr_html_(self) -> str:
+        return to_html(self)
+
+    def to_text(self, width: int = 80, depth: int | None = None) -> str:
+        """A table for a terminal of ``width`` columns, nested to ``depth``."""
+        return to_text(self, width, depth)
+
+    def to_markdown(self, depth: int | None = None) -> str:
+        """A table for a document, nested to ``depth``."""
+        return to_markdown(self, depth)
+
+    def to_csv(self, depth: int | None = None) -> str:
+        """One line per row, all digits, nested to ``depth``."""
+        return to_csv(self, depth)
+
+
+def to_text(summary: NetworkRecord, width: int = 80, depth: int | None = None) -> str:
     """A table of at most ``width`` columns, and what is to be said about it."""
     rows = [_cells(summary, row) for row in _shown(summary, depth)]
     widths = [max(len(r[i]) for r in [HEADS, *rows]) for i in range(len(HEADS))]
@@ -40,7 +62,7 @@ def to_text(summary: Summary, width: int = 80, depth: int | None = None) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def to_markdown(summary: Summary, depth: int | None = None) -> str:
+def to_markdown(summary: NetworkRecord, depth: int | None = None) -> str:
     """A table for a document, with all digits."""
     heads = ("layer", "output", "parameters", "multiply-adds", "bytes", "field")
     lines = [
@@ -65,7 +87,7 @@ def to_markdown(summary: Summary, depth: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def to_csv(summary: Summary, depth: int | None = None) -> str:
+def to_csv(summary: NetworkRecord, depth: int | None = None) -> str:
     """One line per row; several axes are joined with ``x``."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -94,7 +116,7 @@ def to_csv(summary: Summary, depth: int | None = None) -> str:
     return text.getvalue()
 
 
-def to_html(summary: Summary, depth: int | None = None) -> str:
+def to_html(summary: NetworkRecord, depth: int | None = None) -> str:
     """A table for a notebook."""
     lines = ["<table>", f"<caption>{html.escape(_title(summary))}</caption>", "<thead>"]
     lines.append("<tr>" + "".join(f"<th>{head}</th>" for head in HEADS) + "</tr>")
@@ -116,7 +138,7 @@ def to_html(summary: Summary, depth: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def versus(one: Summary, other: Summary, width: int = 80) -> str:
+def versus(one: NetworkRecord, other: NetworkRecord, width: int = 80) -> str:
     """Two networks side by side, quantity by quantity."""
     rows = [("", one.name, other.name, "ratio")]
     quantities = (
@@ -215,12 +237,12 @@ def decimal(value: int | Fraction) -> str:
     return str(value) if isinstance(value, int) else f"{float(value):.2f}".rstrip("0")
 
 
-def _shown(summary: Summary, depth: int | None) -> list[Row]:
+def _shown(summary: NetworkRecord, depth: int | None) -> list[Row]:
     rows = [row for row in summary.rows if depth is None or row.depth <= depth]
     return rows[1:] if len(rows) > 1 and not rows[0].is_layer else rows
 
 
-def _cells(summary: Summary, row: Row) -> tuple[str, ...]:
+def _cells(summary: NetworkRecord, row: Row) -> tuple[str, ...]:
     name = "  " * max(0, row.depth - 1) + row.name
     kind = _kind(row)
     text = f"{name} {kind}" if kind else name
@@ -260,11 +282,11 @@ def _share(part: int, whole: int) -> str:
     return "<1" if percent < 0.5 else f"{percent:.0f}"
 
 
-def _title(summary: Summary) -> str:
+def _title(summary: NetworkRecord) -> str:
     return f"{summary.name} on {_inputs(summary)}"
 
 
-def _inputs(summary: Summary) -> str:
+def _inputs(summary: NetworkRecord) -> str:
     return ", ".join(shape_text(shape) for shape in summary.input_shapes)
 
 
@@ -283,7 +305,7 @@ def _fitted(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _totals(summary: Summary) -> list[str]:
+def _totals(summary: NetworkRecord) -> list[str]:
     parameters = f"{summary.parameters:,} parameters"
     if summary.trainable != summary.parameters:
         parameters += f" ({summary.trainable:,} trainable)"
@@ -301,11 +323,11 @@ def _totals(summary: Summary) -> list[str]:
     ]
 
 
-def _remarks(summary: Summary) -> list[str]:
+def _remarks(summary: NetworkRecord) -> list[str]:
     return [*_most(summary), *_lost(summary), *_warnings(summary), *summary.notes]
 
 
-def _most(summary: Summary) -> list[str]:
+def _most(summary: NetworkRecord) -> list[str]:
     """Which layer has most of each quantity."""
     parts = []
     for quantity, words in (
@@ -320,7 +342,7 @@ def _most(summary: Summary) -> list[str]:
     return ["; ".join(parts)] if parts else []
 
 
-def _lost(summary: Summary) -> list[str]:
+def _lost(summary: NetworkRecord) -> list[str]:
     """Windows that leave out elements of their input."""
     losing = [i for i in summary.inexact if any(i.ignored)]
     lines = [f"{i.path}: {i.sentence}" for i in losing[:SHOWN]]
@@ -333,7 +355,7 @@ def _lost(summary: Summary) -> list[str]:
     return lines
 
 
-def _warnings(summary: Summary) -> list[str]:
+def _warnings(summary: NetworkRecord) -> list[str]:
     lines = []
     if summary.exceeding:
         first, more = summary.exceeding[0], len(summary.exceeding) - 1
@@ -357,7 +379,7 @@ def _warnings(summary: Summary) -> list[str]:
     return lines
 
 
-def _widest(summary: Summary) -> str:
+def _widest(summary: NetworkRecord) -> str:
     moving = [
         row
         for row in summary.layers

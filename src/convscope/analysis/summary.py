@@ -5,11 +5,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from convscope.analysis.check import failure_error
+from convscope.analysis.checking.check import failure_error
+from convscope.analysis.checking.rebuild import layer_text
 from convscope.analysis.inputs import Inputs, InputSize, Shape, parse_inputs
-from convscope.analysis.rebuild import layer_text
-from convscope.analysis.records import AxisField, Inexact, Row, Summary
-from convscope.analysis.trace import Call, LayerError, Trace, trace
+from convscope.analysis.records import AxisField, Inexact, Row
+from convscope.analysis.render import Summary
+from convscope.analysis.tracing.trace import Call, LayerError, Trace, trace
 from convscope.arithmetic import (
     Range,
     explain_fit,

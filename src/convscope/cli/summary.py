@@ -102,7 +102,7 @@ def _summary(
     if path.is_dir():
         return _of_run(path, sizes)
     if path.suffix == ".onnx":
-        from convscope.analysis.onnx_graph import onnx_summary
+        from convscope.analysis.onnx.graph import onnx_summary
 
         return onnx_summary(path, list(sizes) or None)
     if ":" in model:

@@ -75,7 +75,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Value:
+class Provenance:
     """A tensor: the atoms of each dimension and what it sees.
 
     Attributes:
@@ -95,7 +95,7 @@ class Value:
         """The size of each dimension."""
         return tuple(size_of(dim) for dim in self.dims)
 
-    def mixed(self, dims: Iterable[int]) -> "Value":
+    def mixed(self, dims: Iterable[int]) -> "Provenance":
         """Every element now depends on all positions along these dimensions."""
         names = {atom.name for dim in dims for atom in self.dims[dim]}
         seen = {
@@ -104,7 +104,7 @@ class Value:
         }
         return replace(self, seen=seen)
 
-    def with_dims(self, dims: Iterable[Dim]) -> "Value":
+    def with_dims(self, dims: Iterable[Dim]) -> "Provenance":
         """Other dimensions; what moved along an atom that is gone is collapsed."""
         kept = tuple(dims)
         names = {atom.name for dim in kept for atom in dim}
@@ -114,7 +114,7 @@ class Value:
         }
         return replace(self, dims=kept, seen=seen)
 
-    def along(self, dim: int) -> tuple["Value", list[Axis]]:
+    def along(self, dim: int) -> tuple["Provenance", list[Axis]]:
         """The same with one atom in ``dim``, and the input axes that move along it."""
         value = self
         if len(self.dims[dim]) != 1:
@@ -129,7 +129,7 @@ class Value:
         dim: int,
         layer: AxisLayer,
         table: Sequence[Sequence[int | None]] | None = None,
-    ) -> "Value":
+    ) -> "Provenance":
         """After a layer that moves a window along ``dim``.
 
         ``table``, where it is not the layer's own, says what each output reads.
@@ -150,7 +150,7 @@ class Value:
         return replace(value, dims=tuple(dims), seen=seen)
 
 
-def input_value(number: int, shape: Sequence[int]) -> Value:
+def input_provenance(number: int, shape: Sequence[int]) -> Provenance:
     """A network's input ``(N, C, *spatial)``: each element sees itself."""
     dims = tuple(new_dim(size) for size in shape)
     seen = {
@@ -159,15 +159,15 @@ def input_value(number: int, shape: Sequence[int]) -> Value:
         )
         for axis, dim in enumerate(dims[2:])
     }
-    return Value(dims, seen, from_input=True)
+    return Provenance(dims, seen, from_input=True)
 
 
-def constant(shape: Sequence[int]) -> Value:
+def constant(shape: Sequence[int]) -> Provenance:
     """A tensor that does not depend on any input, such as a weight."""
-    return Value(tuple(new_dim(size) for size in shape), {})
+    return Provenance(tuple(new_dim(size) for size in shape), {})
 
 
-def unknown(values: Iterable[Value], shape: Sequence[int]) -> Value:
+def unknown(values: Iterable[Provenance], shape: Sequence[int]) -> Provenance:
     """Made from ``values`` in a way that is not understood."""
     axes: set[Axis] = set()
     from_input = False
@@ -175,10 +175,10 @@ def unknown(values: Iterable[Value], shape: Sequence[int]) -> Value:
         axes |= set(value.seen) | value.unknown
         from_input = from_input or value.from_input
     dims = tuple(new_dim(size) for size in shape)
-    return Value(dims, {}, frozenset(axes), from_input)
+    return Provenance(dims, {}, frozenset(axes), from_input)
 
 
-def joined(values: Sequence[Value], dims: Sequence[Dim]) -> Value:
+def joined(values: Sequence[Provenance], dims: Sequence[Dim]) -> Provenance:
     """What an element sees that is made from one element of each value."""
     seen: dict[Axis, Seen] = {}
     lost: frozenset[Axis] = frozenset()
@@ -187,11 +187,11 @@ def joined(values: Sequence[Value], dims: Sequence[Dim]) -> Value:
         for axis, one in value.seen.items():
             seen[axis] = seen[axis].union(one) if axis in seen else one
     kept = {axis: one for axis, one in seen.items() if axis not in lost}
-    made = Value(tuple(dims), kept, lost, any(v.from_input for v in values))
+    made = Provenance(tuple(dims), kept, lost, any(v.from_input for v in values))
     return made.with_dims(dims)
 
 
-def broadcast(values: Sequence[Value]) -> Value:
+def broadcast(values: Sequence[Provenance]) -> Provenance:
     """Elementwise: dimensions aligned from the last, length 1 repeated."""
     rank = max(len(value.dims) for value in values)
     dims: list[Dim] = []
@@ -213,7 +213,7 @@ def broadcast(values: Sequence[Value]) -> Value:
     )
 
 
-def _renamed(value: Value, names: Mapping[int, int | None]) -> Value:
+def _renamed(value: Provenance, names: Mapping[int, int | None]) -> Provenance:
     """Views moved to other atoms; those without a counterpart are collapsed."""
     seen = {}
     for axis, one in value.seen.items():

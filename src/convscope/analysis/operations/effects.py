@@ -5,7 +5,7 @@
 ``product_counts(...)``            products in convolutions and matrix products
 ``window_of(...)``                 windows that may not fit exactly
 
-Arguments are those of torch's schema, with a `Value` in place of each tensor.
+Arguments are those of torch's schema, with a `Provenance` in place of each tensor.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,14 @@ from typing import Any, TypeAlias, cast
 
 from torch import Tensor
 
-from convscope.analysis.layout import (
+from convscope.analysis.tracing.provenance import (
+    Provenance,
+    broadcast,
+    constant,
+    joined,
+    new_dim,
+)
+from convscope.analysis.tracing.rearrange import (
     concatenated,
     expanded,
     padded,
@@ -26,7 +33,6 @@ from convscope.analysis.layout import (
     swapped,
     viewed,
 )
-from convscope.analysis.value import Value, broadcast, constant, joined, new_dim
 from convscope.arithmetic import (
     Adaptive,
     AxisLayer,
@@ -41,12 +47,12 @@ from convscope.arithmetic import (
 
 Arguments: TypeAlias = dict[str, Any]
 Shape: TypeAlias = tuple[int, ...]
-Rule: TypeAlias = Callable[[Arguments, Shape], "Value | list[Value]"]
+Rule: TypeAlias = Callable[[Arguments, Shape], "Provenance | list[Provenance]"]
 
 END = 2**62  # torch writes an open end of a slice as the largest integer
 
 
-def _convolution(a: Arguments, shape: Shape) -> Value:
+def _convolution(a: Arguments, shape: Shape) -> Provenance:
     value, weight = a["input"], a["weight"]
     axes = len(weight.shape) - 2
     channels = len(value.dims) - axes - 1
@@ -75,13 +81,13 @@ def _convolution_layers(a: Arguments, weight: Shape) -> list[AxisLayer]:
     return layers
 
 
-def _pool(a: Arguments, shape: Shape) -> Value:
+def _pool(a: Arguments, shape: Shape) -> Provenance:
     value = a["self"]
     axes = len(a["kernel_size"])
     first = len(value.dims) - axes
     for axis, layer in enumerate(_pool_layers(a, axes)):
         value = value.through(first + axis, layer)
-    return cast("Value", value)
+    return cast("Provenance", value)
 
 
 def _pool_layers(a: Arguments, axes: int) -> list[Window]:
@@ -98,17 +104,17 @@ def _pool_layers(a: Arguments, axes: int) -> list[Window]:
     return layers
 
 
-def _adaptive(a: Arguments, shape: Shape) -> Value:
+def _adaptive(a: Arguments, shape: Shape) -> Provenance:
     value, axes = a["self"], len(a["output_size"])
     for axis in range(axes):
         dim = len(value.dims) - axes + axis
         value = value.through(dim, Adaptive(shape[dim]))
-    return cast("Value", value)
+    return cast("Provenance", value)
 
 
 def _resize(mode: ResizeMode) -> Rule:
-    def rule(a: Arguments, shape: Shape) -> Value:
-        value: Value = a["self"] if "self" in a else a["input"]
+    def rule(a: Arguments, shape: Shape) -> Provenance:
+        value: Provenance = a["self"] if "self" in a else a["input"]
         corners = bool(a.get("align_corners", False))
         for dim in range(2, len(shape)):
             value = resized(value, dim, shape[dim], mode, align_corners=corners)
@@ -118,18 +124,18 @@ def _resize(mode: ResizeMode) -> Rule:
 
 
 def _padded(mode: BorderMode) -> Rule:
-    def rule(a: Arguments, shape: Shape) -> Value:
+    def rule(a: Arguments, shape: Shape) -> Provenance:
         value, pads = a["self"], list(a["pad"] if "pad" in a else a["padding"])
         for place in range(len(pads) // 2):
             before, after = pads[2 * place : 2 * place + 2]
             dim = len(value.dims) - 1 - place
             value = padded(value, dim, before, after, mode)
-        return cast("Value", value)
+        return cast("Provenance", value)
 
     return rule
 
 
-def _reduced(a: Arguments, shape: Shape) -> Value:
+def _reduced(a: Arguments, shape: Shape) -> Provenance:
     value = a["self"]
     rank = len(value.dims)
     given = a.get("dim")
@@ -140,16 +146,16 @@ def _reduced(a: Arguments, shape: Shape) -> Value:
         (new_dim(1) if a.get("keepdim") else None) if dim in gone else old
         for dim, old in enumerate(value.dims)
     ]
-    return cast("Value", value.with_dims(dim for dim in kept if dim is not None))
+    return cast("Provenance", value.with_dims(dim for dim in kept if dim is not None))
 
 
-def _spread(a: Arguments, shape: Shape) -> Value:
+def _spread(a: Arguments, shape: Shape) -> Provenance:
     """Softmax, cumulative sums: every position of one dimension sees the others."""
-    return cast("Value", a["self"].mixed([a["dim"]]))
+    return cast("Provenance", a["self"].mixed([a["dim"]]))
 
 
 def _matrix(first: str, second: str) -> Rule:
-    def rule(a: Arguments, shape: Shape) -> Value:
+    def rule(a: Arguments, shape: Shape) -> Provenance:
         left, right = a[first], a[second]
         left = left.mixed([-1])
         right = right.mixed([-2 if len(right.dims) > 1 else -1])
@@ -164,19 +170,19 @@ def _matrix(first: str, second: str) -> Rule:
     return rule
 
 
-def _linear(a: Arguments, shape: Shape) -> Value:
+def _linear(a: Arguments, shape: Shape) -> Provenance:
     value = a["input"].mixed([-1])
     return _mixed_into(value, len(value.dims) - 1, shape[-1])
 
 
-def _attention(a: Arguments, shape: Shape) -> Value:
+def _attention(a: Arguments, shape: Shape) -> Provenance:
     query, key, value = a["query"], a["key"], a["value"]
     everything = [v.mixed(range(len(v.dims))) for v in (key, value)]
     made = joined([query.mixed([-1]), *everything], query.dims)
     return _mixed_into(made, len(shape) - 1, shape[-1])
 
 
-def _mixed_into(value: Value, dim: int, size: int) -> Value:
+def _mixed_into(value: Provenance, dim: int, size: int) -> Provenance:
     """All positions along ``dim`` made into ``size`` others."""
     value = value.mixed([dim])
     dims = list(value.dims)
@@ -184,33 +190,33 @@ def _mixed_into(value: Value, dim: int, size: int) -> Value:
     return value.with_dims(dims)
 
 
-def _view(a: Arguments, shape: Shape) -> Value:
+def _view(a: Arguments, shape: Shape) -> Provenance:
     return viewed(a["self"], shape)
 
 
-def _same(a: Arguments, shape: Shape) -> Value:
-    return cast("Value", a["self"])
+def _same(a: Arguments, shape: Shape) -> Provenance:
+    return cast("Provenance", a["self"])
 
 
-def _transpose(a: Arguments, shape: Shape) -> Value:
+def _transpose(a: Arguments, shape: Shape) -> Provenance:
     return swapped(a["self"], a["dim0"], a["dim1"])
 
 
-def _t(a: Arguments, shape: Shape) -> Value:
+def _t(a: Arguments, shape: Shape) -> Provenance:
     return permuted(a["self"], range(len(shape) - 1, -1, -1))
 
 
-def _permute(a: Arguments, shape: Shape) -> Value:
+def _permute(a: Arguments, shape: Shape) -> Provenance:
     return permuted(a["self"], [dim % len(shape) for dim in a["dims"]])
 
 
-def _unsqueeze(a: Arguments, shape: Shape) -> Value:
+def _unsqueeze(a: Arguments, shape: Shape) -> Provenance:
     dims = list(a["self"].dims)
     dims.insert(a["dim"] % len(shape), new_dim(1))
-    return cast("Value", a["self"].with_dims(dims))
+    return cast("Provenance", a["self"].with_dims(dims))
 
 
-def _slice(a: Arguments, shape: Shape) -> Value:
+def _slice(a: Arguments, shape: Shape) -> Provenance:
     dim = a["dim"] % len(shape)
     size = a["self"].shape[dim]
     start = 0 if a["start"] is None else a["start"]
@@ -219,12 +225,12 @@ def _slice(a: Arguments, shape: Shape) -> Value:
     return sliced(a["self"], dim, start, end, a["step"])
 
 
-def _select(a: Arguments, shape: Shape) -> Value:
+def _select(a: Arguments, shape: Shape) -> Provenance:
     dim = a["dim"] % (len(shape) + 1)
     return selected(a["self"], dim, a["index"] % a["self"].shape[dim])
 
 
-def _split(a: Arguments, shape: Shape) -> list[Value]:
+def _split(a: Arguments, shape: Shape) -> list[Provenance]:
     value = a["self"]
     dim = a["dim"] % len(value.dims)
     size = value.shape[dim]
@@ -238,18 +244,18 @@ def _split(a: Arguments, shape: Shape) -> list[Value]:
     return parts
 
 
-def _unbind(a: Arguments, shape: Shape) -> list[Value]:
+def _unbind(a: Arguments, shape: Shape) -> list[Provenance]:
     value = a["self"]
     dim = a["dim"] % len(value.dims)
     return [selected(value, dim, index) for index in range(value.shape[dim])]
 
 
-def _cat(a: Arguments, shape: Shape) -> Value:
+def _cat(a: Arguments, shape: Shape) -> Provenance:
     tensors = [t for t in a["tensors"] if t.shape != (0,)]
     return concatenated(tensors, a["dim"] % len(shape))
 
 
-def _stack(a: Arguments, shape: Shape) -> Value:
+def _stack(a: Arguments, shape: Shape) -> Provenance:
     dim = a["dim"] % len(shape)
     apart = []
     for value in a["tensors"]:
@@ -259,11 +265,11 @@ def _stack(a: Arguments, shape: Shape) -> Value:
     return concatenated(apart, dim)
 
 
-def _expand(a: Arguments, shape: Shape) -> Value:
+def _expand(a: Arguments, shape: Shape) -> Provenance:
     return expanded(a["self"], shape)
 
 
-def _pixel_shuffle(a: Arguments, shape: Shape) -> Value:
+def _pixel_shuffle(a: Arguments, shape: Shape) -> Provenance:
     """Channels become ``factor`` x ``factor`` places that see the same."""
     value, factor = a["self"], a["upscale_factor"]
     for dim in (-2, -1):
@@ -271,7 +277,7 @@ def _pixel_shuffle(a: Arguments, shape: Shape) -> Value:
     return _mixed_into(value, len(shape) - 3, shape[-3])
 
 
-def _pixel_unshuffle(a: Arguments, shape: Shape) -> Value:
+def _pixel_unshuffle(a: Arguments, shape: Shape) -> Provenance:
     value, factor = a["self"], a["downscale_factor"]
     for dim in (-2, -1):
         value = value.through(len(shape) + dim, Window(factor, stride=factor))
@@ -356,7 +362,7 @@ for _name in (
     "native_dropout",
 ):
     RULES[_name] = _same
-RULES["native_dropout"] = lambda a, shape: cast("Value", a["input"])
+RULES["native_dropout"] = lambda a, shape: cast("Provenance", a["input"])
 for _axes in (1, 2, 3):
     RULES[f"reflection_pad{_axes}d"] = _padded("reflect")
     RULES[f"replication_pad{_axes}d"] = _padded("replicate")
@@ -409,7 +415,7 @@ def _over_space(a: Arguments) -> bool:
 
 
 def _layer_norm_over_space(a: Arguments) -> bool:
-    value: Value = a["input"]
+    value: Provenance = a["input"]
     last = value.dims[len(value.dims) - len(a["normalized_shape"]) :]
     names = {atom.name for dim in last for atom in dim}
     return any(one.atom in names for one in value.seen.values())

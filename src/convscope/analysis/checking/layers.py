@@ -1,6 +1,6 @@
 """Why a layer of this package cannot work on what reaches it, in torch's words.
 
-``layer_complaint(layer, args, kwargs)``  a `Complaint`, or None where all is well
+``layer_refusal(layer, args, kwargs)``  a `Refusal`, or None where all is well
 
 A layer says itself what it is: ``axes``, its channels, its window. What only the layer
 knows (such as a window that holds padding only) it says by itself, in its forward.
@@ -12,24 +12,24 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from convscope.analysis.complaints import statistics_of_others
-from convscope.analysis.misfit import (
-    Complaint,
+from convscope.analysis.operations.refusal import (
+    Refusal,
     no_window,
     shape_text,
     wanted_text,
     wrong_channels,
     wrong_rank,
 )
+from convscope.analysis.operations.refusals import statistics_of_others
 from convscope.arithmetic import per_axis, resolve_paddings
 from convscope.layers.window import Sliding
 
 CHANNELS = ("in_channels", "num_features", "channels")  # the argument, by layer
 
 
-def layer_complaint(
+def layer_refusal(
     layer: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
-) -> Complaint | None:
+) -> Refusal | None:
     """What is wrong with a call of a layer of ours; None if nothing is."""
     x = args[0] if args else kwargs.get("x")
     if not isinstance(x, Tensor):
@@ -65,13 +65,13 @@ def layer_complaint(
 
 def _wrong_size(
     layer: Any, x: Tensor, axes: int, channels: int | None
-) -> Complaint | None:
+) -> Refusal | None:
     """Whether weights are for maps of another size."""
     came, wants = tuple(x.shape[-axes:]), tuple(layer.input_size)
     if came == wants:
         return None
     made_for = " x ".join(map(str, wants))
-    return Complaint(
+    return Refusal(
         shape_text(x.shape),
         f"(N, {channels}, {', '.join(map(str, wants))})",
         f"its weight is for {made_for} and shares nothing between places",
@@ -83,7 +83,7 @@ def _wrong_size(
 
 def _no_window(
     layer: Any, x: Tensor, axes: int, channels: int | None
-) -> Complaint | None:
+) -> Refusal | None:
     sizes = tuple(x.shape[-axes:])
     kernels = per_axis(layer.kernel_size, axes, name="kernel_size")
     strides = per_axis(layer.stride, axes, name="stride")

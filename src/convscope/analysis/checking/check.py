@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from convscope.analysis.complaints import complaint
+from convscope.analysis.checking.layers import layer_refusal
+from convscope.analysis.checking.rebuild import layer_text, replacing
 from convscope.analysis.inputs import (
     BATCH,
     Inputs,
@@ -18,16 +19,15 @@ from convscope.analysis.inputs import (
     Shape,
     parse_inputs,
 )
-from convscope.analysis.layer_complaints import layer_complaint
-from convscope.analysis.misfit import Complaint, RefusedError, shape_text
-from convscope.analysis.rebuild import layer_text, replacing
-from convscope.analysis.trace import Call, Change, LayerError, Trace, trace
+from convscope.analysis.operations.refusal import Refusal, RefusedError, shape_text
+from convscope.analysis.operations.refusals import refusal
+from convscope.analysis.tracing.trace import Call, Change, LayerError, Trace, trace
 from convscope.errors import ArgumentError, ConvscopeError, ShapeError
 
 SECONDS = 2.0  # to look for input sizes that work, once something does not
 LARGEST = 4096  # elements along an axis, the largest input that is suggested
 FARTHEST = 64  # elements away from the size given, where each size must be tried
-BY_SIZE = ("map", "features", "size")  # kinds of complaint that another size may end
+BY_SIZE = ("map", "features", "size")  # kinds of refusal that another size may end
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class _Failure:
     call: Call
     module: Call
     done: list[Call]
-    complaint: Complaint | None
+    refusal: Refusal | None
     cause: Exception
 
     @property
@@ -94,9 +94,7 @@ def attempt(
             if call.is_layer and call.module is not None:
                 outer = call
                 break
-        problem = (
-            error.cause.complaint if isinstance(error.cause, RefusedError) else None
-        )
+        problem = error.cause.refusal if isinstance(error.cause, RefusedError) else None
         return _Failure(inner, outer, error.done, problem, error.cause)
 
 
@@ -112,9 +110,9 @@ def _refuse(
     called: str | nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
 ) -> None:
     if isinstance(called, str):
-        problem, name = complaint(called, args, kwargs), called
+        problem, name = refusal(called, args, kwargs), called
     else:
-        problem, name = layer_complaint(called, args, kwargs), type(called).__name__
+        problem, name = layer_refusal(called, args, kwargs), type(called).__name__
     if problem is not None:
         raise RefusedError(replace(problem, kind=problem.kind or name))
 
@@ -123,7 +121,7 @@ def _error(
     module: nn.Module, inputs: Inputs, failure: _Failure, training: bool
 ) -> Exception:
     where = f"check: {_named(failure)}"
-    problem = failure.complaint
+    problem = failure.refusal
     if problem is None:
         return _other_error(where, failure)
     because = f": {problem.because}" if problem.because else ""
@@ -172,7 +170,7 @@ def _named(failure: _Failure) -> str:
     return f"{owner}, {call.name}({call.arguments})"
 
 
-def _flattened(failure: _Failure, problem: Complaint) -> str:
+def _flattened(failure: _Failure, problem: Refusal) -> str:
     """Where the features of a linear layer come from."""
     came = problem.values.get("came") if problem.kind == "features" else None
     for call in reversed(failure.done):
@@ -189,7 +187,7 @@ def _remedies(
     module: nn.Module,
     inputs: Inputs,
     failure: _Failure,
-    problem: Complaint,
+    problem: Refusal,
     training: bool,
 ) -> Iterator[tuple[str, str | None]]:
     """Changes that were tried: as text, and the call that fails next, if any."""
@@ -212,7 +210,7 @@ def _remedies(
 
 
 def _other_inputs(
-    module: nn.Module, inputs: Inputs, problem: Complaint, training: bool
+    module: nn.Module, inputs: Inputs, problem: Refusal, training: bool
 ) -> Iterator[str]:
     """Inputs near the one given on which the whole network works."""
     first = inputs.shapes[0]
@@ -245,7 +243,7 @@ def _other_inputs(
 
 
 def _sizes(
-    module: nn.Module, inputs: Inputs, problem: Complaint, training: bool
+    module: nn.Module, inputs: Inputs, problem: Refusal, training: bool
 ) -> Iterator[Shape]:
     """The nearest spatial sizes that work, all axes longer or shorter by as much."""
     first = inputs.shapes[0]
@@ -260,7 +258,7 @@ def _sizes(
         result = attempt(module, changed, training=training)
         if not isinstance(result, _Failure):
             return 0 if _mixing(result) is None else 1
-        other = result.complaint
+        other = result.refusal
         if other is None or other.kind not in BY_SIZE:
             return 1 if more > 0 else -1
         values = other.values
@@ -323,7 +321,7 @@ def _mixing(result: Trace) -> str | None:
     return None
 
 
-def _general(problem: Complaint) -> str:
+def _general(problem: Refusal) -> str:
     if problem.kind == "join":
         return "the same stride and padding in the branches that meet here"
     if problem.kind == "rank":

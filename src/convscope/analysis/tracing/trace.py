@@ -1,7 +1,7 @@
 """One forward pass without values: every call of a layer and every operation in it.
 
 ``trace(module, inputs)`` runs the code of ``forward`` on meta tensors, through a
-`shadow` of the module, and writes down
+`meta_copy` of the module, and writes down
 
 * a `Call` for each module that is called and for each function that is called outside
   of a layer (``F.relu``, ``+``, ``torch.cat``), nested as they were called;
@@ -24,11 +24,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from convscope.analysis.blank import blank_result
-from convscope.analysis.flow import Flow
 from convscope.analysis.inputs import BATCH, Inputs, Shape
-from convscope.analysis.shadow import shadow
-from convscope.analysis.value import Value
+from convscope.analysis.operations.shapes import meta_result
+from convscope.analysis.tracing.dataflow import Dataflow
+from convscope.analysis.tracing.meta_copy import meta_copy
+from convscope.analysis.tracing.provenance import Provenance
 from convscope.arithmetic import Window
 
 Change = Callable[[nn.Module], None]
@@ -45,12 +45,12 @@ class Call:
     Attributes:
         path: Where the module is: ``layer1.0.conv1``; a function's caller.
         name: The function's name; empty for a module.
-        module: The (shadow) module; None for a function.
+        module: The copied module; None for a function.
         parent: The call it happened in.
         turn: 0 for the first call of this module, 1 for the second.
         inputs: Shapes of the tensors passed to it, with the batch axis.
         outputs: Shapes of the tensors it returned.
-        value: What is known of the first output: see `Flow`.
+        value: What is known of the first output: see `Dataflow`.
         multiply_adds: Of the operations in it, for the whole batch.
         activation_products: Products of two activations (attention), likewise.
         new_elements: Elements of its output, 0 if it lies in memory of another.
@@ -65,7 +65,7 @@ class Call:
     arguments: str = ""
     inputs: tuple[Shape, ...] = ()
     outputs: tuple[Shape, ...] = ()
-    value: Value | None = None
+    value: Provenance | None = None
     multiply_adds: int = 0
     activation_products: int = 0
     new_elements: int = 0
@@ -94,11 +94,11 @@ class Trace:
     inputs: Inputs
     batch: int
     calls: list[Call]
-    flow: Flow
+    flow: Dataflow
     outputs: tuple[Shape, ...]
     with_values: bool  # it could not run on meta tensors
     reason: str  # why not
-    reached: frozenset[int]  # ids of the shadow's parameters with a gradient
+    reached: frozenset[int]  # ids of the copy's parameters with a gradient
 
 
 class LayerError(Exception):
@@ -138,7 +138,7 @@ def trace(
     """
     reason = ""
     for keep_values in (False, True):
-        copy = shadow(module, keep_values=keep_values)
+        copy = meta_copy(module, keep_values=keep_values)
         copy.train(training)
         if change is not None:
             change(copy)
@@ -173,7 +173,7 @@ class _Recorder:
     def __init__(self, root: nn.Module, refuse: Refuse | None) -> None:
         self.root = root
         self.refuse = refuse
-        self.flow = Flow()
+        self.flow = Dataflow()
         self.calls: list[Call] = []
         self.stack: list[Call] = []
         self.failed: list[Call] = []
@@ -370,7 +370,7 @@ class _Operations(TorchDispatchMode):
         kwargs = kwargs or {}
         if not self.values and _mixed((args, kwargs)):
             args, kwargs = tree_map_only(Tensor, _to_meta, (args, kwargs))
-        result = None if self.values else blank_result(func, args, kwargs)
+        result = None if self.values else meta_result(func, args, kwargs)
         if result is None:
             result = func(*args, **kwargs)
         self.recorder.operation(func, args, kwargs, result)

@@ -1,6 +1,6 @@
 """Why a function of torch cannot work on what reaches it, before torch refuses it.
 
-``complaint(name, args, kwargs)``  a `Complaint`, or None where all is well
+``refusal(name, args, kwargs)``  a `Refusal`, or None where all is well
 """
 
 from collections.abc import Callable, Sequence
@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from convscope.analysis.misfit import (
-    Complaint,
+from convscope.analysis.operations.refusal import (
+    Refusal,
     no_window,
     shape_text,
     wanted_text,
@@ -23,9 +23,7 @@ from convscope.errors import ShapeError
 Bound: TypeAlias = dict[str, Any]
 
 
-def complaint(
-    name: str, args: Sequence[Any], kwargs: dict[str, Any]
-) -> Complaint | None:
+def refusal(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Refusal | None:
     """What is wrong with a call of torch's function ``name``; None if nothing is."""
     entry = _CHECKS.get(name)
     if entry is None:
@@ -38,8 +36,8 @@ def complaint(
     return judge(bound)
 
 
-def _convolution(axes: int) -> Callable[[Bound], Complaint | None]:
-    def judge(b: Bound) -> Complaint | None:
+def _convolution(axes: int) -> Callable[[Bound], Refusal | None]:
+    def judge(b: Bound) -> Refusal | None:
         x, weight, groups = b["input"], b["weight"], b.get("groups", 1)
         channels, dilation = weight.shape[1] * groups, b.get("dilation", 1)
         padding = _each(b.get("padding", 0), axes, weight.shape[2:], dilation)
@@ -60,8 +58,8 @@ def _convolution(axes: int) -> Callable[[Bound], Complaint | None]:
     return judge
 
 
-def _transposed(axes: int) -> Callable[[Bound], Complaint | None]:
-    def judge(b: Bound) -> Complaint | None:
+def _transposed(axes: int) -> Callable[[Bound], Refusal | None]:
+    def judge(b: Bound) -> Refusal | None:
         x, weight = b["input"], b["weight"]
         channels, wanted = weight.shape[0], wanted_text(weight.shape[0], axes)
         problem = wrong_rank(x, channels, axes) or wrong_channels(
@@ -82,7 +80,7 @@ def _transposed(axes: int) -> Callable[[Bound], Complaint | None]:
                     where=axis_name(axis, axes),
                 )
             except ShapeError as error:
-                return Complaint(
+                return Refusal(
                     shape_text(x.shape), wanted, str(error).partition(". ")[0]
                 )
         return None
@@ -90,8 +88,8 @@ def _transposed(axes: int) -> Callable[[Bound], Complaint | None]:
     return judge
 
 
-def _pool(axes: int) -> Callable[[Bound], Complaint | None]:
-    def judge(b: Bound) -> Complaint | None:
+def _pool(axes: int) -> Callable[[Bound], Refusal | None]:
+    def judge(b: Bound) -> Refusal | None:
         x = b["input"]
         kernels = _each(b["kernel_size"], axes)
         padding = _each(b.get("padding", 0), axes)
@@ -100,7 +98,7 @@ def _pool(axes: int) -> Callable[[Bound], Complaint | None]:
             return problem
         for kernel, pad in zip(kernels, padding, strict=True):
             if 2 * pad > kernel:
-                return Complaint(
+                return Refusal(
                     shape_text(x.shape),
                     f"padding of at most {kernel // 2}",
                     f"padding={pad} is more than half of kernel_size={kernel}",
@@ -120,13 +118,13 @@ def _pool(axes: int) -> Callable[[Bound], Complaint | None]:
     return judge
 
 
-def _linear(b: Bound) -> Complaint | None:
+def _linear(b: Bound) -> Refusal | None:
     x, weight = b["input"], b["weight"]
     came, wants = x.shape[-1], weight.shape[1]
     if came == wants:
         return None
     shape = shape_text(x.shape)
-    return Complaint(
+    return Refusal(
         shape,
         shape.rpartition(", ")[0] + f", {wants})" if x.ndim > 1 else f"({wants},)",
         f"{came} features reach it, its weight is for {wants}",
@@ -136,7 +134,7 @@ def _linear(b: Bound) -> Complaint | None:
     )
 
 
-def _batch_norm(b: Bound) -> Complaint | None:
+def _batch_norm(b: Bound) -> Refusal | None:
     x = b["input"]
     given = [b.get(n) for n in ("running_mean", "weight", "bias")]
     wants = next((t.shape[0] for t in given if t is not None), None)
@@ -145,7 +143,7 @@ def _batch_norm(b: Bound) -> Complaint | None:
     return statistics_of_others(x, wants)
 
 
-def statistics_of_others(x: Tensor, wants: int) -> Complaint | None:
+def statistics_of_others(x: Tensor, wants: int) -> Refusal | None:
     """Whether a batch norm has statistics for another number of channels."""
     return wrong_channels(
         x,
@@ -157,7 +155,7 @@ def statistics_of_others(x: Tensor, wants: int) -> Complaint | None:
     )
 
 
-def _group_norm(b: Bound) -> Complaint | None:
+def _group_norm(b: Bound) -> Refusal | None:
     x, groups, weight = b["input"], b["num_groups"], b.get("weight")
     came = x.shape[1]
     wants = came if weight is None else weight.shape[0]
@@ -168,18 +166,18 @@ def _group_norm(b: Bound) -> Complaint | None:
     else:
         text = f"{came} channels do not divide into {groups} groups"
     changes = ({"num_channels": came},) if came % groups == 0 else ()
-    return Complaint(
+    return Refusal(
         shape_text(x.shape), f"(N, {wants}, ...)", text, changes, "channels",
         {"came": came, "wants": wants},
     )  # fmt: skip
 
 
-def _layer_norm(b: Bound) -> Complaint | None:
+def _layer_norm(b: Bound) -> Refusal | None:
     x, wants = b["input"], tuple(b["normalized_shape"])
     came = tuple(x.shape[x.ndim - len(wants) :])
     if came == wants:
         return None
-    return Complaint(
+    return Refusal(
         shape_text(x.shape),
         f"(N, ..., {', '.join(map(str, wants))})",
         f"the last {'axis is' if len(wants) == 1 else 'axes are'} {_times(came)}, "
@@ -190,7 +188,7 @@ def _layer_norm(b: Bound) -> Complaint | None:
     )
 
 
-def _cat(b: Bound) -> Complaint | None:
+def _cat(b: Bound) -> Refusal | None:
     tensors = [t for t in b["tensors"] if isinstance(t, Tensor) and t.shape != (0,)]
     if not tensors:
         return None
@@ -198,11 +196,11 @@ def _cat(b: Bound) -> Complaint | None:
     dim = int(b.get("dim", 0)) % max(1, rank)
     came = " and ".join(shape_text(t.shape) for t in tensors)
     if any(t.ndim != rank for t in tensors):
-        return Complaint(came, "tensors of equally many axes", "")
+        return Refusal(came, "tensors of equally many axes", "")
     for place in range(rank):
         sizes = [t.shape[place] for t in tensors]
         if place != dim and len(set(sizes)) > 1:
-            return Complaint(
+            return Refusal(
                 came,
                 f"equal shapes but for axis {dim}",
                 f"{_axis(place, rank)}: {' and '.join(map(str, sizes))} differ",
@@ -211,7 +209,7 @@ def _cat(b: Bound) -> Complaint | None:
     return None
 
 
-def _elementwise(b: Bound) -> Complaint | None:
+def _elementwise(b: Bound) -> Refusal | None:
     left, right = b.get("input"), b.get("other")
     if not isinstance(left, Tensor) or not isinstance(right, Tensor):
         return None
@@ -219,7 +217,7 @@ def _elementwise(b: Bound) -> Complaint | None:
     for place in range(-1, -min(left.ndim, right.ndim) - 1, -1):
         a, c = left.shape[place], right.shape[place]
         if a != c and 1 not in (a, c):
-            return Complaint(
+            return Refusal(
                 f"{shape_text(left.shape)} and {shape_text(right.shape)}",
                 "equal shapes",
                 f"{_axis(rank + place, rank)}: {a} and {c} differ",
@@ -228,7 +226,7 @@ def _elementwise(b: Bound) -> Complaint | None:
     return None
 
 
-def _view(b: Bound) -> Complaint | None:
+def _view(b: Bound) -> Refusal | None:
     x, given = b["input"], b.get("rest", (b.get("shape", b.get("size")),))
     shape = given[0] if len(given) == 1 and not isinstance(given[0], int) else given
     if not isinstance(shape, (tuple, list)) or not all(
@@ -239,7 +237,7 @@ def _view(b: Bound) -> Complaint | None:
     if (-1 in shape and known and total % known == 0) or known == total:
         return None
     each = " x ".join(str(size) for size in x.shape[1:])
-    return Complaint(
+    return Refusal(
         shape_text(x.shape),
         "as many values as it makes",
         f"{each} = {prod(x.shape[1:])} values per image do not make "
@@ -248,7 +246,7 @@ def _view(b: Bound) -> Complaint | None:
     )
 
 
-def _matmul(b: Bound) -> Complaint | None:
+def _matmul(b: Bound) -> Refusal | None:
     left, right = b.get("input"), b.get("other", b.get("mat2"))
     if not isinstance(left, Tensor) or not isinstance(right, Tensor):
         return None
@@ -257,7 +255,7 @@ def _matmul(b: Bound) -> Complaint | None:
     inner = right.shape[-2] if right.ndim > 1 else right.shape[0]
     if left.shape[-1] == inner:
         return None
-    return Complaint(
+    return Refusal(
         f"{tuple(left.shape)} and {tuple(right.shape)}",
         "as many columns on the left as rows on the right",
         f"{left.shape[-1]} columns meet {inner} rows",
@@ -301,7 +299,7 @@ _TRANSPOSED = (
 _MAX = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
 _AVG = ("input", "kernel_size", "stride", "padding", "ceil_mode")
 _PAIR = ("input", "other")
-_CHECKS: dict[str, tuple[tuple[str, ...], Callable[[Bound], Complaint | None]]] = {
+_CHECKS: dict[str, tuple[tuple[str, ...], Callable[[Bound], Refusal | None]]] = {
     "linear": (("input", "weight", "bias"), _linear),
     "batch_norm": (
         ("input", "running_mean", "running_var", "weight", "bias"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from convscope.analysis.inputs import Shape
-from convscope.analysis.onnx_nodes import (
+from convscope.analysis.onnx.nodes import (
     MOVES,
     NORMS,
     GraphTensor,
@@ -20,8 +20,14 @@ from convscope.analysis.onnx_nodes import (
     node_text,
     products_of,
 )
-from convscope.analysis.records import AxisField, Row, Summary
-from convscope.analysis.value import Value, constant, input_value, unknown
+from convscope.analysis.records import AxisField, Row
+from convscope.analysis.render import Summary
+from convscope.analysis.tracing.provenance import (
+    Provenance,
+    constant,
+    input_provenance,
+    unknown,
+)
 from convscope.arithmetic import inference_activation_bytes, training_activation_bytes
 from convscope.errors import ArgumentError, MissingExtraError, Remedy, ShapeError
 
@@ -214,7 +220,7 @@ class _Reader:
 
     def start(self, number: int, name: str, shape: Shape) -> None:
         self.inputs += 1
-        self.tensors[name] = GraphTensor(shape, input_value(number, shape), number)
+        self.tensors[name] = GraphTensor(shape, input_provenance(number, shape), number)
         self.bytes.append(4 * prod(shape))
         self.sources.append([])
 
@@ -287,7 +293,7 @@ class _Reader:
         arguments: dict[str, Any],
         inputs: list[GraphTensor],
         shapes: list[Shape],
-    ) -> list[Value]:
+    ) -> list[Provenance]:
         made = followed(node, arguments, inputs, shapes, self.numbers)
         if made is not None and [value.shape for value in made] == shapes:
             return made
@@ -341,7 +347,7 @@ class _Reader:
             return False
         return node.op_type in MOVES or all(type(one) is int for one in numbers)
 
-    def _fields(self, value: Value) -> tuple[tuple[AxisField, ...] | None, ...]:
+    def _fields(self, value: Provenance) -> tuple[tuple[AxisField, ...] | None, ...]:
         found: list[tuple[AxisField, ...] | None] = []
         for number in range(self.inputs):
             if any(axis[0] == number for axis in value.unknown):

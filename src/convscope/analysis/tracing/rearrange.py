@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from convscope.analysis.value import (
+from convscope.analysis.tracing.provenance import (
     Atom,
     Dim,
+    Provenance,
     Seen,
-    Value,
     broadcast,
     hull,
     new_dim,
@@ -29,7 +29,7 @@ from convscope.arithmetic import (
 )
 
 
-def viewed(value: Value, shape: Sequence[int]) -> Value:
+def viewed(value: Provenance, shape: Sequence[int]) -> Provenance:
     """``view``: the same elements in the same order, other dimensions.
 
     Atoms are handed out to the new dimensions in order. An atom that would have to be
@@ -73,19 +73,19 @@ def _take(waiting: list[Atom], need: int) -> None:
             need = 1
 
 
-def permuted(value: Value, order: Sequence[int]) -> Value:
+def permuted(value: Provenance, order: Sequence[int]) -> Provenance:
     """``permute``, ``transpose``, ``t``."""
     return value.with_dims([value.dims[place] for place in order])
 
 
-def swapped(value: Value, one: int, other: int) -> Value:
+def swapped(value: Provenance, one: int, other: int) -> Provenance:
     """``transpose`` of two dimensions."""
     order = list(range(len(value.dims)))
     order[one], order[other] = order[other], order[one]
     return permuted(value, order)
 
 
-def sliced(value: Value, dim: int, start: int, end: int, step: int) -> Value:
+def sliced(value: Provenance, dim: int, start: int, end: int, step: int) -> Provenance:
     """``x[..., start:end:step]`` along ``dim``; indices are within the length."""
     size = value.shape[dim]
     start, end = min(start, size), min(end, size)
@@ -95,7 +95,9 @@ def sliced(value: Value, dim: int, start: int, end: int, step: int) -> Value:
     return value.through(dim, Window(1, stride=step, padding=(-start, 0)), table)
 
 
-def padded(value: Value, dim: int, before: int, after: int, mode: BorderMode) -> Value:
+def padded(
+    value: Provenance, dim: int, before: int, after: int, mode: BorderMode
+) -> Provenance:
     """Elements added at both ends of ``dim``, or cut off where they are below 0."""
     size = value.shape[dim]
     if not before and not after:
@@ -106,15 +108,15 @@ def padded(value: Value, dim: int, before: int, after: int, mode: BorderMode) ->
 
 
 def resized(
-    value: Value, dim: int, outputs: int, mode: ResizeMode, *, align_corners: bool
-) -> Value:
+    value: Provenance, dim: int, outputs: int, mode: ResizeMode, *, align_corners: bool
+) -> Provenance:
     """Interpolated to another length along ``dim``."""
     size = value.shape[dim]
     table = resize_windows(size, outputs, mode=mode, align_corners=align_corners)
     return value.through(dim, Upsample(Fraction(outputs, size), mode), table)
 
 
-def selected(value: Value, dim: int, index: int) -> Value:
+def selected(value: Provenance, dim: int, index: int) -> Provenance:
     """``x[..., index]``: one position, and the dimension is gone."""
     value, axes = value.along(dim)
     seen = dict(value.seen)
@@ -126,13 +128,13 @@ def selected(value: Value, dim: int, index: int) -> Value:
     return replace(value, seen=seen).with_dims(dims)
 
 
-def expanded(value: Value, shape: Sequence[int]) -> Value:
+def expanded(value: Provenance, shape: Sequence[int]) -> Provenance:
     """``expand``: dimensions of length 1 repeated, new ones in front."""
-    blank = Value(tuple(new_dim(size) for size in shape), {})
-    return broadcast([value, blank])
+    wanted = Provenance(tuple(new_dim(size) for size in shape), {})
+    return broadcast([value, wanted])
 
 
-def concatenated(values: Sequence[Value], dim: int) -> Value:
+def concatenated(values: Sequence[Provenance], dim: int) -> Provenance:
     """``cat``: along channels the union, along space one after the other."""
     values = [value.along(dim)[0] for value in values]
     made = new_dim(sum(value.shape[dim] for value in values))
@@ -168,7 +170,7 @@ def concatenated(values: Sequence[Value], dim: int) -> Value:
     return replace(whole, seen=seen)
 
 
-def written(base: Value, part: Value, starts: Sequence[int]) -> Value:
+def written(base: Provenance, part: Provenance, starts: Sequence[int]) -> Provenance:
     """A tensor into which another has been written, from ``starts`` on.
 
     Along space the ranges of the written positions are replaced. The field far from
@@ -197,7 +199,7 @@ def written(base: Value, part: Value, starts: Sequence[int]) -> Value:
     return replace(whole, seen=seen)
 
 
-def _placed(part: Value, dim: int, size: int, start: int) -> Value:
+def _placed(part: Provenance, dim: int, size: int, start: int) -> Provenance:
     """``part`` at ``start`` of a longer dimension, with nothing around it."""
     after = size - part.shape[dim] - start
     places = range(-start, part.shape[dim] + after)

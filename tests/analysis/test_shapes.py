@@ -3,20 +3,20 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from convscope.analysis.blank import blank_result
+from convscope.analysis.operations.shapes import meta_result
 
 
 class Compare(TorchDispatchMode):
-    """Asks torch what it returns, and compares the blank results."""
+    """Asks torch what it returns, and compares the meta results."""
 
     compared = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         real = func(*args, **(kwargs or {}))
-        blank = blank_result(func, args, kwargs or {})
-        if blank is not None:
+        meta = meta_result(func, args, kwargs or {})
+        if meta is not None:
             type(self).compared += 1
-            ours = blank if isinstance(blank, tuple) else (blank,)
+            ours = meta if isinstance(meta, tuple) else (meta,)
             theirs = real if isinstance(real, tuple) else (real,)
             assert [t.shape for t in ours] == [t.shape for t in theirs], func
             assert [t.dtype for t in ours] == [t.dtype for t in theirs], func
@@ -57,7 +57,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_blank_results_have_torchs_shapes_and_types(name):
+def test_meta_results_have_torchs_shapes_and_types(name):
     before = Compare.compared
     with Compare():
         CALLS[name]()

@@ -1,8 +1,8 @@
 """What is wrong where something does not fit, in the same words for every layer.
 
-``wrong_rank``, ``wrong_channels``, ``no_window``   each makes a `Complaint`
+``wrong_rank``, ``wrong_channels``, ``no_window``   each makes a `Refusal`
 
-A complaint has the shape that came, the shape that was wanted, the numbers in between,
+A refusal has the shape that came, the shape that was wanted, the numbers in between,
 and the changes that would make this one layer work. Whether a change makes the whole
 network work is found out in ``check.py``, by trying.
 """
@@ -20,7 +20,7 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Complaint:
+class Refusal:
     """What is wrong with one call.
 
     Attributes:
@@ -44,9 +44,9 @@ class Complaint:
 class RefusedError(Exception):
     """A call that would not work."""
 
-    def __init__(self, complaint: Complaint) -> None:
-        super().__init__(complaint.because)
-        self.complaint = complaint
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.because)
+        self.refusal = refusal
 
 
 def shape_text(shape: Sequence[int]) -> str:
@@ -69,13 +69,13 @@ def wanted_text(channels: int | None, axes: int) -> str:
     return f"(N, {'C' if channels is None else channels}, {letters})"
 
 
-def wrong_rank(x: Tensor, channels: int | None, axes: int) -> Complaint | None:
+def wrong_rank(x: Tensor, channels: int | None, axes: int) -> Refusal | None:
     """Whether ``x`` is neither a batch nor, for certain, one image of one."""
     if x.ndim == axes + 2:
         return None
     if x.ndim == axes + 1 and (channels is None or BATCH != channels == x.shape[0]):
         return None
-    return Complaint(
+    return Refusal(
         shape_text(x.shape),
         wanted_text(channels, axes),
         f"{x.ndim} axes with the batch reach it, it takes {axes + 2}",
@@ -93,7 +93,7 @@ def wrong_channels(
     argument: str = "in_channels",
     groups: int = 1,
     holds: str = "its weight is",
-) -> Complaint | None:
+) -> Refusal | None:
     """Whether another number of channels reaches a layer than it takes.
 
     Args:
@@ -110,7 +110,7 @@ def wrong_channels(
     text = f"{came} channels reach it, {holds} for {wants}"
     if groups > 1:
         text += f" in {groups} groups"
-    return Complaint(
+    return Refusal(
         shape_text(x.shape),
         wanted,
         text,
@@ -130,7 +130,7 @@ def no_window(
     dilation: Sequence[int],
     rounds_up: bool = False,
     half_padded: bool = False,
-) -> Complaint | None:
+) -> Refusal | None:
     """Whether not even one window fits along some axis.
 
     Args:
@@ -183,9 +183,7 @@ def no_window(
         changes.append({"kernel_size": _one(taps)})
     head = "C" if channels is None else channels
     wanted = f"(N, {head}, {', '.join(f'{size} or more' for size in least)})"
-    return Complaint(
-        shape_text(x.shape), wanted, "; ".join(texts), tuple(changes), "map"
-    )
+    return Refusal(shape_text(x.shape), wanted, "; ".join(texts), tuple(changes), "map")
 
 
 def _padding_text(pairs: Sequence[Pair]) -> Any:

@@ -13,7 +13,8 @@ from math import prod
 from typing import Any
 
 from convscope.analysis.inputs import Shape
-from convscope.analysis.layout import (
+from convscope.analysis.tracing.provenance import Provenance, broadcast, joined, new_dim
+from convscope.analysis.tracing.rearrange import (
     concatenated,
     padded,
     permuted,
@@ -21,7 +22,6 @@ from convscope.analysis.layout import (
     sliced,
     viewed,
 )
-from convscope.analysis.value import Value, broadcast, joined, new_dim
 from convscope.arithmetic import (
     BorderMode,
     CeilMode,
@@ -39,7 +39,7 @@ class GraphTensor:
     """One value of the graph."""
 
     shape: Shape
-    value: Value
+    value: Provenance
     made_by: int | None = None  # place among the activations
 
 
@@ -92,7 +92,7 @@ def followed(
     inputs: list[GraphTensor],
     shapes: Sequence[Shape],
     numbers: Mapping[str, list[Any]],
-) -> list[Value] | None:
+) -> list[Provenance] | None:
     """What the node's outputs see; None where it is not understood.
 
     Args:
@@ -138,7 +138,7 @@ def _one_followed(
     inputs: list[GraphTensor],
     shape: Shape,
     numbers: Mapping[str, list[Any]],
-) -> Value | None:
+) -> Provenance | None:
     kind, first = node.op_type, inputs[0].value
     if kind in NORMS:
         return first
@@ -184,7 +184,7 @@ def _one_followed(
     return None
 
 
-def _split(value: Value, axis: int, shapes: Sequence[Shape]) -> list[Value]:
+def _split(value: Provenance, axis: int, shapes: Sequence[Shape]) -> list[Provenance]:
     dim, at, parts = axis % len(value.dims), 0, []
     for shape in shapes:
         parts.append(sliced(value, dim, at, at + shape[dim], 1))
@@ -193,8 +193,11 @@ def _split(value: Value, axis: int, shapes: Sequence[Shape]) -> list[Value]:
 
 
 def _padded(
-    value: Value, a: dict[str, Any], given: Sequence[list[Any] | None], shape: Shape
-) -> Value | None:
+    value: Provenance,
+    a: dict[str, Any],
+    given: Sequence[list[Any] | None],
+    shape: Shape,
+) -> Provenance | None:
     """Padding is all before, then all after."""
     mode = BORDERS.get(a.get("mode", b"constant").decode())
     pads = a.get("pads") or _argument(given, 1)
@@ -210,8 +213,8 @@ def _padded(
 
 
 def _sliced(
-    value: Value, a: dict[str, Any], given: Sequence[list[Any] | None]
-) -> Value | None:
+    value: Provenance, a: dict[str, Any], given: Sequence[list[Any] | None]
+) -> Provenance | None:
     starts = a.get("starts") or _argument(given, 1)
     ends = a.get("ends") or _argument(given, 2)
     if starts is None or ends is None:
@@ -230,8 +233,11 @@ def _sliced(
 
 
 def _resized(
-    value: Value, a: dict[str, Any], given: Sequence[list[Any] | None], shape: Shape
-) -> Value | None:
+    value: Provenance,
+    a: dict[str, Any],
+    given: Sequence[list[Any] | None],
+    shape: Shape,
+) -> Provenance | None:
     """Interpolation by torch's rules; None for those that torch does not have."""
     mode = RESIZES.get(a.get("mode", b"nearest").decode())
     place = a.get("coordinate_transformation_mode", b"half_pixel").decode()
@@ -286,7 +292,7 @@ def _transposed(
     ]
 
 
-def _into(value: Value, dim: int, size: int) -> Value:
+def _into(value: Provenance, dim: int, size: int) -> Provenance:
     dims = list(value.mixed([dim]).dims)
     dims[dim] = new_dim(size)
     return value.mixed([dim]).with_dims(dims)

@@ -1,8 +1,8 @@
 """What every tensor of a forward pass sees, carried through torch's own operations.
 
-``Flow.start(number, tensor)``   an input
-``Flow.through(operation, ...)`` follow one operation; returns what it multiplies
-``Flow.value(tensor)``           what is known of a tensor
+``Dataflow.start(number, tensor)``   an input
+``Dataflow.through(operation, ...)`` follow one operation; returns what it multiplies
+``Dataflow.value(tensor)``           what is known of a tensor
 
 A tensor is known by the memory it describes (storage, offset, sizes, strides), so that
 views and in-place operations need no special treatment by the caller's code.
@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from convscope.analysis.layout import written
-from convscope.analysis.operations import (
+from convscope.analysis.operations.effects import (
     BLANK,
     ELEMENTWISE,
     IGNORED,
@@ -26,14 +25,15 @@ from convscope.analysis.operations import (
     product_counts,
     window_of,
 )
-from convscope.analysis.value import (
-    Value,
+from convscope.analysis.tracing.provenance import (
+    Provenance,
     broadcast,
     constant,
-    input_value,
+    input_provenance,
     new_dim,
     unknown,
 )
+from convscope.analysis.tracing.rearrange import written
 from convscope.arithmetic import AxisLayer
 
 Key: TypeAlias = tuple[int, int, tuple[int, ...], tuple[int, ...]]
@@ -48,11 +48,11 @@ class Cost:
     window: tuple[Any, ...] | None = None
 
 
-class Flow:
+class Dataflow:
     """The values of all tensors of one forward pass."""
 
     def __init__(self) -> None:
-        self.values: dict[Key, Value] = {}
+        self.values: dict[Key, Provenance] = {}
         self.alive: list[torch.UntypedStorage] = []  # an address is used only once
         self.by_storage: dict[int, list[Key]] = {}
         self.zeros: set[int] = set()  # storages
@@ -62,9 +62,9 @@ class Flow:
 
     def start(self, number: int, tensor: Tensor) -> None:
         """Declare an input of the network."""
-        self._set(tensor, input_value(number, tensor.shape))
+        self._set(tensor, input_provenance(number, tensor.shape))
 
-    def value(self, tensor: Tensor) -> Value:
+    def value(self, tensor: Tensor) -> Provenance:
         """What is known of a tensor; of one never seen, that it is a constant."""
         key = _key(tensor)
         if key not in self.values:
@@ -126,8 +126,8 @@ class Flow:
         name: str,
         given: dict[str, Any],
         outputs: list[Tensor],
-        sources: list[Value],
-    ) -> list[Value]:
+        sources: list[Provenance],
+    ) -> list[Provenance]:
         shapes = [tuple(t.shape) for t in outputs]
         rule = RULES.get(name)
         values = _with_values(given, self)
@@ -144,7 +144,7 @@ class Flow:
         elif name in NORMS:
             if NORMS[name](values):
                 self.spatial_norms.append(name)
-            first = cast("Value", next(v for v in values.values() if _is_live(v)))
+            first = cast("Provenance", next(v for v in values.values() if _is_live(v)))
             return [
                 first if shape == first.shape else unknown(sources, shape)
                 for shape in shapes
@@ -182,7 +182,7 @@ class Flow:
         elif name == "index_copy" and _key(given["self"])[0] in self.zeros:
             self.filled[place] = given["source"].numel()
 
-    def _set(self, tensor: Tensor, value: Value, changed: bool = False) -> None:
+    def _set(self, tensor: Tensor, value: Provenance, changed: bool = False) -> None:
         key = _key(tensor)
         if key[0] not in self.by_storage:
             self.by_storage[key[0]] = []
@@ -197,7 +197,9 @@ class Flow:
         self.values[key] = value
 
 
-def _also(base: Value, part_key: Key, base_key: Key, part: Value) -> Value:
+def _also(
+    base: Provenance, part_key: Key, base_key: Key, part: Provenance
+) -> Provenance:
     """A view of memory in which another view has just been written."""
     (_, begin, part_shape, strides), (_, origin, shape, base_strides) = (
         part_key,
@@ -219,7 +221,7 @@ def _also(base: Value, part_key: Key, base_key: Key, part: Value) -> Value:
     return unknown([base, part], base.shape)
 
 
-def _with_values(given: dict[str, Any], flow: Flow) -> dict[str, Any]:
+def _with_values(given: dict[str, Any], flow: Dataflow) -> dict[str, Any]:
     """The arguments of an operation with values in place of tensors."""
 
     def replaced(one: Any) -> Any:
@@ -233,7 +235,7 @@ def _with_values(given: dict[str, Any], flow: Flow) -> dict[str, Any]:
 
 
 def _is_live(value: object) -> bool:
-    return isinstance(value, Value) and value.from_input
+    return isinstance(value, Provenance) and value.from_input
 
 
 def _tensors(tree: Any) -> list[Tensor]:

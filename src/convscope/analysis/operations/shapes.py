@@ -18,7 +18,7 @@ from convscope.arithmetic import output_shape, transposed_output_shape
 Arguments: TypeAlias = dict[str, Any]
 
 
-def blank_result(operation: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def meta_result(operation: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What the operation returns on meta tensors; None if torch is to be asked."""
     schema = operation._schema
     rule = _RULES.get(schema.name)

@@ -1,6 +1,6 @@
 """A network without its weights: same structure, same code, nothing of the caller's.
 
-``shadow(module)`` copies the tree of modules and replaces every tensor by one of the
+``meta_copy(module)`` copies the tree of modules and replaces every tensor by one of the
 same shape on the meta device, which holds no values. Whatever is then done to the
 copy (hooks, modes, replaced layers, lazy layers that take their shape) leaves the
 original as it was, also when another thread is using it.
@@ -22,7 +22,7 @@ _LAZY_BUFFER: Any = UninitializedBuffer
 CONTAINERS = (list, tuple, set, deque, dict, OrderedDict)
 
 
-def shadow(module: nn.Module, *, keep_values: bool = False) -> nn.Module:
+def meta_copy(module: nn.Module, *, keep_values: bool = False) -> nn.Module:
     """A copy of the module tree with meta tensors instead of parameters and buffers.
 
     Args:
@@ -30,7 +30,7 @@ def shadow(module: nn.Module, *, keep_values: bool = False) -> nn.Module:
         keep_values: Keep the parameters themselves and copies of the buffers, for a
             forward pass that needs values.
 
-    >>> copy = shadow(nn.Linear(3, 2))
+    >>> copy = meta_copy(nn.Linear(3, 2))
     >>> copy.weight.device, copy.weight.shape
     (device(type='meta'), torch.Size([2, 3]))
     """
@@ -92,8 +92,8 @@ class _Copier:
             lazy: Tensor = _LAZY_PARAMETER(value.requires_grad, device="meta")
             return lazy
         if isinstance(value, UninitializedBuffer):
-            blank: Tensor = _LAZY_BUFFER(device="meta")
-            return blank
+            buffer: Tensor = _LAZY_BUFFER(device="meta")
+            return buffer
         if self.keep_values:
             return value if isinstance(value, nn.Parameter) else value.detach().clone()
         empty = torch.empty(value.shape, dtype=value.dtype, device="meta")

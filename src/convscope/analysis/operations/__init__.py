@@ -1,0 +1,1 @@
+"""What each operation does: shapes, what it sees, what it costs, when it refuses."""
