@@ -13,9 +13,18 @@ from convscope.models import build
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["tpu", "cuda:99", "nonsense"])
-def test_a_device_that_is_not_there_is_refused(name):
-    text = f"device={name!r} is not available on this machine. Use 'auto' or 'cpu'."
+def test_a_device_that_is_not_there_is_refused():
+    text = "device='cuda:99' is not available on this machine. Use 'auto' or 'cpu'."
+    with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
+        choose_device("cuda:99")
+
+
+@pytest.mark.parametrize("name", ["gpu", "tpu", "nonsense", "meta", "", "cpux"])
+def test_what_is_no_device_is_refused_with_the_names(name):
+    text = (
+        f"device={name!r} is not one of auto, cpu, cuda, mps. Take 'auto', which uses "
+        "a GPU where there is one, or 'cpu'."
+    )
     with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
         choose_device(name)
 

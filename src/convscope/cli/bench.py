@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from convscope import models
 from convscope.bench import (
@@ -21,6 +20,7 @@ from convscope.bench import (
     table,
 )
 from convscope.errors import ArgumentError
+from convscope.terminal import Screen, say
 
 DEFAULT_NETWORK = "lenet_page"
 
@@ -101,7 +101,7 @@ def bench(
                 threads or os.cpu_count() or 1,
                 "forward" if forward else "train",
             )
-            with Console(stderr=True).status(f"{network}, batch {batch}") as status:
+            with Screen(stderr=True).status(f"{network}, batch {batch}") as status:
                 results = race(
                     job,
                     entrants,
@@ -115,8 +115,8 @@ def bench(
                 typer.echo(json.dumps(kept[-1]))
             else:
                 many = "s" if job.threads > 1 else ""
-                typer.echo(f"{network}, batch {batch}, {job.threads} thread{many}:")
-                typer.echo(table(kept[-1]) + "\n")
+                say(f"{network}, batch {batch}, {job.threads} thread{many}:")
+                say(table(kept[-1]) + "\n")
     if save is not None:
         from convscope.viz import race as bars
         from convscope.viz import roofline
@@ -125,17 +125,17 @@ def bench(
         (save / "race.json").write_text(json.dumps(kept, indent=1) + "\n")
         bars(kept).savefig(save / "race.svg")
         roofline(kept).savefig(save / "roofline.svg")
-        typer.echo(f"Written: {save}/race.json, race.svg, roofline.svg", err=True)
+        say(f"Written: {save}/race.json, race.svg, roofline.svg", error=True)
 
 
 def _grow(seconds: float, repeats: int, save: Path | None, as_json: bool) -> None:
-    with Console(stderr=True).status("growth") as status:
+    with Screen(stderr=True).status("growth") as status:
         found = growth(seconds=seconds, repeats=repeats, progress=status.update)
-    typer.echo(json.dumps(found) if as_json else growth_table(found))
+    say(json.dumps(found) if as_json else growth_table(found))
     if save is not None:
         from convscope.viz import growth as picture
 
         save.mkdir(parents=True, exist_ok=True)
         (save / "growth.json").write_text(json.dumps(found, indent=1) + "\n")
         picture(found).savefig(save / "growth.svg")
-        typer.echo(f"Written: {save}/growth.json, growth.svg", err=True)
+        say(f"Written: {save}/growth.json, growth.svg", error=True)

@@ -1,9 +1,13 @@
 """The command ``convscope``: gathers the commands, turns our errors into one line."""
 
+import contextlib
+import errno
+import io
+import os
 import sys
 import warnings
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -17,6 +21,9 @@ from convscope.cli.remedies import with_flags
 from convscope.cli.summary import summary
 from convscope.cli.train import train
 from convscope.errors import ConvscopeError
+from convscope.terminal import say
+
+_CANNOT_BE_WRITTEN = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,21 +68,51 @@ def _options(
 
 
 def _warn(message: Warning | str, *_where: object, **_more: object) -> None:
-    typer.echo(f"warning: {message}", err=True)
+    say(f"warning: {message}", error=True)
 
 
 def run() -> None:
     """Entry point: an error raised on purpose is one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what its encoding lacks becomes ?
+            stream.reconfigure(errors="replace")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
-            app(prog_name="convscope")
+            code = _exit_code()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except ConvscopeError as error:
-        typer.echo(f"Error: {with_flags(error)}", err=True)
-        sys.exit(2)
+        _complain(with_flags(error))
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.filename is not None or error.errno not in _CANNOT_BE_WRITTEN:
+            raise
+        _give_up_output()
+        _complain(f"the output cannot be written: {error.strerror}.")
+    sys.exit(code)
+
+
+def _exit_code() -> int | str | None:
+    try:
+        app(prog_name="convscope")
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+def _complain(text: str) -> NoReturn:
+    with contextlib.suppress(OSError):  # standard error may be full, too
+        say(f"Error: {text}", error=True)
+    sys.exit(2)
+
+
+def _give_up_output() -> None:
+    """Leaves nothing in standard output that Python would try to write at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

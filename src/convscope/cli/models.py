@@ -5,24 +5,23 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from convscope.cli.listing import Listing
+from convscope.cli.options import JsonFlag
 from convscope.models import ModelCard, cards, find, options
+from convscope.terminal import Screen
 
 
 def models(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL]", help="Tell more of this one."),
+        typer.Argument(metavar="[MODEL]", help="A model to say more about."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object.")
-    ] = False,
+    as_json: JsonFlag = False,
 ) -> None:
-    """List every model with its counts, or one with its source.
+    """List all models with their counts, or show one with its source.
 
     Example: convscope models vgg16
     """
@@ -30,11 +29,16 @@ def models(
     if as_json:
         typer.echo(json.dumps({key: asdict(card) for key, card in chosen.items()}))
         return
-    console = Console(highlight=False, markup=False)
-    console.print(_table(chosen))
-    typer.echo("Counts are for that input and as many classes; both follow your data.")
+    console = Screen()
+    console.print(_listing(chosen))
+    console.print(
+        "Counts are for the input and the number of classes shown; in training both "
+        "follow your data."
+    )
     if name is None:
-        typer.echo("What a model is and where it is from: convscope models MODEL")
+        console.print(
+            "To see what a model is and where it comes from: convscope models MODEL"
+        )
         return
     card = chosen[name]
     console.print()
@@ -49,15 +53,12 @@ def models(
         console.print(Padding(f"options: {shown}", (0, 0, 0, 2)))
 
 
-def _table(chosen: dict[str, ModelCard]) -> Table:
+def _listing(chosen: dict[str, ModelCard]) -> Listing:
     """Names and counts, aligned."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model", no_wrap=True)
-    headings = ("input", "classes", "smallest", "parameters", "multiply-adds")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+    numbers = ("input", "classes", "smallest", "parameters", "multiply-adds")
+    listing = Listing(("model", *numbers), names=1)
     for key, card in chosen.items():
-        table.add_row(
+        row = (
             key,
             "x".join(map(str, card.input_shape)),
             str(card.num_classes),
@@ -65,4 +66,5 @@ def _table(chosen: dict[str, ModelCard]) -> Table:
             f"{card.parameters:,}",
             f"{card.multiply_adds:,}",
         )
-    return table
+        listing.rows.append(row)
+    return listing

@@ -4,8 +4,6 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
-import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,6 +17,7 @@ from rich.progress import (
 from rich.text import Text
 
 from convscope.data.progress import Progress as Advance
+from convscope.terminal import Screen, printable, say
 
 Complain = Callable[[str], None]
 
@@ -36,7 +35,7 @@ def counting(*, shown: bool = True) -> Iterator[tuple[Advance | None, Complain]]
         shown: Whether a bar is wanted. There is none without a terminal.
     """
     if not (shown and sys.stderr.isatty()):
-        yield None, lambda line: typer.echo(_one_line(line), err=True)
+        yield None, lambda line: say(_one_line(line), error=True)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -45,7 +44,7 @@ def counting(*, shown: bool = True) -> Iterator[tuple[Advance | None, Complain]]
         _Speed(),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True, highlight=False)
+    console = Screen(stderr=True)
     tasks: dict[str, TaskID] = {}
     # Standard output is left alone: it may be a file.
     with Progress(
@@ -64,4 +63,4 @@ def counting(*, shown: bool = True) -> Iterator[tuple[Advance | None, Complain]]
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))

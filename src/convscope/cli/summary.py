@@ -18,6 +18,7 @@ from convscope import models
 from convscope.analysis import Summary, versus
 from convscope.analysis import summary as summarize
 from convscope.errors import ArgumentError
+from convscope.terminal import say
 
 WIDTH = 80  # columns, where the output is no terminal
 
@@ -83,15 +84,15 @@ def summary(
         if as_json:
             typer.echo(json.dumps([first.to_dict(), second.to_dict()]))
         else:
-            typer.echo(versus(first, second, _columns()))
+            say(versus(first, second, _columns()))
     elif as_json:
         typer.echo(json.dumps(first.to_dict()))
     elif as_csv:
-        typer.echo(first.to_csv(depth), nl=False)
+        say(first.to_csv(depth), end="")
     elif as_markdown:
-        typer.echo(first.to_markdown(depth))
+        say(first.to_markdown(depth))
     else:
-        typer.echo(first.to_text(_columns(), depth))
+        say(first.to_text(_columns(), depth))
 
 
 def _summary(

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from convscope.cli.evaluate import tables
+from convscope.cli.evaluation_report import report
 from convscope.cli.progress_bar import counting
 from convscope.cli.recipe_flags import with_recipe_flags
 from convscope.data import Dataset
 from convscope.errors import ArgumentError, NotFiniteError, WriteError
 from convscope.execution import explain, keep_freed_memory
+from convscope.terminal import Screen, say
 from convscope.train.checkpoint import LATEST
 from convscope.train.planning import Plan, plan
 from convscope.train.recipe import Recipe
@@ -114,10 +114,11 @@ def train(
     Example: convscope train photos/ --minutes 5
     """
     keep_freed_memory()
-    say = Console(stderr=True, highlight=False, markup=False)
+    screen = Screen(stderr=True)
     if resume_run is not None:
-        others = (data, model, model_option, recipe, run, force, find_lr)
-        if any((*others, size, validation, test, strict, recipe_changes)):
+        others = (data, model, model_option, recipe, run, size, validation, test)
+        given = any(value is not None for value in others)
+        if given or force or find_lr or strict or recipe_changes:
             raise ArgumentError(
                 "train: --resume goes on with the run's own data, model and recipe. "
                 "Leave the other arguments out, or train a new run."
@@ -136,7 +137,7 @@ def train(
         check_free(run, force=force)
     with counting() as (bar, _):
         made = plan(
-            data or "digits",
+            "digits" if data is None else data,
             model,
             recipe,
             model_options=_options(model_option or []),
@@ -148,13 +149,13 @@ def train(
             **recipe_changes,
         )
     place = run or free_name(Path("runs"), f"{made.data.name}-{made.model}")
-    _introduce(made, place, say)
+    _introduce(made, place, screen)
     net = made.network()
     if find_lr:
         _show_search(find_rate(net, made.data, made.recipe), as_json)
         return
     if explain_setting:
-        say.print(_explained(net, made.data, made.recipe))
+        screen.print(_explained(net, made.data, made.recipe))
     listeners = _listeners(place, made.recipe, tensorboard, mlflow)
     with _told_how_to_go_on(place):
         done = fit(
@@ -195,22 +196,22 @@ def _options(texts: list[str]) -> dict[str, Any]:
     return options
 
 
-def _introduce(made: Plan, place: Path, say: Console) -> None:
+def _introduce(made: Plan, place: Path, screen: Screen) -> None:
     """Says what the plan is, before it is carried out."""
     data, recipe = made.data, made.recipe
     for note in made.notes:
-        say.print(note)
+        screen.print(note)
     channels, height, width = data.input_shape
-    say.print(
+    screen.print(
         f"{data.name}: {len(data.train):,} train, {len(data.val):,} val, "
         f"{len(data.test):,} test images of {height} x {width} x {channels}, "
         f"{len(data.classes)} classes"
     )
     for note in data.notes:
-        say.print(f"  {note}", style="dim")
+        screen.print(f"  {note}", style="dim")
     if data.set_aside:
         count = len(data.set_aside)
-        say.print(
+        screen.print(
             f"  {count} file{'s' * (count > 1)} could not be used; the list is in "
             f"{place / SET_ASIDE}",
             style="yellow",
@@ -219,8 +220,8 @@ def _introduce(made: Plan, place: Path, say: Console) -> None:
     length = f"{recipe.epochs} epoch{plural}"
     if recipe.minutes is not None:
         length = f"{recipe.minutes:g} min"
-    say.print(f"model: {made.why}")
-    say.print(
+    screen.print(f"model: {made.why}")
+    screen.print(
         f"recipe: {length}, batch {recipe.batch_size}, {recipe.optimizer} at "
         f"{recipe.learning_rate:g}, {recipe.schedule}, seed {recipe.seed}"
     )
@@ -248,7 +249,7 @@ def _told_how_to_go_on(place: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         begun = RunFolder(place).has_checkpoint
         what = f"stopped; go on with: {go_on}" if begun else "stopped before training"
-        typer.echo(f"\n{what}", err=True)
+        say(f"\n{what}", error=True)
         raise typer.Exit(_STOPPED) from None
     except NotFiniteError as error:
         kept = place / CHECKPOINT / LATEST
@@ -275,24 +276,22 @@ def _judge(run: Run, data: Dataset, as_json: bool) -> None:
             )
         )
         return
-    console = Console(highlight=False, markup=False)
+    console = Screen()
     console.print()
-    for each in tables(found):
-        console.print(each)
+    for each in report(found):
+        console.print(each, crop=False)
     place = shlex.quote(str(run.folder))
     console.print("\nNext steps", style="bold")
-    steps = Table(box=None, pad_edge=False, show_header=False)
-    steps.add_row("judge it again", f"convscope evaluate {place}")
-    steps.add_row("use it on images", f"convscope predict {place} IMAGE...")
-    steps.add_row("know it better", f"convscope summary {place}")
-    console.print(steps)
+    say(f"evaluate it again   convscope evaluate {place}")
+    say(f"predict new images  convscope predict {place} IMAGE...")
+    say(f"see its layers      convscope summary {place}")
 
 
 def _show_search(found: RateSearch, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(found)))
         return
-    console = Console(highlight=False, markup=False)
+    console = Screen()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("learning rate", justify="right")
     table.add_column("loss", justify="right")

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from convscope.errors import ArgumentError
 from convscope.execution.runs import Kind
 
+DEVICES = ("cpu", "cuda", "mps")
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -81,6 +83,11 @@ def choose_device(name: str) -> torch.device:
             return torch.device("cuda")
         mps = torch.backends.mps.is_available()
         return torch.device("mps" if mps else "cpu")
+    if name.partition(":")[0] not in DEVICES:
+        raise ArgumentError(
+            f"device={name!r} is not one of auto, {', '.join(DEVICES)}. Take 'auto', "
+            "which uses a GPU where there is one, or 'cpu'."
+        )
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

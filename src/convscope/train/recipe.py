@@ -92,7 +92,7 @@ class Recipe(BaseModel):
         "none", description="Changed copies of each image to average over in judging."
     )
     seed: int = Field(
-        0, ge=0, description="Decides first weights, order and augmentation."
+        0, ge=0, lt=2**32, description="Decides first weights, order and augmentation."
     )
     augmentation: Augmentation = Field(
         Augmentation(), description="Random changes to the training images."

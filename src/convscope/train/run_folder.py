@@ -93,7 +93,7 @@ class RunFolder:
             ) from error
         try:
             draft.chmod(0o755)
-            (draft / FILE).write_text(spec.model_dump_json(indent=2) + "\n", "utf-8")
+            (draft / FILE).write_text(spec.to_json(), "utf-8")
             (draft / METRICS).touch()
             if set_aside:
                 rows = [{"path": bad.path, "reason": bad.reason} for bad in set_aside]

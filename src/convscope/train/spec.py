@@ -65,6 +65,10 @@ class RunSpec(_Record):
         """(C, H, W) of one input."""
         return self.model.input_shape
 
+    def to_json(self) -> str:
+        """The text of spec.json; escaped, for class names need not be Unicode."""
+        return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
+
 
 def read_json(path: Path) -> Any:
     """The JSON in ``path``, if it is of a sane size."""

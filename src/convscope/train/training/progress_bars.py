@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from convscope.terminal import Screen, printable
 from convscope.train.training.events import (
     EpochEnded,
     Event,
@@ -35,7 +36,7 @@ def default_listeners() -> Sequence[Listener]:
     if _in_notebook():
         return (NotebookBar(),)
     if sys.stderr.isatty():
-        return (TerminalBar(Console(stderr=True, markup=False)),)
+        return (TerminalBar(Screen(stderr=True)),)
     return (Lines(sys.stderr),)
 
 
@@ -92,7 +93,7 @@ class Lines:
                 self._say(finished_line(event))
 
     def _say(self, text: str) -> None:
-        self._stream.write(text + "\n")
+        self._stream.write(printable(text) + "\n")
         self._stream.flush()
 
 
