@@ -1,13 +1,20 @@
 """What a network is before it has weights, and what it does once it has them."""
 
-from convscope.analysis.batch_statistics import (
+from convscope.analysis.checking.check import check
+from convscope.analysis.probes.batch_statistics import (
     LayerStatistics,
     StatisticsReport,
     compare_statistics,
 )
-from convscope.analysis.checking.check import check
-from convscope.analysis.effective import EffectiveField, effective_receptive_field
-from convscope.analysis.equivariance import Equivariance, LayerShift, equivariance
+from convscope.analysis.probes.effective import (
+    EffectiveField,
+    effective_receptive_field,
+)
+from convscope.analysis.probes.equivariance import (
+    Equivariance,
+    LayerShift,
+    equivariance,
+)
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary, versus
 from convscope.analysis.summary import exact_ranges, summary

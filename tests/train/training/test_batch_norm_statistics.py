@@ -9,7 +9,7 @@ from torch import nn
 
 from conftest import make_set
 from convscope.analysis import compare_statistics
-from convscope.analysis.batch_statistics import Moments
+from convscope.analysis.probes.batch_statistics import Moments
 from convscope.data.batching.batches import plain
 from convscope.errors import ArgumentError
 from convscope.layers import BatchNorm2d

@@ -20,14 +20,14 @@ from convscope.analysis.onnx.nodes import (
     node_text,
     products_of,
 )
-from convscope.analysis.records import AxisField, Row
-from convscope.analysis.render import Summary
-from convscope.analysis.tracing.provenance import (
+from convscope.analysis.operations.provenance import (
     Provenance,
     constant,
     input_provenance,
     unknown,
 )
+from convscope.analysis.records import AxisField, Row
+from convscope.analysis.render import Summary
 from convscope.arithmetic import inference_activation_bytes, training_activation_bytes
 from convscope.errors import ArgumentError, MissingExtraError, Remedy, ShapeError
 

@@ -13,8 +13,13 @@ from math import prod
 from typing import Any
 
 from convscope.analysis.inputs import Shape
-from convscope.analysis.tracing.provenance import Provenance, broadcast, joined, new_dim
-from convscope.analysis.tracing.rearrange import (
+from convscope.analysis.operations.provenance import (
+    Provenance,
+    broadcast,
+    joined,
+    new_dim,
+)
+from convscope.analysis.operations.rearrange import (
     concatenated,
     padded,
     permuted,

@@ -15,14 +15,14 @@ from typing import Any, TypeAlias, cast
 
 from torch import Tensor
 
-from convscope.analysis.tracing.provenance import (
+from convscope.analysis.operations.provenance import (
     Provenance,
     broadcast,
     constant,
     joined,
     new_dim,
 )
-from convscope.analysis.tracing.rearrange import (
+from convscope.analysis.operations.rearrange import (
     concatenated,
     expanded,
     padded,

@@ -25,7 +25,7 @@ from convscope.analysis.operations.effects import (
     product_counts,
     window_of,
 )
-from convscope.analysis.tracing.provenance import (
+from convscope.analysis.operations.provenance import (
     Provenance,
     broadcast,
     constant,
@@ -33,7 +33,7 @@ from convscope.analysis.tracing.provenance import (
     new_dim,
     unknown,
 )
-from convscope.analysis.tracing.rearrange import written
+from convscope.analysis.operations.rearrange import written
 from convscope.arithmetic import AxisLayer
 
 Key: TypeAlias = tuple[int, int, tuple[int, ...], tuple[int, ...]]

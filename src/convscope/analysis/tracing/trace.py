@@ -25,10 +25,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from convscope.analysis.inputs import BATCH, Inputs, Shape
+from convscope.analysis.operations.provenance import Provenance
 from convscope.analysis.operations.shapes import meta_result
 from convscope.analysis.tracing.dataflow import Dataflow
 from convscope.analysis.tracing.meta_copy import meta_copy
-from convscope.analysis.tracing.provenance import Provenance
 from convscope.arithmetic import Window
 
 Change = Callable[[nn.Module], None]

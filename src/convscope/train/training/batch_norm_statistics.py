@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from convscope.analysis.batch_statistics import (
+from convscope.analysis.probes.batch_statistics import (
     Batches,
     Moments,
     StatisticsReport,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from convscope.analysis.tracing.provenance import (
+from convscope.analysis.operations.provenance import (
     Atom,
     Dim,
     Provenance,

@@ -1,0 +1,1 @@
+"""What a network does once it has weights: fields, shifts, statistics, measured."""
