@@ -5,8 +5,8 @@
     python benchmarks/figures.py --seeds 1 cifar10
 
 Each run is ``convscope train`` in a process of its own, from command to result. With
-``--keep``, rows go into results/figures.json as they come, which is what the README
-shows; ``--table`` prints that file without running anything.
+``--keep``, rows go into results/figures.json as they come, which is what the results
+page shows; ``--table`` prints that file without running anything.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def train(name: str, seed: int) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """The figures as the README shows them."""
+    """The figures as the results page shows them."""
     rows = [
         "| data, recipe | model | epochs | test accuracy | goal | command to result |",
         "| --- | --- | ---: | ---: | ---: | ---: |",

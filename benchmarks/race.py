@@ -2,7 +2,7 @@
 
     python benchmarks/race.py                          all of it: a quarter of an hour
     python benchmarks/race.py --python ../peers/bin/python --threads 2 --keep
-    python benchmarks/race.py --table                  what the README shows
+    python benchmarks/race.py --table                  what the results page shows
 
 Every row is `convscope bench` of one piece of work. JAX and Keras may live in another
 interpreter, named by ``--python``. ``--keep`` writes results/race.json and the pictures
@@ -58,7 +58,7 @@ def run(threads: int, python: str, repeats: int, only: list[str]) -> list[Any]:
 
 
 def table(records: list[Any]) -> str:
-    """One line for each piece of work, as the README shows it."""
+    """One line for each piece of work, as docs/explanation/results.md shows it."""
     rows = [
         "| work | threads | convscope | PyTorch as it comes | fastest of all others "
         "| goals |",

@@ -77,7 +77,7 @@ def measure(target: Target, data: cs.Dataset, seed: int) -> dict[str, Any]:
 
 
 def table(kept: dict[str, Any]) -> str:
-    """What the README shows, a row for each target that was measured."""
+    """What the results page shows, a row for each target that was measured."""
     rows = [
         "| data | model | epochs | test accuracy | seconds | goal |",
         "| --- | --- | ---: | ---: | ---: | --- |",

@@ -13,6 +13,7 @@ from convscope.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+RESULTS = (ROOT / "docs" / "explanation" / "results.md").read_text()
 
 
 def blocks(text, language):
@@ -53,9 +54,11 @@ def test_the_python_blocks_of_a_page_run(page, tmp_path, monkeypatch):
         exec(compile(block, page.name, "exec"), namespace)  # noqa: S102
 
 
-def test_every_command_in_the_readme_exists():
-    found = commands(README)
+def test_every_command_on_a_page_exists():
+    texts = [path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))]
+    found = [words for text in [README, *texts] for words in commands(text)]
     assert ["data", "audit", "photos/"] in found
+    assert len(found) > 10
     for words in found:
         path = [word for word in words if re.fullmatch(r"[a-z]+", word)][:2]
         path = path if path[0] == "data" else path[:1]
@@ -84,7 +87,7 @@ def test_the_figures_are_those_that_were_measured(name):
     sys.modules[name] = script  # dataclasses look their module up
     spec.loader.exec_module(script)
     table = script.table(json.loads(script.RESULTS.read_text()))
-    shown = re.search(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", README, re.DOTALL)
+    shown = re.search(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", RESULTS, re.DOTALL)
     assert shown.group(1) == table
 
 
@@ -93,3 +96,20 @@ def test_every_command_shows_an_example_in_its_help():
     for path in [*names, ["data", "list"], ["data", "audit"]]:
         shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*path, "--help"])
         assert f"Example: convscope {' '.join(path)}" in shown.output, path
+
+
+def broken_links(text, folder):
+    """Files that a page links to and that are not there."""
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"", text)
+    files = [first or second for first, second in targets]
+    return [f for f in files if "://" not in f and not (folder / f).exists()]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_file_that_is_linked_to_is_there(name):
+    assert broken_links((ROOT / name).read_text(), ROOT) == []
+
+
+def test_a_broken_link_is_noticed():
+    assert broken_links("[a](nowhere.md#part) [b](README.md)", ROOT) == ["nowhere.md"]
+    assert broken_links('<img src="docs/none.svg">', ROOT) == ["docs/none.svg"]
