@@ -66,7 +66,7 @@ def contestants(net: nn.Module, batch: int) -> dict[str, Contestant]:
         fast = Optimized(own, setting)
         found[name] = Contestant(own, fast, setting.memory_format)
     own = copy.deepcopy(net)
-    chosen = optimize(own, SHAPE, batch_size=batch)
+    chosen = optimize(own, SHAPE, batch_size=batch, precision="auto")
     found["ours"] = Contestant(own, chosen, chosen.setting.memory_format)
     return found
 

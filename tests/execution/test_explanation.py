@@ -5,15 +5,15 @@ import torch
 from torch import nn
 
 from convscope import kernels
-from convscope.execution import Setting, explain, explanation, remembered
+from convscope.execution import Setting, explain, explanation, timing_cache
 from convscope.execution.explanation import table
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(remembered, "_KNOWN", {})
+    monkeypatch.setattr(timing_cache, "_KNOWN", {})
     monkeypatch.setattr(
-        remembered.platformdirs, "user_cache_path", lambda name: tmp_path / name
+        timing_cache.platformdirs, "user_cache_path", lambda name: tmp_path / name
     )
 
 
@@ -42,8 +42,8 @@ def test_every_layer_has_its_row_in_order():
 @pytest.mark.skipif(not kernels.available(), reason="no native kernels")
 def test_layers_that_are_computed_as_one_have_one_row(monkeypatch):
     setting = Setting(torch.device("cpu"), "float32", True, kernels=True)
-    chosen = explanation.Choice(setting, (), 4, True, "by hand")
-    monkeypatch.setattr(explanation, "consider", lambda *_, **__: chosen)
+    chosen = explanation.Comparison(setting, (), 4, True, "by hand")
+    monkeypatch.setattr(explanation, "compare_settings", lambda *_, **__: chosen)
     rows = {row.layers: row.chosen for row in explained(network()).layers}
     assert rows["BatchNorm2d + ReLU"] == "native"
     assert rows["MaxPool2d"] == "native"

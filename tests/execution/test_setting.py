@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from convscope.errors import ArgumentError
-from convscope.execution import Setting, choose_device
+from convscope.execution import Optimized, Setting, choose_device
 from convscope.models import build
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def test_every_setting_gives_float32_logits_near_those_of_float64(
     setting = Setting(CPU, precision, channels_last)
     net = setting.place(net.float())
     with torch.no_grad():
-        found = setting.forward(net, images.to(memory_format=setting.memory_format))
+        found = Optimized(net, setting)(setting.lay_out(images))
     assert found.dtype == torch.float32
     # bfloat16 keeps 8 bits; errors of ten layers add up like a random walk.
     atol = 1e-5 if precision == "float32" else 2**-8 * 10 * exact.abs().max().item()

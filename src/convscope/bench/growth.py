@@ -132,7 +132,15 @@ def timed(point: Point, seconds: float, repeats: int) -> dict[str, float]:
     ways = {
         "PyTorch": _stepper(plain, plain, images, labels),
         "convscope": _stepper(
-            fast, optimize(fast, tuple(images.shape), training=True), images, labels
+            fast,
+            optimize(
+                fast,
+                tuple(images.shape[1:]),
+                batch_size=point.batch,
+                precision="auto",
+            ),
+            images,
+            labels,
         ),
     }
     steps = {}

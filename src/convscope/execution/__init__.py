@@ -1,15 +1,20 @@
-"""Decides device, number format, memory format and kernels; runs networks so."""
+"""Decides device, number format, memory format and kernels; calls networks so."""
 
 from convscope.execution.allocator import keep_freed_memory
-from convscope.execution.choice import Choice, Timing, choose, consider
+from convscope.execution.compare import Comparison, Timing, choose, compare_settings
 from convscope.execution.explanation import Explanation, explain
 from convscope.execution.optimization import optimize
 from convscope.execution.optimized import Optimized
-from convscope.execution.setting import Setting, choose_device, has_native_bfloat16
+from convscope.execution.setting import (
+    Setting,
+    choose_device,
+    give_back,
+    has_native_bfloat16,
+)
 from convscope.execution.whole_step import WholeStep, whole_step
 
 __all__ = [
-    "Choice",
+    "Comparison",
     "Explanation",
     "Optimized",
     "Setting",
@@ -17,8 +22,9 @@ __all__ = [
     "WholeStep",
     "choose",
     "choose_device",
-    "consider",
+    "compare_settings",
     "explain",
+    "give_back",
     "has_native_bfloat16",
     "keep_freed_memory",
     "optimize",

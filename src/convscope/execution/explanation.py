@@ -1,15 +1,32 @@
 """What was chosen for a network and for each of its layers, with measured times."""
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from convscope.execution.choice import Choice, batch_and_image, consider, strip_hooks
-from convscope.execution.runs import Kind, Run, find_runs
+from convscope.execution.compare import (
+    SECONDS,
+    USUAL_BATCH,
+    Comparison,
+    compare_settings,
+    hookless_copy,
+    remove_hooks,
+)
+from convscope.execution.fusion import Compute, Kind, describe, fused_steps
+from convscope.execution.optimized import Optimized, rows_of
+from convscope.execution.sample_inputs import (
+    Inputs,
+    Shape,
+    given_inputs,
+    random_inputs,
+    require_shape,
+)
 from convscope.execution.setting import Setting
 
 _ROUNDS = 5
@@ -17,7 +34,7 @@ _ROUNDS = 5
 
 @dataclass(frozen=True)
 class LayerTiming:
-    """One layer, or a run of layers that is computed as one.
+    """One layer, or neighbours that are computed as one.
 
     Attributes:
         name: Of its first layer in the network.
@@ -34,12 +51,19 @@ class LayerTiming:
     plain: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """A choice of setting, and what it does to each layer; prints as a table."""
 
-    choice: Choice
+    choice: Comparison
     layers: tuple[LayerTiming, ...]
+
+    def __repr__(self) -> str:
+        native = sum(each.chosen == "native" for each in self.layers)
+        return (
+            f"<Explanation: {self.choice.setting} ({self.choice.why}); {native} of "
+            f"{len(self.layers)} rows native; print it for the tables>"
+        )
 
     def __str__(self) -> str:
         """A table of settings, then one of layers."""
@@ -100,25 +124,29 @@ def _is_number(text: str) -> bool:
 
 def explain(
     net: nn.Module,
-    input_size: Sequence[int],
+    input_shape: Shape | None = None,
     training: bool = True,
     *,
-    batch_size: int | None = None,
+    batch_size: int = USUAL_BATCH,
     device: str = "cpu",
-    precision: str = "auto",
+    precision: str = "float32",
     optimize: bool = True,
+    seconds: float = SECONDS,
+    example_inputs: Any = None,
 ) -> Explanation:
     """What ``optimize`` chooses for ``net``, against what, and the measured times.
 
-    Arguments as for ``optimize``; ``optimize=False`` explains the plain setting.
+    Arguments as for ``optimize``; ``optimize=False`` explains the plain setting. Layers
+    that take more than one tensor have no row.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
     >>> found = explain(net, (1, 8, 8), batch_size=2)
     >>> found.layers[0].layers
     'Conv2d'
     """
-    batch_size, input_shape = batch_and_image(input_size, batch_size)
-    choice = consider(
+    if input_shape is not None:
+        require_shape(net, input_shape, "explain")
+    choice = compare_settings(
         net,
         input_shape,
         device=device,
@@ -126,87 +154,103 @@ def explain(
         batch_size=batch_size,
         training=training,
         optimize=optimize,
+        seconds=seconds,
+        example_inputs=example_inputs,
     )
+    if example_inputs is not None:
+        inputs = given_inputs(example_inputs)
+    elif input_shape is not None:
+        images = choice.images or min(batch_size, 16)
+        inputs = random_inputs(net, input_shape, images)
+    else:
+        return Explanation(choice, ())
     if choice.setting.device.type != "cpu":
         return Explanation(choice, ())
-    images = choice.images or min(batch_size, 16)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        x = torch.randn(images, *input_shape)
-        layers = tuple(_layers(net, x, choice.setting, training))
+        own = hookless_copy(net).train(training)
+        layers = tuple(_layers(own, inputs, choice.setting, training))
     return Explanation(choice, layers)
 
 
 def _layers(
-    net: nn.Module, x: Tensor, setting: Setting, training: bool
+    net: nn.Module, inputs: Inputs, setting: Setting, training: bool
 ) -> Iterator[LayerTiming]:
-    own = setting.place(strip_hooks(copy.deepcopy(net))).train(training)
-    names = {module: name for name, module in own.named_modules()}
-    runs = _runs(own, setting.kinds)
-    inside = {each for run in runs.values() for each in run.modules[1:]}
+    names = {module: name for name, module in net.named_modules()}
+    rows = _joined_rows(net, setting.kinds)
+    inside = {each for modules, _ in rows.values() for each in modules[1:]}
     plain = Setting(setting.device, "float32", False)
-    for layer, seen in _inputs(own, x, setting):
+    for layer, seen in _inputs(net, inputs, setting):
         if layer in inside:
             continue
-        run = runs.get(layer, Run("norm", (layer,)))
+        modules, compute = rows.get(layer, ((layer,), None))
         with torch.no_grad(), setting.autocast():
-            native = layer in runs and run.compute(seen) is not None
-        step: Callable[[Tensor], Tensor] = (
-            run if native else nn.Sequential(*run.modules)
-        )
-        usual = nn.Sequential(*copy.deepcopy(run.modules)).to(
-            memory_format=torch.contiguous_format  # type: ignore[call-overload]
-        )
+            native = compute is not None and compute(modules, seen.clone()) is not None
+        usual = copy.deepcopy(nn.Sequential(*modules))
+        step: Callable[[Tensor], Any] = nn.Sequential(*modules)
+        if native and compute is not None:
+            step = functools.partial(compute, modules)
         yield LayerTiming(
             names[layer],
-            " + ".join(type(module).__name__ for module in run.modules),
+            " + ".join(type(module).__name__ for module in modules),
             "native" if native else "torch",
             1e3 * _seconds(step, seen, setting, training),
-            1e3 * _seconds(usual, seen.float().contiguous(), plain, training),
+            1e3 * _seconds(usual, _as_usual(usual, seen), plain, training),
         )
 
 
-def _runs(net: nn.Module, kinds: Sequence[Kind]) -> dict[nn.Module, Run]:
-    """Every run of the network, by its first layer."""
-    return {
-        step.modules[0]: step
-        for module in net.modules()
-        if type(module) is nn.Sequential
-        for step in find_runs(tuple(module), kinds)
-        if isinstance(step, Run)
-    }
+def _as_usual(layer: nn.Module, x: Tensor) -> Tensor:
+    """``x`` as torch has it without a setting, in the layer's own number format."""
+    kinds = (p.dtype for p in layer.parameters() if p.is_floating_point())
+    return x.to(next(kinds, x.dtype)).contiguous()
+
+
+def _joined_rows(
+    net: nn.Module, kinds: tuple[Kind, ...]
+) -> dict[nn.Module, tuple[tuple[nn.Module, ...], Compute]]:
+    """Layers that a kernel may compute as one, by the first of them."""
+    found: dict[nn.Module, tuple[tuple[nn.Module, ...], Compute]] = {}
+    for row in rows_of(net):
+        modules, at = tuple(row.children()), 0
+        for length, compute in fused_steps(describe(modules), kinds):
+            if compute is not None:
+                found[modules[at]] = modules[at : at + length], compute
+            at += length
+    return found
 
 
 def _inputs(
-    net: nn.Module, x: Tensor, setting: Setting
+    net: nn.Module, inputs: Inputs, setting: Setting
 ) -> list[tuple[nn.Module, Tensor]]:
     """Every layer that takes one tensor of numbers, and what reaches it, in order."""
     seen: dict[nn.Module, Tensor] = {}
 
-    def note(module: nn.Module, arguments: tuple[object, ...]) -> None:
-        (x, *others) = arguments
-        if not others and isinstance(x, Tensor) and x.is_floating_point():
-            seen.setdefault(module, x.detach())
+    def note(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        (x, *more) = arguments or (None,)
+        if not more and isinstance(x, Tensor) and x.is_floating_point():
+            seen.setdefault(module, x.detach().clone())
 
     for module in net.modules():
         if not module._modules:
             module.register_forward_pre_hook(note)
+    positional, named = inputs.copied()
     with torch.no_grad():
-        setting.forward(net, x.contiguous(memory_format=setting.memory_format))
-    strip_hooks(net)
+        Optimized(net, setting)(*positional, **named)
+    remove_hooks(net)
     return list(seen.items())
 
 
 def _seconds(
-    step: Callable[[Tensor], Tensor], x: Tensor, setting: Setting, training: bool
+    step: Callable[[Tensor], Any], x: Tensor, setting: Setting, training: bool
 ) -> float:
     """The least of several times of a forward pass, and a backward pass if trained."""
     least = float("inf")
     x = x.requires_grad_(training)
     for _ in range(_ROUNDS):
+        fresh = x.clone()  # a layer may write into its input
         began = time.perf_counter()
         with torch.set_grad_enabled(training), setting.autocast():
-            y = step(x)
+            y = step(fresh)
         if training and isinstance(y, Tensor) and y.requires_grad:
             y.backward(torch.ones_like(y))
         least = min(least, time.perf_counter() - began)

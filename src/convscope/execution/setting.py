@@ -1,5 +1,6 @@
 """Where, in which number format and in which memory format a network runs."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import ArgumentError
-from convscope.execution.runs import Kind
+from convscope.execution.fusion import Kind
 
 DEVICES = ("cpu", "cuda", "mps")
 
@@ -19,7 +20,7 @@ class Setting:
     device: torch.device
     precision: Literal["float32", "bfloat16"]
     channels_last: bool
-    kernels: bool = False  # runs of layers are computed by our own native operations
+    kernels: bool = False  # neighbouring layers are computed by our own operations
 
     def place(self, net: nn.Module) -> nn.Module:
         """Moves ``net`` to the device, its image kernels to the memory format."""
@@ -31,20 +32,22 @@ class Setting:
         """What image batches are laid out in."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
-    def forward(self, net: nn.Module, images: Tensor) -> Tensor:
-        """Logits (N, K) in float32."""
-        with self.autocast():
-            logits: Tensor = net(images)
-        return logits.float()
+    def lay_out(self, x: Any) -> Any:
+        """A batch of images in this memory format; anything else as it is."""
+        if isinstance(x, Tensor) and x.ndim == 4 and x.is_floating_point():
+            return x.contiguous(memory_format=self.memory_format)
+        return x
 
-    def autocast(self) -> torch.autocast:
-        """The context in which operations compute in the setting's precision."""
-        half = self.precision == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context that gives the setting's precision; an outer autocast stays."""
+        where = self.device.type
+        if self.precision == "float32" or torch.is_autocast_enabled(where):
+            return nullcontext()
+        return torch.autocast(where, torch.bfloat16)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """The runs of layers that are computed by kernels, of those for this layout."""
+        """What is computed by kernels, of that which they do in this layout."""
         if not self.kernels:
             return ()
         if not self.channels_last:
@@ -70,6 +73,19 @@ class Setting:
         layout = ", channels-last" if self.channels_last else ""
         kernels = ", native kernels" if self.kernels else ""
         return f"{self.device}, {self.precision}{layout}{kernels}"
+
+
+def give_back(net: nn.Module) -> None:
+    """Puts weights that ``Setting.place`` laid out otherwise in torch's usual order.
+
+    >>> net = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
+    >>> give_back(net)
+    >>> net.weight.is_contiguous()
+    True
+    """
+    for tensor in (*net.parameters(), *net.buffers()):
+        if not tensor.is_contiguous():
+            tensor.data = tensor.data.contiguous()
 
 
 def choose_device(name: str) -> torch.device:

@@ -4,8 +4,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from convscope.execution.chains import plan_chain, plan_stages
-from convscope.execution.runs import is_watched
+from convscope.execution.fusion import (
+    ChainPlan,
+    describe,
+    is_plain_call,
+    is_watched,
+    plan_chain,
+)
 from convscope.execution.setting import Setting
 from convscope.kernels import ChainStep
 
@@ -17,24 +22,33 @@ class WholeStep:
     values stay.
 
     Args:
-        net: What ``one_chain`` accepts.
-        input_shape: (C, H, W) of one image.
+        net: What ``whole_step`` accepts.
+        plan: Of its layers.
     """
 
-    def __init__(self, net: nn.Sequential, input_shape: Sequence[int]) -> None:
-        self.net = net
-        stages = plan_stages(list(net), tuple(input_shape))
-        self._step = ChainStep(stages, list(net.parameters()))
+    def __init__(self, net: nn.Sequential, plan: ChainPlan) -> None:
+        self.net, self._layers = net, describe(list(net))
+        self._step = ChainStep(plan.stages, list(net.parameters()))
         self._gradients = [(p, p.grad) for p in net.parameters()]
         self._addresses = [p.data_ptr() for p in net.parameters()]
 
     def serves(self) -> bool:
-        """Whether nobody listens to a layer, and weights lie where they lay."""
+        """Whether the layers and the places of their weights are what they were.
+
+        A layer that somebody listens to is not: he is not called.
+        """
         return (
-            self._addresses == [p.data_ptr() for p in self.net.parameters()]
+            is_plain_call()
+            and self._addresses == [p.data_ptr() for p in self.net.parameters()]
+            and self._layers == describe(list(self.net))
             and not is_watched(self.net)
-            and not any(map(is_watched, self.net))
         )
+
+    def give_back(self) -> None:
+        """Ends this: each parameter holds its values by itself again."""
+        for parameter, _ in self._gradients:
+            parameter.data = parameter.data.clone()
+            parameter.grad = None
 
     def __call__(
         self, images: Tensor, targets: Tensor, label_smoothing: float = 0.0
@@ -57,13 +71,9 @@ def whole_step(
     """
     if "chain" not in setting.kinds or type(net) is not nn.Sequential:
         return None
-    chain = plan_chain(list(net), tuple(input_shape))
-    if (
-        chain is None
-        or not chain.flat
-        or not all(p.requires_grad for p in net.parameters())
-    ):
+    plan = plan_chain(describe(list(net)), tuple(input_shape))
+    if plan is None or not plan.flat or plan.stages[-1].out_size != (1, 1):
         return None
-    if plan_stages(list(net), tuple(input_shape))[-1].out_size != (1, 1):
+    if not all(p.requires_grad for p in net.parameters()):
         return None
-    return WholeStep(net, input_shape)
+    return WholeStep(net, plan)

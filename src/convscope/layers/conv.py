@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -127,12 +127,14 @@ class Convolution(Sliding, nn.Module):
         weight = self._whole_weight()
         return reversed_kernel(weight) if self.flip else weight
 
+    def _is_plain(self) -> bool:
+        """Whether it computes what torch.nn's of the same arguments does, by zeros."""
+        return self.padding_mode == "zeros" and not self.flip and self._table is None
+
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of ``x``."""
         if (
-            self.padding_mode == "zeros"
-            and not self.flip
-            and self._table is None
+            self._is_plain()
             and type(self.padding[0]) is int
             and not torch.compiler.is_compiling()
         ):
@@ -196,6 +198,40 @@ class Convolution(Sliding, nn.Module):
             return
         super()._load_from_state_dict(state_dict, prefix, *arguments)
         self._place_connections()
+
+
+class ConvGeometry(NamedTuple):
+    """What a convolution with zeros around its input reads besides numbers."""
+
+    weight: tuple[int, ...]  # its shape
+    biased: bool
+    stride: Any
+    padding: Any
+    dilation: Any
+    groups: int
+
+
+def plain_geometry(layer: Any) -> ConvGeometry | None:
+    """Of a convolution, torch.nn's or ours; None if it does more than torch's own.
+
+    >>> plain_geometry(nn.Conv2d(1, 4, 3)).weight
+    (4, 1, 3, 3)
+    >>> plain_geometry(Conv2d(1, 4, 3, flip=True)) is None
+    True
+    """
+    ours = isinstance(layer, Convolution)
+    plain = layer._is_plain() if ours else layer.padding_mode == "zeros"
+    weight = layer._parameters.get("weight")
+    if not plain or weight is None:
+        return None
+    return ConvGeometry(
+        tuple(weight.shape),
+        layer._parameters.get("bias") is not None,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        layer.groups,
+    )
 
 
 def as_torch_writes_it(padding: tuple[AxisPadding, ...]) -> Any:

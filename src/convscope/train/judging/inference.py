@@ -242,7 +242,7 @@ def output_batches(
         setting = judging_setting(
             net, pixels.shape[1:], device=str(place), precision="float32"
         )
-    fast = Optimized(setting.place(net), setting)
+    fast = Optimized(net.to(setting.device), setting)
     batches = plain(
         images, preprocessing, batch_size, setting.device, setting.memory_format
     )

@@ -78,7 +78,7 @@ def find_rate(
         )
     setting = training_setting(net, data.input_shape, recipe)
     trial = setting.place(copy.deepcopy(net)).train()
-    fast = Optimized(trial, setting)
+    fast = Optimized(trial, setting, same_dropout=True)
     batches = training_batches(data, recipe, setting)
     optimizer = Optimizer(trial, recipe)
     factor = (highest / lowest) ** (1 / (steps - 1))

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from convscope.data.batching.batches import Batch, Batches, plain
 from convscope.data.dataset import Dataset
 from convscope.errors import NotFiniteError, Remedy, TrainingError
-from convscope.execution import Optimized, Setting, whole_step
+from convscope.execution import Optimized, Setting, give_back, whole_step
 from convscope.train.checkpoint import Checkpoint
 from convscope.train.recipe import Recipe
 from convscope.train.training.events import (
@@ -75,17 +75,17 @@ class Training:
         self, net: nn.Module, data: Dataset, recipe: Recipe, setting: Setting
     ) -> None:
         self.net = setting.place(net)
-        self.fast = Optimized(self.net, setting)
+        self.fast = Optimized(self.net, setting, same_dropout=True)
         self.data, self.recipe, self.setting = data, recipe, setting
         self.batches = training_batches(data, recipe, setting)
         # Before the optimizer: the weights move to one place, and stay there.
-        whole = whole_step(self.net, setting, data.input_shape)
+        self._whole_step = whole_step(self.net, setting, data.input_shape)
         self.optimizer = Optimizer(self.net, recipe)
         self._one_step = TrainingStep(
             self.net,
             self.fast,
             self.optimizer,
-            whole=whole,
+            whole=self._whole_step,
             label_smoothing=recipe.label_smoothing,
             class_weights=class_weights(data, recipe, setting.device),
             clip_norm=recipe.clip_norm,
@@ -338,6 +338,9 @@ class Training:
             self.lookahead.finish()
         weights = self.best or self.final.state_dict()
         self.net.load_state_dict(copy.deepcopy(dict(weights)))
+        if self._whole_step is not None:
+            self._whole_step.give_back()
+        give_back(self.net)
         chosen = position.best_epoch if self.best else None
         return Finished(reason, position.epoch, position.step, position.seconds, chosen)
 

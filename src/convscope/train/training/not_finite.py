@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from convscope.execution import Setting
+from convscope.execution import Optimized, Setting
 
 
 def first_fault(net: nn.Module, setting: Setting, images: Tensor) -> str:
@@ -53,7 +53,7 @@ def _bad_output(net: nn.Module, setting: Setting, images: Tensor) -> str:
         watch(name, module)
     try:
         with torch.no_grad():
-            setting.forward(net, images)
+            Optimized(net, setting)(images)
     finally:
         for handle in handles:
             handle.remove()

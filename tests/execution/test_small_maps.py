@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from convscope import kernels, layers
-from convscope.execution import Optimized, Setting, strips
-from convscope.execution.runs import Run, find_runs
+from convscope.execution import Optimized, Setting, small_maps
+from convscope.execution.fusion import describe, fused_steps
 
 HALF = Setting(torch.device("cpu"), "bfloat16", True, kernels=True)
 MAPS = [  # batch, channels in and out, map, kernel
@@ -24,7 +24,7 @@ MAPS = [  # batch, channels in and out, map, kernel
 @pytest.fixture(autouse=True)
 def matrix_unit(monkeypatch):
     """The rule is for machines with one; the result is right on all."""
-    monkeypatch.setattr(strips, "_has_matrix_unit", lambda: True)
+    monkeypatch.setattr(small_maps, "_has_matrix_unit", lambda: True)
 
 
 def problem(batch, inner, outer, size, kernel):
@@ -52,7 +52,7 @@ def by_torch(x, weight, bias, padding):
 def excess(case, part=2):
     """Largest error of the weight's gradient, in units of what rounding explains."""
     *inputs, gradient, padding = problem(*case)
-    found = gradients(strips.conv_by_strips, inputs, gradient, padding)[part]
+    found = gradients(small_maps.conv_on_small_maps, inputs, gradient, padding)[part]
     double = [each.double() for each in inputs]
     exact = gradients(by_torch, double, gradient.double(), padding)[part]
     sizes = gradients(
@@ -68,26 +68,26 @@ def excess(case, part=2):
 @pytest.mark.parametrize("case", MAPS, ids=str)
 def test_the_weight_gradient_is_that_of_float64(case):
     batch, _, _, (_, width), (_, taps) = case
-    assert strips.images_side_by_side(batch, width, taps // 2) > 1
+    assert small_maps.images_side_by_side(batch, width, taps // 2) > 1
     assert excess(case) <= 1
     assert excess(case, part=3) <= 1  # the bias's
 
 
 def test_a_gap_that_is_not_zero_is_seen(monkeypatch):
-    true = strips.strips
+    true = small_maps.side_by_side
 
     def stained(x, count, gap):
         out = true(x, count, gap)
         out[..., x.shape[3]] = 0.1
         return out
 
-    monkeypatch.setattr(strips, "strips", stained)
+    monkeypatch.setattr(small_maps, "side_by_side", stained)
     assert excess(MAPS[1]) > 1
 
 
 def test_all_else_is_torchs_own():
     *inputs, gradient, padding = problem(*MAPS[0])
-    found = gradients(strips.conv_by_strips, inputs, gradient, padding)
+    found = gradients(small_maps.conv_on_small_maps, inputs, gradient, padding)
     expected = gradients(by_torch, inputs, gradient, padding)
     for part in (0, 1):  # output, gradient in the input
         assert torch.equal(found[part], expected[part])
@@ -99,9 +99,9 @@ def test_it_can_be_differentiated_twice():
     inputs = [torch.randn(s, dtype=torch.float64).requires_grad_() for s in shapes]
 
     def compute(x, weight, bias):
-        return strips.conv_by_strips(x, weight, bias, (1, 1))
+        return small_maps.conv_on_small_maps(x, weight, bias, (1, 1))
 
-    assert strips.images_side_by_side(8, 3, 1) == 8
+    assert small_maps.images_side_by_side(8, 3, 1) == 8
     assert torch.autograd.gradcheck(compute, inputs)
     assert torch.autograd.gradgradcheck(compute, inputs)
 
@@ -109,7 +109,7 @@ def test_it_can_be_differentiated_twice():
 def test_a_frozen_bias_or_input_gets_no_gradient():
     x, weight, bias, gradient, padding = problem(*MAPS[0])
     weight.requires_grad_()
-    strips.conv_by_strips(x, weight, bias, padding).backward(gradient)
+    small_maps.conv_on_small_maps(x, weight, bias, padding).backward(gradient)
     assert weight.grad is not None
     assert x.grad is None
     assert bias.grad is None
@@ -129,14 +129,14 @@ def test_a_frozen_bias_or_input_gets_no_gradient():
 )
 def test_the_rule_of_shapes(x, weight, expected):
     weight = torch.empty(weight, requires_grad=True)
-    assert strips.serves_strips(torch.empty(x), weight, 1) == expected
-    assert not strips.serves_strips(torch.empty(x), weight.detach(), 1)
+    assert small_maps.serves_small_maps(torch.empty(x), weight, 1) == expected
+    assert not small_maps.serves_small_maps(torch.empty(x), weight.detach(), 1)
 
 
 def test_without_a_matrix_unit_torch_computes_it(monkeypatch):
-    monkeypatch.setattr(strips, "_has_matrix_unit", lambda: False)
+    monkeypatch.setattr(small_maps, "_has_matrix_unit", lambda: False)
     weight = torch.empty(32, 32, 3, 3, requires_grad=True)
-    assert not strips.serves_strips(torch.empty(32, 32, 8, 8), weight, 1)
+    assert not small_maps.serves_small_maps(torch.empty(32, 32, 8, 8), weight, 1)
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,8 @@ def test_without_a_matrix_unit_torch_computes_it(monkeypatch):
     ids=str,
 )
 def test_layers_that_are_computed_so(layer, joined):
-    (found,) = find_runs([layer], HALF.kinds)
-    assert isinstance(found, Run) == joined
+    (step,) = fused_steps(describe([layer]), HALF.kinds)
+    assert (step.compute is not None) == joined
 
 
 def network():
@@ -181,8 +181,10 @@ def step(net, images):
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_step_of_a_network_is_that_of_float64(compiled, monkeypatch):
     calls = []
-    compute = strips.strips
-    monkeypatch.setattr(strips, "strips", lambda *a: calls.append(a[1:]) or compute(*a))
+    compute = small_maps.side_by_side
+    monkeypatch.setattr(
+        small_maps, "side_by_side", lambda *a: calls.append(a[1:]) or compute(*a)
+    )
     images = torch.randn(16, 3, 12, 12)
     exact = network().double()
     expected = step(exact, images.double())
@@ -200,16 +202,15 @@ def test_a_step_of_a_network_is_that_of_float64(compiled, monkeypatch):
 
 def test_what_torch_refuses_is_left_to_torch():
     layer = nn.Conv2d(32, 32, 3, padding=1)
-    (run,) = find_runs([layer], HALF.kinds)
+    (step,) = fused_steps(describe([layer]), HALF.kinds)
     x = torch.randn(8, 32, 4, 4).contiguous(memory_format=torch.channels_last)
-    assert run.compute(x) is None  # float32
-    assert run.compute(x.bfloat16()) is None  # types apart
-    assert run.compute(x[:, :16]) is None
-    assert run.compute(x[0]) is None
+    assert step.compute([layer], x) is None  # float32
+    assert step.compute([layer], x.bfloat16()) is None  # types apart
+    assert step.compute([layer], x[:, :16]) is None
+    assert step.compute([layer], x[0]) is None
     with torch.autocast("cpu", torch.float16):
-        assert run.compute(x) is None
+        assert step.compute([layer], x) is None
     with torch.autocast("cpu", torch.bfloat16):
-        assert run.compute(x).dtype == torch.bfloat16
+        assert step.compute([layer], x).dtype == torch.bfloat16
     half = copy.deepcopy(layer).bfloat16()
-    (run,) = find_runs([half], HALF.kinds)
-    assert run.compute(x.bfloat16()) is not None
+    assert step.compute([half], x.bfloat16()) is not None

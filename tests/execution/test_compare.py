@@ -16,12 +16,13 @@ from convscope.errors import ArgumentError
 from convscope.execution import (
     Optimized,
     Setting,
-    choice,
-    consider,
+    Timing,
+    compare,
+    compare_settings,
     optimize,
-    remembered,
+    timing_cache,
 )
-from convscope.execution.choice import Timing, agrees, candidates, fastest
+from convscope.execution.compare import agree, fastest, possible_settings
 
 CPU = torch.device("cpu")
 PLAIN = Setting(CPU, "float32", False)
@@ -34,9 +35,9 @@ USER_CACHE = platformdirs.user_cache_path
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     """Nothing is known at first, and nothing is left behind."""
-    monkeypatch.setattr(remembered, "_KNOWN", {})
+    monkeypatch.setattr(timing_cache, "_KNOWN", {})
     monkeypatch.setattr(
-        remembered.platformdirs, "user_cache_path", lambda name: tmp_path / name
+        timing_cache.platformdirs, "user_cache_path", lambda name: tmp_path / name
     )
     return tmp_path / "convscope" / "settings"
 
@@ -45,13 +46,13 @@ def own_cache(tmp_path, monkeypatch):
 def measured(monkeypatch):
     """Counts how often settings are measured, and makes it quick."""
     calls = []
-    real = choice._measured
+    real = compare._Trial._measured
 
     def counting(*arguments):
         calls.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr(choice, "_measured", counting)
+    monkeypatch.setattr(compare._Trial, "_measured", counting)
     return calls
 
 
@@ -65,7 +66,7 @@ def network():
 
 def ask(**changes):
     options = {"batch_size": 8, "device": "cpu", "seconds": 0.05, **changes}
-    return consider(network(), SHAPE, **options)
+    return compare_settings(network(), SHAPE, **options)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_an_answer_is_measured_once(measured):
 
 def test_another_process_reads_the_answer(measured, monkeypatch, own_cache):
     first = ask()
-    monkeypatch.setattr(remembered, "_KNOWN", {})
+    monkeypatch.setattr(timing_cache, "_KNOWN", {})
     assert ask() == first
     assert len(measured) == 1
     assert len(list(own_cache.glob("*.json"))) == 1
@@ -112,7 +113,7 @@ def test_a_spoiled_answer_is_measured_again(content, measured, monkeypatch, own_
     ask()
     (file,) = own_cache.glob("*.json")
     file.write_text(content)
-    monkeypatch.setattr(remembered, "_KNOWN", {})
+    monkeypatch.setattr(timing_cache, "_KNOWN", {})
     ask()
     assert len(measured) == 2
     assert json.loads(file.read_text())["images"] == 8
@@ -135,8 +136,8 @@ def test_another_question_has_another_answer(change, measured):
 def test_a_library_that_is_built_anew_is_measured(measured, monkeypatch, tmp_path):
     library = tmp_path / "library.so"
     library.write_bytes(b"1")
-    name = remembered.kernels.instruction_set()
-    monkeypatch.setattr(remembered, "built", lambda: {name: library})
+    name = timing_cache.kernels.instruction_set()
+    monkeypatch.setattr(timing_cache, "built", lambda: {name: library})
     ask()
     ask()
     assert len(measured) == 1
@@ -153,7 +154,7 @@ def test_a_library_that_is_built_anew_is_measured(measured, monkeypatch, tmp_pat
 
 def test_other_candidates_are_measured(measured, monkeypatch):
     ask()
-    monkeypatch.setattr(choice, "candidates", lambda *_: [PLAIN, LAST])
+    monkeypatch.setattr(compare, "possible_settings", lambda *_: [PLAIN, LAST])
     ask()
     assert len(measured) == 2
     monkeypatch.setattr(Setting, "kinds", property(lambda _: ("norm", "new")))
@@ -169,9 +170,9 @@ def test_the_users_own_cache_is_not_written_to():
 
 
 def _keep(place, number):
-    remembered.platformdirs.user_cache_path = lambda name: place
+    timing_cache.platformdirs.user_cache_path = lambda name: place
     for _ in range(50):
-        remembered.keep("key", (number, {"cpu, float32": float(number)}))
+        timing_cache.keep("key", (number, {"cpu, float32": float(number)}))
 
 
 def test_processes_that_write_at_once_leave_one_whole_answer(tmp_path):
@@ -194,7 +195,7 @@ def test_measuring_leaves_no_trace():
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    consider(net, SHAPE, device="cpu", batch_size=8, seconds=0.05)
+    compare_settings(net, SHAPE, device="cpu", batch_size=8, seconds=0.05)
     assert torch.equal(torch.rand(1), expected)
     assert not calls
     assert all(p.grad is None for p in net.parameters())
@@ -203,13 +204,13 @@ def test_measuring_leaves_no_trace():
 
 
 def test_a_setting_that_computes_something_else_is_not_taken(monkeypatch):
-    real = Setting.forward
+    real = Optimized.__call__
 
-    def wrong(self, net, x):
-        y = real(self, net, x)
-        return y + 10 if self.channels_last else y
+    def wrong(self, x):
+        y = real(self, x)
+        return y + 10 if self.setting.channels_last else y
 
-    monkeypatch.setattr(Setting, "forward", wrong)
+    monkeypatch.setattr(Optimized, "__call__", wrong)
     assert not any(timing.setting.channels_last for timing in ask().timings)
 
 
@@ -221,30 +222,30 @@ def test_a_setting_that_computes_something_else_is_not_taken(monkeypatch):
 def test_outputs_are_compared_by_the_largest(off, precision, same):
     expected = torch.tensor([[1.0, -10.0]])
     found = expected + torch.tensor([[10 * off, 0.0]])
-    assert agrees(found, expected, precision) == same
+    assert agree([found], [expected], precision) == same
 
 
 def test_a_network_that_cannot_run_gets_the_plain_setting():
     net = nn.Sequential(nn.Conv2d(5, 8, 3))  # not for three channels
-    found = consider(net, SHAPE, device="cpu", seconds=0.05)
+    found = compare_settings(net, SHAPE, device="cpu", seconds=0.05)
     assert found.setting == PLAIN
     assert found.why == "no step could be measured"
 
 
 def test_off_is_the_network_as_it_is():
-    found = consider(network(), SHAPE, device="cpu", optimize=False)
+    found = compare_settings(network(), SHAPE, device="cpu", optimize=False)
     assert found.setting == PLAIN
     assert found.timings == ()
 
 
 def test_a_precision_that_is_asked_for_is_the_only_one():
     for precision in ("float32", "bfloat16"):
-        kinds = {each.precision for each in candidates(network(), precision)}
+        kinds = {each.precision for each in possible_settings(network(), precision)}
         assert kinds == {precision}
 
 
 def test_a_network_without_images_has_one_setting():
-    assert candidates(nn.Linear(2, 2), "float32") == [PLAIN]
+    assert possible_settings(nn.Linear(2, 2), "float32") == [PLAIN]
 
 
 def test_an_optimized_network_gives_float32_and_keeps_its_names():
@@ -272,5 +273,5 @@ def test_where_there_are_no_kernels_it_is_said_once(monkeypatch):
     net = nn.Linear(2, 2)
     text = "convscope runs on torch alone, which is slower for small networks: no"
     with pytest.warns(UserWarning, match=text):
-        consider(net, device="cpu")
-    consider(net, device="cpu")  # a second warning would be an error
+        compare_settings(net, device="cpu")
+    compare_settings(net, device="cpu")  # a second warning would be an error

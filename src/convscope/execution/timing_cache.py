@@ -21,16 +21,14 @@ from convscope.execution.setting import Setting
 from convscope.kernels.library import built
 
 Times = tuple[int, dict[str, float]]  # images in the batch, milliseconds by setting
-_FORMAT = 1
-_KNOWN: dict[
-    str, Times
-] = {}  # of this process: an answer does not change while it runs
+_FORMAT = 2
+# Of this process: an answer does not change while it runs.
+_KNOWN: dict[str, Times] = {}
 
 
 def key_of(
     net: nn.Module,
-    input_shape: Sequence[int],
-    batch_size: int,
+    inputs: Sequence[object],
     training: bool,
     precision: str,
     settings: Sequence[Setting],
@@ -39,8 +37,8 @@ def key_of(
     question = {
         "format": _FORMAT,
         "net": str(net),
-        "parameters": [[n, *p.shape] for n, p in net.named_parameters()],
-        "input": [batch_size, *input_shape],
+        "parameters": [[n, p.dtype, *p.shape] for n, p in net.named_parameters()],
+        "input": inputs,
         "training": training,
         "precision": precision,
         "threads": torch.get_num_threads(),
@@ -53,7 +51,7 @@ def key_of(
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def place(key: str) -> Path:
+def file_of(key: str) -> Path:
     """The file of an answer."""
     return platformdirs.user_cache_path("convscope") / "settings" / f"{key}.json"
 
@@ -63,7 +61,7 @@ def recall(key: str) -> Times | None:
     if key in _KNOWN:
         return _KNOWN[key]
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        kept = json.loads(place(key).read_text(encoding="utf-8"))
+        kept = json.loads(file_of(key).read_text(encoding="utf-8"))
         times = {str(name): float(ms) for name, ms in kept["milliseconds"].items()}
         images = int(kept["images"])
         if images > 0 and times and all(_is_time(ms) for ms in times.values()):
@@ -79,7 +77,7 @@ def _is_time(milliseconds: float) -> bool:
 def keep(key: str, times: Times) -> None:
     """Writes the file whole or not at all; a cache that cannot be written is none."""
     _KNOWN[key] = times
-    path = place(key)
+    path = file_of(key)
     images, milliseconds = times
     text = json.dumps({"images": images, "milliseconds": milliseconds}, indent=1)
     with contextlib.suppress(OSError):

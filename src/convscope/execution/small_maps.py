@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from convscope.kernels.operations import is_plain
@@ -47,14 +48,14 @@ def images_side_by_side(images: int, width: int, gap: int) -> int:
     return best if fullness(best) >= 2 * fullness(1) else 1
 
 
-def strips(x: Tensor, count: int, gap: int) -> Tensor:
+def side_by_side(x: Tensor, count: int, gap: int) -> Tensor:
     """``count`` images beside each other, each with ``gap`` columns of zeros after it.
 
     Shape:
         x:      (N, C, H, W)
         return: (N / count, C, H, count (W + gap)), channels last
 
-    >>> strips(torch.tensor([[[[1, 2]]], [[[3, 4]]]]), 2, 1)
+    >>> side_by_side(torch.tensor([[[[1, 2]]], [[[3, 4]]]]), 2, 1)
     tensor([[[[1, 2, 0, 3, 4, 0]]]])
     """
     n, channels, height, width = x.shape
@@ -65,7 +66,7 @@ def strips(x: Tensor, count: int, gap: int) -> Tensor:
     return out.flatten(2, 3).permute(0, 3, 1, 2)
 
 
-def serves_strips(x: Tensor, weight: Tensor, padding: int) -> bool:
+def serves_small_maps(x: Tensor, weight: Tensor, padding: int) -> bool:
     """Whether the gradient of ``weight`` is faster this way, by rule of shapes.
 
     The kernel has as many taps as keep the width, ``2 padding + 1``; ``x`` is in
@@ -87,7 +88,7 @@ def _has_matrix_unit() -> bool:
     return bool(torch.cpu._is_amx_tile_supported())
 
 
-def conv_by_strips(
+def conv_on_small_maps(
     x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]
 ) -> Tensor:
     """``conv2d`` with stride 1, whose backward pass lays out images in strips.
@@ -104,15 +105,17 @@ def conv_by_strips(
         return: (N, C_out, H_out, W)
 
     >>> x, weight = torch.ones(8, 1, 1, 3), torch.ones(1, 1, 1, 3, requires_grad=True)
-    >>> conv_by_strips(x, weight, None, (0, 1)).sum().backward()
+    >>> conv_on_small_maps(x, weight, None, (0, 1)).sum().backward()
     >>> weight.grad.flatten()
     tensor([16., 24., 16.])
     """
-    out: Tensor = _ConvByStrips.apply(x, weight, bias, padding)  # type: ignore[no-untyped-call]  # torch's
+    if not (is_plain(x) and is_plain(weight)) or forward_ad._current_level >= 0:
+        return F.conv2d(x, weight, bias, padding=padding)  # others derive it as well
+    out: Tensor = _ConvOnSmallMaps.apply(x, weight, bias, padding)  # type: ignore[no-untyped-call]  # torch's
     return out
 
 
-class _ConvByStrips(torch.autograd.Function):
+class _ConvOnSmallMaps(torch.autograd.Function):
     """Forward, and the gradient to the input, are torch's own."""
 
     @staticmethod
@@ -142,7 +145,8 @@ class _ConvByStrips(torch.autograd.Function):
         if needs_x:
             dx = _backpropagated(gradient, x, weight, ctx, [True, False, False])[0]
         # With the bias: for it alone, torch would compute the weight's gradient too.
-        gradient, x = strips(gradient, count, gap), strips(x, count, gap)
+        gradient = side_by_side(gradient, count, gap)
+        x = side_by_side(x, count, gap)
         needed = [False, True, needs_bias]
         _, *rest = _backpropagated(gradient, x, weight, ctx, needed)
         return dx, *rest, None

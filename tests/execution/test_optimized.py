@@ -1,4 +1,4 @@
-"""The fast twin computes what the network does, and is the network to everyone else."""
+"""A network called in a fast way computes what it does, and is itself to everyone."""
 
 import copy
 import io
@@ -10,8 +10,7 @@ from torch import nn
 
 from convscope import kernels
 from convscope.execution import Optimized, Setting
-from convscope.execution.rewrite import FusedSequential, rewrite
-from convscope.execution.runs import Run, find_runs
+from convscope.execution.fusion import describe, fused_steps
 from convscope.models import build
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no native kernels")
@@ -55,10 +54,12 @@ def step(net, x=None):
 
 
 def test_what_is_joined_is_what_the_kernels_serve():
-    steps = find_runs(list(network()), LAST.kinds)
-    joined = [
-        [type(m).__name__ for m in each.modules] for each in steps if type(each) is Run
-    ]
+    layers, joined, at = list(network()), [], 0
+    for step in fused_steps(describe(layers), LAST.kinds):
+        some = layers[at : at + step.length]
+        if step.compute is not None:
+            joined.append([type(layer).__name__ for layer in some])
+        at += step.length
     assert joined == [
         ["MaxPool2d"], ["BatchNorm2d", "ReLU"], ["BatchNorm2d"], ["MaxPool2d"],
         ["BatchNorm1d"],
@@ -97,17 +98,14 @@ def test_names_parameters_buffers_and_layers_are_the_networks_own():
     assert fast.get_submodule("4.inner.1") is net.get_submodule("4.inner.1")
 
 
-def test_the_network_itself_is_not_rewritten():
+def test_nothing_is_left_in_the_network_after_a_call():
     net = network()
-    before = [type(module) for module in net.modules()]
-    twin, _ = rewrite(net, LAST.kinds)
-    assert type(twin) is FusedSequential
-    assert [type(module) for module in net.modules()] == before
-
-
-def test_a_network_with_nothing_to_join_is_its_own_twin():
-    net = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
-    assert rewrite(net, LAST.kinds)[0] is net
+    before = [(type(module), set(module.__dict__)) for module in net.modules()]
+    fast = Optimized(net, LAST)
+    fast(images())
+    with pytest.raises(RuntimeError):
+        fast(torch.zeros(1, 5, 16, 16))
+    assert [(type(module), set(module.__dict__)) for module in net.modules()] == before
 
 
 @pytest.mark.parametrize("switch", ["fast", "net"])
@@ -179,25 +177,25 @@ def test_it_can_be_pickled_and_its_weights_loaded_elsewhere():
 
 def test_a_layer_put_in_later_is_computed():
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
-    twin, _ = rewrite(LAST.place(net), LAST.kinds)
-    twin(images())
-    twin.append(nn.Tanh())
-    assert twin(images()).max() < 1
+    fast = Optimized(LAST.place(net), LAST)
+    fast(images())
+    fast.append(nn.Tanh())
+    assert fast(images()).max() < 1
 
 
 def test_input_that_the_kernels_do_not_serve_goes_to_torch():
     net = network().eval()
-    twin, _ = rewrite(net, LAST.kinds)
-    for x in (images().contiguous(), images().double()):
-        net.to(x.dtype)
-        with torch.no_grad():
-            torch.testing.assert_close(twin(x), net(x), rtol=0, atol=0)
+    fast = Optimized(net, LAST)
+    net.double()
+    x = images().double()
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), net(x), rtol=0, atol=0)
 
 
 def test_a_batch_norm_without_running_statistics_uses_the_batch():
     net = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), nn.ReLU())
-    twin, _ = rewrite(net.eval(), LAST.kinds)
-    torch.testing.assert_close(twin(images()), net(images()), rtol=1e-5, atol=1e-5)
+    fast = Optimized(net.eval(), LAST)
+    torch.testing.assert_close(fast(images()), net(images()), rtol=1e-5, atol=1e-5)
 
 
 def test_an_exporter_sees_layers():
@@ -208,8 +206,8 @@ def test_an_exporter_sees_layers():
 
 def test_a_compiler_takes_it_whole():
     net = nn.Sequential(nn.MaxPool2d(2), nn.BatchNorm2d(3), nn.ReLU())
-    twin, _ = rewrite(net, LAST.kinds)
-    compiled = torch.compile(twin, backend="aot_eager", fullgraph=True)
+    fast = Optimized(net, LAST)
+    compiled = torch.compile(fast, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(images()), net(images()), rtol=1e-5, atol=1e-5)
 
 

@@ -1,0 +1,89 @@
+"""Inputs to try a network with: drawn for shapes, or given by the user."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from convscope.errors import ArgumentError
+from convscope.execution.outputs import map_tensors, tensors_in
+
+Shape: TypeAlias = Sequence[int] | Sequence[Sequence[int]]
+
+
+class Inputs(NamedTuple):
+    """What a network is called with."""
+
+    positional: tuple[Any, ...]
+    named: Mapping[str, Any]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that are in it."""
+        return list(tensors_in(tuple(self)))
+
+    @property
+    def images(self) -> int:
+        """Size of the batch, by the first tensor that has one."""
+        return next((len(x) for x in self.tensors if x.ndim), 1)
+
+    def copied(self) -> "Inputs":
+        """Tensors of its own, so that a network may write into them."""
+        return Inputs(*map_tensors(Tensor.clone, tuple(self)))
+
+
+def given_inputs(examples: Any) -> Inputs:
+    """A tuple as the positional inputs; anything else as the one input.
+
+    >>> given_inputs((1, 2)).positional, given_inputs({"a": 1}).positional
+    ((1, 2), ({'a': 1},))
+    """
+    return Inputs(examples if isinstance(examples, tuple) else (examples,), {})
+
+
+def random_inputs(net: nn.Module, shape: Shape, images: int) -> Inputs:
+    """A batch of random numbers for each input, in the network's own number format."""
+    tensors = itertools.chain(net.parameters(), net.buffers())
+    floating = (x.dtype for x in tensors if x.is_floating_point() or x.is_complex())
+    dtype = next(floating, torch.get_default_dtype())
+    random = torch.Generator().manual_seed(0)  # so that torch's own is left alone
+    drawn = (
+        torch.randn(images, *one, dtype=dtype, generator=random)
+        for one in shapes_of(shape)
+    )
+    return Inputs(tuple(drawn), {})
+
+
+def shapes_of(shape: Shape) -> list[tuple[int, ...]]:
+    """One shape for each input.
+
+    >>> shapes_of((3, 32, 32)), shapes_of([(1, 8), (2,)])
+    ([(3, 32, 32)], [(1, 8), (2,)])
+    """
+    one: list[Any] = list(shape)
+    if all(isinstance(size, int) for size in one):
+        return [tuple(one)]
+    return [tuple(each) for each in one]
+
+
+def require_shape(net: nn.Module, shape: Shape, where: str) -> None:
+    """Refuse a batch's shape where that of one image is asked for.
+
+    Raises:
+        ArgumentError: One number more than the first convolution takes.
+    """
+    sizes = shapes_of(shape)
+    convs: Any = (nn.modules.conv._ConvNd,)
+    first: Any = next((m for m in net.modules() if isinstance(m, convs)), None)
+    if first is None or len(sizes) != 1:
+        return
+    axes = len(first.kernel_size)
+    if len(sizes[0]) == axes + 2:
+        batch, *one = sizes[0]
+        raise ArgumentError(
+            f"{where}: input_shape={sizes[0]} has {axes + 2} numbers, but "
+            f"{type(first).__name__} takes {axes + 1}: channels and space, without the "
+            f"batch. Give input_shape={tuple(one)} and batch_size={batch}."
+        )
