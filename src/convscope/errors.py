@@ -3,7 +3,8 @@
 ConvscopeError
 ├── ArgumentError (also ValueError)   a value the caller passed is not allowed
 │   ├── ShapeError                    sizes that cannot fit together
-│   └── UnknownNameError              no model, data set or setting of that name
+│   ├── UnknownNameError              no model, data set or setting of that name
+│   └── CallError (also TypeError)    arguments that the function does not have
 ├── DataError                         files or samples that cannot be used
 │   ├── BadImageError                 one image that cannot be read; the rest can
 │   └── MissingDataError              a data set that is neither here nor to be had
@@ -22,8 +23,14 @@ its flags. The command line prints errors as one line and exits with code 2.
 """
 
 import difflib
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,14 @@ class UnknownNameError(ArgumentError):
         super().__init__(f"unknown {kind} {name!r}. {hint}")
 
 
+class CallError(ArgumentError, TypeError):
+    """A call with an argument that the function does not have, or without one it needs.
+
+    >>> issubclass(CallError, TypeError)
+    True
+    """
+
+
 class DataError(ConvscopeError):
     """Files or samples that cannot be used."""
 
@@ -158,3 +173,55 @@ class MissingExtraError(ConvscopeError, ImportError):
         super().__init__(
             f"{library} is not installed. Run: pip install 'convscope[{extra}]'"
         )
+
+
+def explains_calls(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, whose signature is explained to whoever calls it wrongly.
+
+    A misspelled argument gets a suggestion; a constructor speaks in the name of the
+    class that is built, not of the one that it inherits from.
+
+    Raises:
+        CallError: An argument is unknown, is missing, or is one too many.
+
+    >>> @explains_calls
+    ... def area(height, width=1):
+    ...     return height * width
+    >>> area(3, widht=2)
+    Traceback (most recent call last):
+    convscope.errors.CallError: area: unknown argument 'widht'. Did you mean 'width'?
+    """
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            problem = _mismatch(function, args, kwargs)
+            if problem is None:
+                raise
+            raise CallError(problem) from error
+
+    return called
+
+
+def _mismatch(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str | None:
+    """What is wrong with the call; None where it matches the signature."""
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        problem = str(error)
+    else:
+        return None
+    name, parameters = function.__name__, list(signature.parameters.values())
+    if name == "__init__":
+        name, parameters = type(args[0]).__name__, parameters[1:]
+    known = [parameter.name for parameter in parameters]
+    for given in kwargs:
+        if given not in known:
+            return f"{name}: {UnknownNameError('argument', given, known)}"
+    shown = inspect.Signature([p.replace(annotation=p.empty) for p in parameters])
+    return f"{name}: {problem}. Call {name}{shown}."

@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from convscope import functional as F
-from convscope.errors import ArgumentError, ConvscopeError, ShapeError, UnknownNameError
+from convscope.errors import (
+    ArgumentError,
+    CallError,
+    ConvscopeError,
+    ShapeError,
+    UnknownNameError,
+)
 from convscope.layers import LocalContrastNorm2d, Stage1d, Stage2d, Stage3d, stages
 
 
@@ -128,9 +134,11 @@ def test_stages_follow_each_other_and_share_what_they_do_not_say():
         kernel_size=3,
         padding="same",
         pooling="max",
+        pool_size=2,
     )
     assert net(torch.zeros(2, 3, 16, 12)).shape == (2, 4, 4, 3)
     assert [s.filters.kernel_size for s in net] == [(3, 3), (5, 5), (3, 3)]
+    assert net[0].pooling.kernel_size == net[1].pooling.kernel_size == 2
     assert isinstance(stages(1, [2], axes=3, kernel_size=3)[0], Stage3d)
 
 
@@ -173,6 +181,42 @@ def test_stages_follow_each_other_and_share_what_they_do_not_say():
             ArgumentError,
             "stages: stage 2 has no out_channels. Give the number of its filters.",
             lambda: stages(1, [2, {"pooling": "max"}], kernel_size=3),
+        ),
+        (
+            ArgumentError,
+            "stages: stage 1 has no kernel_size. Give one to it, or one for all "
+            "stages.",
+            lambda: stages(1, [2, {"out_channels": 3, "kernel_size": 3}]),
+        ),
+        (
+            CallError,
+            "stages: unknown argument 'kernel'. Did you mean 'kernel_size'?",
+            lambda: stages(1, [2], kernel=3),
+        ),
+        (
+            ArgumentError,
+            "Stage2d: pool_size=3 but pooling=None pools nothing. Name the pooling: "
+            "'max', 'average' or 'lp'; or leave the size out.",
+            lambda: Stage2d(3, 8, 3, pool_size=3),
+        ),
+        (
+            ArgumentError,
+            "Stage1d: pool_stride=2 but pooling=None pools nothing. Name the pooling: "
+            "'max', 'average' or 'lp'; or leave the size out.",
+            lambda: Stage1d.of("F-R", 3, 8, 3, pool_stride=2),
+        ),
+        (
+            ArgumentError,
+            "Stage2d: pool_size=3 but pooling=MaxPool2d is a layer, with windows of "
+            "its own. Name the pooling: 'max', 'average' or 'lp'; or leave the size "
+            "out.",
+            lambda: Stage2d(3, 8, 3, pool_size=3, pooling=torch.nn.MaxPool2d(2)),
+        ),
+        (
+            ArgumentError,
+            "Stage2d: pool_size=3 but pooling=None pools nothing. Name the pooling: "
+            "'max', 'average' or 'lp'; or leave the size out.",
+            lambda: stages(1, [2], kernel_size=3, pool_size=3),
         ),
         (
             ArgumentError,

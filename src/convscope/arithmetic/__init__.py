@@ -18,7 +18,14 @@ name says otherwise.
 =====================  ========================================================
 """
 
-from convscope.arithmetic.axis import PerAxis, kernel_span, per_axis, require
+from convscope.arithmetic.axis import (
+    EndsLike,
+    PerAxis,
+    both_ends,
+    kernel_span,
+    per_axis,
+    require,
+)
 from convscope.arithmetic.borders import (
     BORDER_MODES,
     PADDING_MODES,
@@ -115,6 +122,7 @@ __all__ = [
     "Bordered",
     "CeilMode",
     "Connectivity",
+    "EndsLike",
     "ExactFixes",
     "Fixes",
     "PaddingLike",
@@ -133,6 +141,7 @@ __all__ = [
     "adaptive_windows",
     "axis_name",
     "border_element",
+    "both_ends",
     "chain_sizes",
     "compare_connectivity",
     "convolution_multiply_adds",

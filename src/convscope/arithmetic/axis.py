@@ -1,9 +1,10 @@
 """One axis of one layer: the span of a kernel, and values written per axis.
 
-Everything else in this package is built on these three functions:
+Everything else in this package is built on these functions:
 
 ``kernel_span(kernel_size, dilation)``      input elements from first to last tap
 ``per_axis(value, axes, name=, ...)``       ``3`` or ``(3, 5)`` -> one value per axis
+``both_ends(padding)``                      ``3`` or ``(0, 1)`` -> ``(before, after)``
 ``require(where, name, value, minimum)``    refuse what is not an integer in range
 """
 
@@ -13,6 +14,7 @@ from typing import TypeAlias
 from convscope.errors import ArgumentError
 
 PerAxis: TypeAlias = int | Sequence[int]  # one integer for all axes, or one for each
+EndsLike: TypeAlias = int | tuple[int, int]  # for both ends of one axis, or for each
 
 
 def require(where: str, name: str, value: object, minimum: int) -> None:
@@ -42,6 +44,42 @@ def kernel_span(kernel_size: int, dilation: int = 1) -> int:
     5
     """
     return dilation * (kernel_size - 1) + 1
+
+
+def both_ends(padding: EndsLike, *, where: str = "both_ends") -> tuple[int, int]:
+    """Elements added ``(before, after)`` one axis, from such a pair or one integer.
+
+    Args:
+        padding: Elements at each end, or a pair.
+        where: What the error message begins with.
+
+    Raises:
+        ArgumentError: Neither an integer nor a pair of them, or a negative one.
+
+    >>> both_ends(3)
+    (3, 3)
+    >>> both_ends((0, 1))
+    (0, 1)
+    """
+    if isinstance(padding, Sequence) and not isinstance(padding, str):
+        if len(padding) != 2:
+            raise ArgumentError(
+                f"{where}: padding={padding!r} has {len(padding)} "
+                f"{'value' if len(padding) == 1 else 'values'} for one axis. Give one "
+                "integer, or a pair (before, after)."
+            )
+        before, after = padding
+    elif isinstance(padding, str):
+        raise ArgumentError(
+            f"{where}: padding={padding!r} is a name, which stands for a number where "
+            "kernel and stride are known. Give what resolve_padding makes of it, or "
+            "call output_shape."
+        )
+    else:
+        before = after = padding
+    require(where, "padding", before, 0)
+    require(where, "padding", after, 0)
+    return (before, after)
 
 
 def per_axis(

@@ -16,6 +16,7 @@ from fractions import Fraction
 from math import floor
 from typing import Protocol
 
+from convscope.arithmetic.axis import both_ends
 from convscope.arithmetic.borders import BorderMode, border_element
 from convscope.arithmetic.shapes import (
     CeilMode,
@@ -31,7 +32,7 @@ from convscope.arithmetic.windows import (
     transposed_windows,
     windows,
 )
-from convscope.errors import ArgumentError
+from convscope.errors import ArgumentError, explains_calls
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Window:
     padding: tuple[int, int] = (0, 0)
     dilation: int = 1
     ceil_mode: CeilMode = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "padding", both_ends(self.padding, where=type(self).__name__)
+        )
 
     def output_size(self, size: int) -> int:
         """Output length for an input of ``size`` elements."""
@@ -140,6 +146,11 @@ class Transposed:
     padding: tuple[int, int] = (0, 0)
     dilation: int = 1
     output_padding: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "padding", both_ends(self.padding, where=type(self).__name__)
+        )
 
     def output_size(self, size: int) -> int:
         """Output length for an input of ``size`` elements."""
@@ -245,6 +256,7 @@ class Adaptive:
         return Pattern(rows, 0 if self.outputs == 1 else size)
 
 
+@explains_calls
 def chain_sizes(layers: Iterable[AxisLayer], size: int) -> tuple[int, ...]:
     """The length after each layer, beginning with the input's.
 

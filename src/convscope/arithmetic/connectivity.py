@@ -14,8 +14,10 @@ from math import prod
 
 from convscope.arithmetic.padding import PaddingLike
 from convscope.arithmetic.shapes import output_shape
+from convscope.errors import explains_calls
 
 
+@explains_calls
 def fully_connected_weights(inputs: int, outputs: int) -> int:
     """Weights where every output sees every input.
 
@@ -29,6 +31,7 @@ def fully_connected_weights(inputs: int, outputs: int) -> int:
     return inputs * outputs
 
 
+@explains_calls
 def locally_connected_weights(
     outputs: int, kernel_size: Sequence[int], *, in_channels: int = 1
 ) -> int:
@@ -45,6 +48,7 @@ def locally_connected_weights(
     return outputs * in_channels * prod(kernel_size)
 
 
+@explains_calls
 def convolutional_weights(
     out_channels: int, kernel_size: Sequence[int], *, in_channels: int = 1
 ) -> int:
@@ -75,6 +79,7 @@ class Connectivity:
     convolutional: int
 
 
+@explains_calls
 def compare_connectivity(
     in_channels: int,
     out_channels: int,

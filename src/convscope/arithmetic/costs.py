@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from math import prod
 
 from convscope.arithmetic.axis import require
-from convscope.errors import ArgumentError, ShapeError
+from convscope.errors import ArgumentError, ShapeError, explains_calls
 
 
+@explains_calls
 def convolution_parameters(
     in_channels: int,
     out_channels: int,
@@ -49,6 +50,7 @@ def convolution_parameters(
     return weights + (out_channels if bias else 0)
 
 
+@explains_calls
 def convolution_multiply_adds(
     in_channels: int,
     out_channels: int,
@@ -79,6 +81,7 @@ def convolution_multiply_adds(
     return _weights(in_channels, out_channels, kernel_size, groups) * prod(sizes)
 
 
+@explains_calls
 def linear_parameters(in_features: int, out_features: int, *, bias: bool = True) -> int:
     """Learnable scalars of a fully connected layer.
 
@@ -88,6 +91,7 @@ def linear_parameters(in_features: int, out_features: int, *, bias: bool = True)
     return in_features * out_features + (out_features if bias else 0)
 
 
+@explains_calls
 def linear_multiply_adds(
     in_features: int, out_features: int, *, positions: int = 1
 ) -> int:
@@ -104,6 +108,7 @@ def linear_multiply_adds(
     return in_features * out_features * positions
 
 
+@explains_calls
 def norm_parameters(channels: int, *, affine: bool = True) -> int:
     """Learnable scalars of a norm: a scale and a shift for each channel, or none.
 
@@ -113,6 +118,7 @@ def norm_parameters(channels: int, *, affine: bool = True) -> int:
     return 2 * channels if affine else 0
 
 
+@explains_calls
 def norm_buffers(channels: int, *, track_running_stats: bool = True) -> int:
     """Buffers of a batch norm: mean, variance, and one count of the batches.
 
@@ -122,6 +128,7 @@ def norm_buffers(channels: int, *, track_running_stats: bool = True) -> int:
     return 2 * channels + 1 if track_running_stats else 0
 
 
+@explains_calls
 def weight_bytes(parameters: int, *, element_bytes: int = 4) -> int:
     """Bytes that parameters take, 4 each in float32.
 
@@ -131,6 +138,7 @@ def weight_bytes(parameters: int, *, element_bytes: int = 4) -> int:
     return parameters * element_bytes
 
 
+@explains_calls
 def training_activation_bytes(
     elements: Sequence[int], *, element_bytes: int = 4
 ) -> int:
@@ -147,6 +155,7 @@ def training_activation_bytes(
     return sum(elements) * element_bytes
 
 
+@explains_calls
 def inference_activation_bytes(
     elements: Sequence[int],
     inputs: Sequence[Sequence[int]] | None = None,
@@ -199,6 +208,7 @@ def inference_activation_bytes(
     return peak * element_bytes
 
 
+@explains_calls
 def require_groups(
     where: str, in_channels: int, out_channels: int, groups: int
 ) -> None:

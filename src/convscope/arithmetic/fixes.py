@@ -7,7 +7,8 @@
 
 from dataclasses import dataclass
 
-from convscope.arithmetic.axis import kernel_span
+from convscope.arithmetic.axis import EndsLike, both_ends, kernel_span
+from convscope.errors import explains_calls
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,12 @@ class Fixes:
         return f"Use {any_of(remedies)}."
 
 
+@explains_calls
 def nearest_fixes(
     size: int,
     kernel_size: int,
     *,
-    padding: tuple[int, int] = (0, 0),
+    padding: EndsLike = 0,
     dilation: int = 1,
     pooling: bool = False,
 ) -> Fixes:
@@ -52,7 +54,7 @@ def nearest_fixes(
     Args:
         size: Input length, in elements.
         kernel_size: Window length, in taps.
-        padding: Elements added ``(before, after)`` the input.
+        padding: Elements added at each end of the input, or ``(before, after)`` it.
         dilation: Step from one tap to the next, in input elements.
         pooling: Whether torch's limit for pooling holds: padding at most half of
             ``kernel_size``.
@@ -60,18 +62,19 @@ def nearest_fixes(
     >>> nearest_fixes(8, 7, padding=(1, 1), dilation=2)
     Fixes(size=11, padding=2, kernel_size=5, dilation=1)
     """
+    ends = both_ends(padding, where="nearest_fixes")
     span = kernel_span(kernel_size, dilation)
-    padded = size + sum(padding)
+    padded = size + sum(ends)
     missing = max(0, span - padded)
     more: int | None = -(-missing // 2)
-    if pooling and more is not None and max(padding) + more > kernel_size // 2:
+    if pooling and more is not None and max(ends) + more > kernel_size // 2:
         more = None
     taps = min(kernel_size, (padded - 1) // dilation + 1)
-    if pooling and taps // 2 < max(padding):
+    if pooling and taps // 2 < max(ends):
         taps = 0
     spread = dilation if kernel_size == 1 else (padded - 1) // (kernel_size - 1)
     return Fixes(
-        size=max(1, span - sum(padding)),
+        size=max(1, span - sum(ends)),
         padding=more,
         kernel_size=taps if taps >= 1 else None,
         dilation=min(dilation, spread) if spread >= 1 else None,

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, isqrt
 
-from convscope.arithmetic.axis import kernel_span, require
+from convscope.arithmetic.axis import EndsLike, both_ends, kernel_span, require
 from convscope.arithmetic.chain import Adaptive, AxisLayer, Transposed, Upsample, Window
 from convscope.arithmetic.shapes import output_size
-from convscope.errors import ArgumentError, ShapeError
+from convscope.errors import ArgumentError, ShapeError, explains_calls
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,13 @@ class Sizes:
         return None
 
 
+@explains_calls
 def ignored_elements(
     size: int,
     kernel_size: int,
     *,
     stride: int = 1,
-    padding: tuple[int, int] = (0, 0),
+    padding: EndsLike = 0,
     dilation: int = 1,
 ) -> int:
     """Elements at the end of the padded input that no window reaches.
@@ -106,7 +107,9 @@ def ignored_elements(
         dilation=dilation,
         where="ignored_elements",
     )
-    return (size + sum(padding) - kernel_span(kernel_size, dilation)) % stride
+    return (
+        size + sum(both_ends(padding)) - kernel_span(kernel_size, dilation)
+    ) % stride
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,13 @@ class ExactFixes:
     strides: tuple[int, ...]
 
 
+@explains_calls
 def exact_fixes(
     size: int,
     kernel_size: int,
     *,
     stride: int = 1,
-    padding: tuple[int, int] = (0, 0),
+    padding: EndsLike = 0,
     dilation: int = 1,
 ) -> ExactFixes:
     """The nearest input sizes, padding and strides with which nothing is ignored.
@@ -138,7 +142,7 @@ def exact_fixes(
         size: Input length, in elements.
         kernel_size: Window length, in taps.
         stride: Step from one window to the next, in input elements.
-        padding: Elements added ``(before, after)`` the input.
+        padding: Elements added at each end of the input, or ``(before, after)`` it.
         dilation: Step from one tap to the next, in input elements.
 
     Raises:
@@ -147,10 +151,11 @@ def exact_fixes(
     >>> exact_fixes(7, 3, stride=3)
     ExactFixes(smaller=6, larger=9, padding=(1, 1), strides=(1, 2, 4))
     """
+    ends = both_ends(padding, where="exact_fixes")
     ignored = ignored_elements(
-        size, kernel_size, stride=stride, padding=padding, dilation=dilation
+        size, kernel_size, stride=stride, padding=ends, dilation=dilation
     )
-    sizes = fitting_sizes([Window(kernel_size, stride, padding, dilation)])
+    sizes = fitting_sizes([Window(kernel_size, stride, ends, dilation)])
     smaller, larger = sizes.nearest(size)
     missing = -ignored % stride
     both_sides = [more for more in range(stride) if 2 * more % stride == missing]
@@ -158,16 +163,17 @@ def exact_fixes(
     return ExactFixes(
         smaller=smaller,
         larger=size if larger is None else larger,
-        padding=(padding[0] + more[0], padding[1] + more[1]),
+        padding=(ends[0] + more[0], ends[1] + more[1]),
         strides=possible_strides(size, kernel_size, padding=padding, dilation=dilation),
     )
 
 
+@explains_calls
 def possible_strides(
     size: int,
     kernel_size: int,
     *,
-    padding: tuple[int, int] = (0, 0),
+    padding: EndsLike = 0,
     dilation: int = 1,
 ) -> tuple[int, ...]:
     """The strides at which the last window ends on the last padded element.
@@ -189,13 +195,14 @@ def possible_strides(
         where="possible_strides",
     )
     span = kernel_span(kernel_size, dilation)
-    slack = size + sum(padding) - span
+    slack = size + sum(both_ends(padding)) - span
     if slack == 0:
         return tuple(range(1, span + 1))
     low = [d for d in range(1, isqrt(slack) + 1) if slack % d == 0]
     return tuple(sorted({*low, *(slack // d for d in low)}))
 
 
+@explains_calls
 def fitting_sizes(layers: Sequence[AxisLayer]) -> Sizes:
     """The input sizes at which every window of a chain fits exactly.
 
@@ -224,6 +231,7 @@ def fitting_sizes(layers: Sequence[AxisLayer]) -> Sizes:
     return sizes
 
 
+@explains_calls
 def padding_for(
     size: int,
     outputs: int,
@@ -263,6 +271,7 @@ def padding_for(
     return (total // 2, total - total // 2)
 
 
+@explains_calls
 def padding_that_keeps(kernel_size: int, *, dilation: int = 1) -> tuple[int, int]:
     """The padding ``(before, after)`` with which stride 1 keeps every size.
 
@@ -277,6 +286,7 @@ def padding_that_keeps(kernel_size: int, *, dilation: int = 1) -> tuple[int, int
     return (total // 2, total - total // 2)
 
 
+@explains_calls
 def layers_to_cover(
     size: int, kernel_size: int, *, stride: int = 1, dilation: int = 1
 ) -> int:

@@ -12,6 +12,7 @@ from convscope.arithmetic.fixes import any_of, nearest_fixes
 from convscope.arithmetic.inverse import ExactFixes, exact_fixes
 from convscope.arithmetic.padding import PaddingLike, resolve_paddings
 from convscope.arithmetic.shapes import axis_name, padded_text
+from convscope.errors import explains_calls
 
 LINES = {1: ("element",), 2: ("row", "column"), 3: ("slice", "row", "column")}
 MOST_STRIDES = 5  # nearest to the one asked for; a long list of divisors helps nobody
@@ -54,6 +55,7 @@ class _Axis:
         )
 
 
+@explains_calls
 def explain_fit(
     sizes: int | Sequence[int],
     kernel_size: int | Sequence[int],

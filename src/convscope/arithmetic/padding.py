@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias, cast, get_args
 
 from convscope.arithmetic.axis import kernel_span, per_axis, require
-from convscope.errors import ArgumentError, UnknownNameError
+from convscope.errors import ArgumentError, UnknownNameError, explains_calls
 
 PaddingName = Literal["valid", "same", "same_lower", "full", "causal"]
 PADDING_NAMES: tuple[PaddingName, ...] = get_args(PaddingName)
@@ -30,6 +30,7 @@ PaddingLike: TypeAlias = (
 )
 
 
+@explains_calls
 def parse_padding(
     padding: PaddingLike, axes: int, *, where: str = "parse_padding"
 ) -> tuple[AxisPadding, ...]:
@@ -71,6 +72,7 @@ def parse_padding(
     return tuple((amount, amount) for amount in each)
 
 
+@explains_calls
 def resolve_padding(
     padding: AxisPadding,
     size: int,
@@ -117,6 +119,7 @@ def resolve_padding(
     raise UnknownNameError("padding", padding, PADDING_NAMES)
 
 
+@explains_calls
 def resolve_transposed_padding(
     padding: AxisPadding,
     kernel_size: int,
@@ -160,6 +163,7 @@ def resolve_transposed_padding(
     return pair, max(0, size - span) if isinstance(padding, str) else 0
 
 
+@explains_calls
 def resolve_paddings(
     padding: PaddingLike,
     sizes: Sequence[int],

@@ -21,7 +21,7 @@ from math import gcd, lcm
 from typing import TypeAlias
 
 from convscope.arithmetic.chain import AxisLayer
-from convscope.errors import ShapeError
+from convscope.errors import ShapeError, explains_calls
 
 Range: TypeAlias = tuple[int, int] | None
 
@@ -200,6 +200,7 @@ class ReceptiveField:
         )
 
 
+@explains_calls
 def receptive_field(
     layers: Iterable[AxisLayer], size: int | None = None
 ) -> ReceptiveField:
@@ -224,6 +225,7 @@ def receptive_field(
     return field
 
 
+@explains_calls
 def identity_ranges(size: int) -> list[Range]:
     """The range of each element of an input of ``size``: itself.
 
@@ -233,6 +235,7 @@ def identity_ranges(size: int) -> list[Range]:
     return [(element, element) for element in range(size)]
 
 
+@explains_calls
 def ranges_through(
     table: Sequence[Sequence[int | None]], ranges: Sequence[Range]
 ) -> list[Range]:
@@ -251,6 +254,7 @@ def ranges_through(
     ]
 
 
+@explains_calls
 def union_ranges(ours: Sequence[Range], others: Sequence[Range]) -> list[Range]:
     """The range of each element where two maps of equal length are joined.
 
@@ -260,6 +264,7 @@ def union_ranges(ours: Sequence[Range], others: Sequence[Range]) -> list[Range]:
     return [_hull(pair) for pair in zip(ours, others, strict=True)]
 
 
+@explains_calls
 def input_range(layers: Iterable[AxisLayer], size: int, index: int) -> Range:
     """First and last input element that output ``index`` of a chain sees.
 

@@ -17,24 +17,31 @@ Which element lies under which tap is in ``windows.py``; paddings by name are in
 from collections.abc import Sequence
 from typing import Literal
 
-from convscope.arithmetic.axis import kernel_span, per_axis, require
+from convscope.arithmetic.axis import (
+    EndsLike,
+    both_ends,
+    kernel_span,
+    per_axis,
+    require,
+)
 from convscope.arithmetic.fixes import nearest_fixes
 from convscope.arithmetic.padding import (
     PaddingLike,
     parse_padding,
     resolve_padding,
 )
-from convscope.errors import ArgumentError, ShapeError, UnknownNameError
+from convscope.errors import ArgumentError, ShapeError, UnknownNameError, explains_calls
 
 CeilMode = Literal[False, "torch", "onnx"]
 
 
+@explains_calls
 def output_size(
     size: int,
     kernel_size: int,
     *,
     stride: int = 1,
-    padding: tuple[int, int] = (0, 0),
+    padding: EndsLike = 0,
     dilation: int = 1,
     ceil_mode: CeilMode = False,
     where: str = "output_size",
@@ -51,7 +58,8 @@ def output_size(
         size: Input length, in elements, at least 1.
         kernel_size: Window length, in taps, at least 1.
         stride: Step from one window to the next, in input elements, at least 1.
-        padding: Elements added ``(before, after)`` the input, at least 0.
+        padding: Elements added at each end of the input, or ``(before, after)`` it;
+            at least 0.
         dilation: Step from one tap to the next, in input elements, at least 1.
         ceil_mode: Whether, and by whose rule, to round up.
         where: What an error message begins with.
@@ -64,36 +72,38 @@ def output_size(
         Dumoulin & Visin, arXiv:1603.07285, relationship 15 (one padding for both
         ends there); torch's ``pooling_output_shape_pad_lr``; ONNX MaxPool.
 
-    >>> output_size(224, 11, stride=4, padding=(2, 2))  # AlexNet (2014)
+    >>> output_size(224, 11, stride=4, padding=2)  # AlexNet (2014)
     55
     >>> output_size(6, 2, stride=3, padding=(1, 1), ceil_mode="torch")
     3
     """
-    _require_all(where, size, kernel_size, stride, padding, dilation)
+    ends = both_ends(padding, where=where)
+    _require_all(where, size, kernel_size, stride, dilation)
     if ceil_mode not in (False, "torch", "onnx"):
         raise UnknownNameError("ceil_mode", str(ceil_mode), ["False", "torch", "onnx"])
-    padded = size + padding[0] + padding[1]
+    padded = size + sum(ends)
     span = kernel_span(kernel_size, dilation)
     slack = padded - span + (stride - 1 if ceil_mode else 0)
     if slack < 0:
         spread = f" with dilation={dilation}" if dilation > 1 else ""
-        fixes = nearest_fixes(size, kernel_size, padding=padding, dilation=dilation)
+        fixes = nearest_fixes(size, kernel_size, padding=ends, dilation=dilation)
         raise ShapeError(
             f"{where}: kernel_size={kernel_size}{spread} spans {span} elements, the "
-            f"input has {padded_text(size, padding)}. {fixes}"
+            f"input has {padded_text(size, ends)}. {fixes}"
         )
     outputs = slack // stride + 1
-    if ceil_mode == "torch" and (outputs - 1) * stride >= size + padding[0]:
+    if ceil_mode == "torch" and (outputs - 1) * stride >= size + ends[0]:
         outputs -= 1
     return outputs
 
 
+@explains_calls
 def transposed_output_size(
     size: int,
     kernel_size: int,
     *,
     stride: int = 1,
-    padding: tuple[int, int] = (0, 0),
+    padding: EndsLike = 0,
     dilation: int = 1,
     output_padding: int = 0,
     where: str = "transposed_output_size",
@@ -108,7 +118,8 @@ def transposed_output_size(
         size: Input length, in elements, at least 1.
         kernel_size: Window length, in taps, at least 1.
         stride: Step from one window to the next, in *output* elements, at least 1.
-        padding: Elements cut off ``(before, after)`` the output, at least 0.
+        padding: Elements cut off each end of the output, or ``(before, after)``; at
+            least 0.
         dilation: Step from one tap to the next, in output elements, at least 1.
         output_padding: Elements added at the end of the output, below
             ``max(stride, dilation)``.
@@ -125,7 +136,8 @@ def transposed_output_size(
     >>> transposed_output_size(5, 3, stride=2, padding=(1, 1), output_padding=1)
     10
     """
-    _require_all(where, size, kernel_size, stride, padding, dilation)
+    ends = both_ends(padding, where=where)
+    _require_all(where, size, kernel_size, stride, dilation)
     require(where, "output_padding", output_padding, 0)
     if output_padding >= max(stride, dilation):
         raise ShapeError(
@@ -134,17 +146,18 @@ def transposed_output_size(
             f"Use output_padding at most {max(stride, dilation) - 1}."
         )
     full = (size - 1) * stride + kernel_span(kernel_size, dilation) + output_padding
-    outputs = full - padding[0] - padding[1]
+    outputs = full - sum(ends)
     if outputs < 1:
         least = size + -((outputs - 1) // stride)
         raise ShapeError(
-            f"{where}: padding={padding} cuts {sum(padding)} elements off an output of "
+            f"{where}: padding={padding} cuts {sum(ends)} elements off an output of "
             f"{full}, which leaves {outputs}. Use an input of at least {least}, or "
             f"padding of at most {full - 1} in all."
         )
     return outputs
 
 
+@explains_calls
 def output_shape(
     sizes: Sequence[int],
     kernel_size: int | Sequence[int],
@@ -198,6 +211,7 @@ def output_shape(
     )
 
 
+@explains_calls
 def transposed_output_shape(
     sizes: Sequence[int],
     kernel_size: int | Sequence[int],
@@ -278,12 +292,9 @@ def _require_all(
     size: int,
     kernel_size: int,
     stride: int,
-    padding: tuple[int, int],
     dilation: int,
 ) -> None:
     require(where, "size", size, 1)
     require(where, "kernel_size", kernel_size, 1)
     require(where, "stride", stride, 1)
     require(where, "dilation", dilation, 1)
-    for amount in padding:
-        require(where, "padding", amount, 0)

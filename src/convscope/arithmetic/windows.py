@@ -15,24 +15,25 @@ from fractions import Fraction
 from math import floor
 from typing import Literal, TypeAlias
 
-from convscope.arithmetic.axis import require
+from convscope.arithmetic.axis import EndsLike, both_ends, require
 from convscope.arithmetic.shapes import (
     CeilMode,
     output_size,
     transposed_output_size,
 )
-from convscope.errors import UnknownNameError
+from convscope.errors import UnknownNameError, explains_calls
 
 Table: TypeAlias = list[list[int | None]]
 ResizeMode = Literal["nearest", "linear", "cubic"]
 
 
+@explains_calls
 def windows(
     size: int,
     kernel_size: int,
     *,
     stride: int = 1,
-    padding: tuple[int, int] = (0, 0),
+    padding: EndsLike = 0,
     dilation: int = 1,
     ceil_mode: CeilMode = False,
 ) -> Table:
@@ -42,7 +43,7 @@ def windows(
         size: Input length, in elements.
         kernel_size: Window length, in taps.
         stride: Step from one window to the next, in input elements.
-        padding: Elements added ``(before, after)`` the input.
+        padding: Elements added at each end of the input, or ``(before, after)`` it.
         dilation: Step from one tap to the next, in input elements.
         ceil_mode: Whether, and by whose rule, a last window may reach past the end.
 
@@ -61,19 +62,21 @@ def windows(
         ceil_mode=ceil_mode,
         where="windows",
     )
-    starts = [stride * output - padding[0] for output in range(outputs)]
+    before, _ = both_ends(padding)
+    starts = [stride * output - before for output in range(outputs)]
     return [
         [_inside(start + dilation * tap, size) for tap in range(kernel_size)]
         for start in starts
     ]
 
 
+@explains_calls
 def transposed_windows(
     size: int,
     kernel_size: int,
     *,
     stride: int = 1,
-    padding: tuple[int, int] = (0, 0),
+    padding: EndsLike = 0,
     dilation: int = 1,
     output_padding: int = 0,
 ) -> Table:
@@ -86,7 +89,7 @@ def transposed_windows(
         size: Input length, in elements.
         kernel_size: Window length, in taps.
         stride: Step from one window to the next, in output elements.
-        padding: Elements cut off ``(before, after)`` the output.
+        padding: Elements cut off each end of the output, or ``(before, after)``.
         dilation: Step from one tap to the next, in output elements.
         output_padding: Elements added at the end of the output.
 
@@ -105,9 +108,10 @@ def transposed_windows(
         output_padding=output_padding,
         where="transposed_windows",
     )
+    before, _ = both_ends(padding)
     table: Table = []
     for output in range(outputs):
-        places = [output + padding[0] - dilation * tap for tap in range(kernel_size)]
+        places = [output + before - dilation * tap for tap in range(kernel_size)]
         table.append(
             [
                 _inside(place // stride, size) if place % stride == 0 else None
@@ -117,6 +121,7 @@ def transposed_windows(
     return table
 
 
+@explains_calls
 def adaptive_windows(size: int, outputs: int) -> list[list[int]]:
     """The input elements under each window of adaptive pooling.
 
@@ -141,6 +146,7 @@ def adaptive_windows(size: int, outputs: int) -> list[list[int]]:
     ]
 
 
+@explains_calls
 def resize_windows(
     size: int,
     outputs: int,

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.arithmetic import axis_name, require
-from convscope.errors import ArgumentError
+from convscope.errors import ArgumentError, explains_calls
 from convscope.functional.pool_window import spatial_sizes
 
 OutputSize: TypeAlias = int | Sequence[int | None] | None
@@ -27,6 +27,7 @@ _AVG: dict[int, Any] = {
 }
 
 
+@explains_calls
 def adaptive_avg_pool(
     x: Tensor, output_size: OutputSize, *, where: str = "adaptive_avg_pool"
 ) -> Tensor:
@@ -60,6 +61,7 @@ def adaptive_avg_pool(
     return pooled
 
 
+@explains_calls
 def adaptive_max_pool(
     x: Tensor, output_size: OutputSize, *, where: str = "adaptive_max_pool"
 ) -> Tensor:
@@ -74,6 +76,7 @@ def adaptive_max_pool(
     return adaptive_max_pool_with_indices(x, output_size, where=where)[0]
 
 
+@explains_calls
 def adaptive_max_pool_with_indices(
     x: Tensor, output_size: OutputSize, *, where: str = "adaptive_max_pool"
 ) -> tuple[Tensor, Tensor]:
@@ -94,6 +97,7 @@ def adaptive_max_pool_with_indices(
     return pooled, index
 
 
+@explains_calls
 def global_avg_pool(
     x: Tensor, *, keepdim: bool = False, where: str = "global_avg_pool"
 ) -> Tensor:
@@ -123,6 +127,7 @@ def global_avg_pool(
     return pooled if keepdim else pooled.flatten(1)
 
 
+@explains_calls
 def global_max_pool(
     x: Tensor, *, keepdim: bool = False, where: str = "global_max_pool"
 ) -> Tensor:

@@ -11,11 +11,12 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from convscope.errors import ShapeError
+from convscope.errors import ShapeError, explains_calls
 
 Connections: TypeAlias = Tensor | Sequence[Sequence[bool]]
 
 
+@explains_calls
 def read_connections(
     table: Connections,
     out_channels: int,
@@ -72,6 +73,7 @@ def pair_places(table: Tensor) -> Tensor:
     return table.flatten().nonzero().flatten()
 
 
+@explains_calls
 def dense_weight(weight: Tensor, table: Tensor) -> Tensor:
     """The whole weight, from the kernels of the connected pairs and zeros elsewhere.
 

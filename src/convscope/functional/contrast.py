@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.arithmetic import per_axis
-from convscope.errors import ArgumentError, ShapeError, UnknownNameError
+from convscope.errors import ArgumentError, ShapeError, UnknownNameError, explains_calls
 from convscope.functional.filters import gaussian_taps
 from convscope.functional.padding import pad
 
@@ -27,6 +27,7 @@ CONTRAST_PADDINGS: tuple[ContrastPadding, ...] = get_args(ContrastPadding)
 SHORT = 256  # elements up to which an axis is blurred fastest by a whole matrix
 
 
+@explains_calls
 def local_contrast_norm(
     x: Tensor,
     kernel_size: int | Sequence[int] = 9,

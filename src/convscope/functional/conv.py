@@ -4,12 +4,10 @@
 ``conv1d``, ``conv2d``, ``conv3d``: the same, for weights of that rank only.
 """
 
-from typing import Any
-
 from torch import Tensor
 
 from convscope.arithmetic import PADDING_MODES, PaddingLike, PaddingMode, PerAxis
-from convscope.errors import UnknownNameError
+from convscope.errors import UnknownNameError, explains_calls
 from convscope.functional.geometry import (
     WEIGHT,
     correlate,
@@ -21,15 +19,16 @@ from convscope.functional.padding import filled
 from convscope.functional.partial import reweighted
 
 
+@explains_calls
 def conv(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    *,
     stride: PerAxis = 1,
     padding: PaddingLike = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    *,
     padding_mode: PaddingMode = "zeros",
     padding_value: float = 0.0,
     flip: bool = False,
@@ -95,40 +94,118 @@ def conv(
     return correlate(x, weight, bias, geometry._replace(padding=none))
 
 
+@explains_calls
 def conv1d(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, **arguments: Any
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: PerAxis = 1,
+    padding: PaddingLike = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+    padding_value: float = 0.0,
+    flip: bool = False,
+    where: str = "conv1d",
 ) -> Tensor:
-    """`conv` along one spatial axis; the arguments are the same.
+    """`conv` along one spatial axis; arguments, shapes and errors are the same.
+
+    The first seven arguments are those of ``torch.nn.functional.conv1d``, in its order.
 
     >>> import torch
     >>> conv1d(torch.ones(1, 1, 5), torch.ones(1, 1, 3), stride=2).shape
     torch.Size([1, 1, 2])
     """
-    require_rank(x, weight, "conv1d", WEIGHT, axes=1)
-    return conv(x, weight, bias, **{"where": "conv1d"} | arguments)
+    require_rank(x, weight, where, WEIGHT, axes=1)
+    return conv(
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        padding_mode=padding_mode,
+        padding_value=padding_value,
+        flip=flip,
+        where=where,
+    )
 
 
+@explains_calls
 def conv2d(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, **arguments: Any
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: PerAxis = 1,
+    padding: PaddingLike = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+    padding_value: float = 0.0,
+    flip: bool = False,
+    where: str = "conv2d",
 ) -> Tensor:
-    """`conv` along two spatial axes; the arguments are the same.
+    """`conv` along two spatial axes; arguments, shapes and errors are the same.
+
+    The first seven arguments are those of ``torch.nn.functional.conv2d``, in its order.
 
     >>> import torch
     >>> conv2d(torch.ones(1, 1, 5, 4), torch.ones(1, 1, 3, 3), padding="same").shape
     torch.Size([1, 1, 5, 4])
     """
-    require_rank(x, weight, "conv2d", WEIGHT, axes=2)
-    return conv(x, weight, bias, **{"where": "conv2d"} | arguments)
+    require_rank(x, weight, where, WEIGHT, axes=2)
+    return conv(
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        padding_mode=padding_mode,
+        padding_value=padding_value,
+        flip=flip,
+        where=where,
+    )
 
 
+@explains_calls
 def conv3d(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, **arguments: Any
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: PerAxis = 1,
+    padding: PaddingLike = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+    padding_value: float = 0.0,
+    flip: bool = False,
+    where: str = "conv3d",
 ) -> Tensor:
-    """`conv` along three spatial axes; the arguments are the same.
+    """`conv` along three spatial axes; arguments, shapes and errors are the same.
+
+    The first seven arguments are those of ``torch.nn.functional.conv3d``, in its order.
 
     >>> import torch
     >>> conv3d(torch.ones(1, 1, 5, 4, 3), torch.ones(2, 1, 3, 3, 3)).shape
     torch.Size([1, 2, 3, 2, 1])
     """
-    require_rank(x, weight, "conv3d", WEIGHT, axes=3)
-    return conv(x, weight, bias, **{"where": "conv3d"} | arguments)
+    require_rank(x, weight, where, WEIGHT, axes=3)
+    return conv(
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        padding_mode=padding_mode,
+        padding_value=padding_value,
+        flip=flip,
+        where=where,
+    )

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.arithmetic import BorderMode
-from convscope.errors import ArgumentError, ShapeError
+from convscope.errors import ArgumentError, ShapeError, explains_calls
 from convscope.functional.filters import filter_kernel
 from convscope.functional.padding import pad
 
@@ -23,6 +23,7 @@ else:  # Pillow is not loaded before there is a picture
 _DIRECT = 25  # taps up to which two passes along one axis each are not faster than one
 
 
+@explains_calls
 def filter_image(
     image: AnyImage,
     kernel: str | Tensor,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from convscope.arithmetic import require
-from convscope.errors import ArgumentError, UnknownNameError
+from convscope.errors import ArgumentError, UnknownNameError, explains_calls
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Filter:
         return {p.name: p.default for p in parameters if p.name != "axes"}
 
 
+@explains_calls
 def filter_kernel(
     name: str, *, axes: int = 2, dtype: torch.dtype = torch.float32, **options: Any
 ) -> Tensor:
@@ -92,6 +93,7 @@ def filter_kernel(
     return chosen.make(**options).to(dtype)
 
 
+@explains_calls
 def gaussian_taps(
     size: int, sigma: float | None = None, *, dtype: torch.dtype = torch.float64
 ) -> Tensor:
@@ -120,6 +122,7 @@ def gaussian_taps(
     return (taps / taps.sum()).to(dtype)
 
 
+@explains_calls
 def gabor_bank(
     orientations: int = 8,
     scales: int = 8,

@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.arithmetic import PerAxis, axis_name, per_axis
-from convscope.errors import ArgumentError, ShapeError
+from convscope.errors import ArgumentError, ShapeError, explains_calls
 from convscope.functional.pool_window import like_layout, spatial_sizes, take
 
 Ratio: TypeAlias = float | Sequence[float]
 
 
+@explains_calls
 def fractional_max_pool(
     x: Tensor,
     kernel_size: PerAxis,
@@ -65,6 +66,7 @@ def fractional_max_pool(
     )[0]
 
 
+@explains_calls
 def fractional_max_pool_with_indices(
     x: Tensor,
     kernel_size: PerAxis,

@@ -25,7 +25,7 @@ from convscope.arithmetic import (
     require_groups,
     resolve_paddings,
 )
-from convscope.errors import ShapeError
+from convscope.errors import ShapeError, explains_calls
 from convscope.functional.padding import pad
 
 Ints: TypeAlias = tuple[int, ...]
@@ -33,6 +33,7 @@ _LEADING = (slice(None),) * 3
 Wanted: TypeAlias = Literal["output", "input", "weight"]
 
 
+@explains_calls
 def locally_connected(
     x: Tensor,
     weight: Tensor,

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from convscope.arithmetic import CeilMode, PaddingLike, PerAxis
-from convscope.errors import ArgumentError
+from convscope.errors import ArgumentError, explains_calls
 from convscope.functional.pool_window import like_layout, over_taps, pool_window
 
 
+@explains_calls
 def lp_pool(
     x: Tensor,
     norm_type: float,

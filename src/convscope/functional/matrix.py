@@ -21,7 +21,7 @@ from convscope.arithmetic import (
     transposed_output_shape,
     windows,
 )
-from convscope.errors import ArgumentError, ShapeError, UnknownNameError
+from convscope.errors import ArgumentError, ShapeError, UnknownNameError, explains_calls
 from convscope.functional.geometry import Geometry, read_geometry, reversed_kernel
 from convscope.functional.padding import filled
 
@@ -32,6 +32,7 @@ MATRIX_PADDINGS: tuple[MatrixPadding, ...] = get_args(MatrixPadding)
 INDEX_BYTES = 16  # a row and a column, 8 bytes each
 
 
+@explains_calls
 def conv_matrix(
     weight: Tensor,
     input_size: PerAxis,

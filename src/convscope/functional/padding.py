@@ -26,11 +26,12 @@ from convscope.arithmetic import (
     axis_name,
     parse_padding,
 )
-from convscope.errors import ArgumentError, ShapeError, UnknownNameError
+from convscope.errors import ArgumentError, ShapeError, UnknownNameError, explains_calls
 
 Pairs: TypeAlias = Sequence[tuple[int, int]]
 
 
+@explains_calls
 def pad(
     x: Tensor,
     padding: PaddingLike,

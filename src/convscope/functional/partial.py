@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from convscope.arithmetic import PaddingLike, PerAxis, kernel_span, windows
-from convscope.errors import ShapeError
+from convscope.errors import ShapeError, explains_calls
 from convscope.functional.geometry import (
     Geometry,
     correlate,
@@ -38,6 +38,7 @@ class Strip(NamedTuple):
     scale: float  # taps over taps that hit the input; 0 where none does
 
 
+@explains_calls
 def partial_conv(
     x: Tensor,
     weight: Tensor,

@@ -20,6 +20,7 @@ from convscope.arithmetic import (
     output_size,
     require,
 )
+from convscope.errors import explains_calls
 from convscope.functional.pool_window import (
     PoolWindow,
     is_channels_last,
@@ -37,6 +38,7 @@ _AVG_BACKWARD: dict[int, Any] = {
 }
 
 
+@explains_calls
 def max_pool(
     x: Tensor,
     kernel_size: PerAxis,
@@ -80,6 +82,7 @@ def max_pool(
     return cast("Tensor", _max(x, window, indices=False))
 
 
+@explains_calls
 def max_pool_with_indices(
     x: Tensor,
     kernel_size: PerAxis,
@@ -107,6 +110,7 @@ def max_pool_with_indices(
     return cast("tuple[Tensor, Tensor]", _max(x, window, indices=True))
 
 
+@explains_calls
 @torch.no_grad()
 def pool_winners(
     x: Tensor,
@@ -133,6 +137,7 @@ def pool_winners(
     return torch.stack(_coordinates(index, window.sizes), dim=-1)
 
 
+@explains_calls
 def avg_pool(
     x: Tensor,
     kernel_size: PerAxis,

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from convscope.errors import ShapeError
+from convscope.errors import ShapeError, explains_calls
 
 
+@explains_calls
 def rectify(x: Tensor) -> Tensor:
     """Absolute value, so that an edge counts the same in either polarity.
 
@@ -25,6 +26,7 @@ def rectify(x: Tensor) -> Tensor:
     return x.abs()
 
 
+@explains_calls
 def gain(x: Tensor, weight: Tensor) -> Tensor:
     """``g tanh(x)`` with one trainable ``g`` for each map.
 

@@ -8,11 +8,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.arithmetic import require
-from convscope.errors import ArgumentError, ShapeError
+from convscope.errors import ArgumentError, ShapeError, explains_calls
 
 _BAND = 256  # maps up to which a matrix of 0 and 1 sums neighbors faster than slices
 
 
+@explains_calls
 def local_response_norm(
     x: Tensor,
     size: int,

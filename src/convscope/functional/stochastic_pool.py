@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from convscope.arithmetic import CeilMode, PaddingLike, PerAxis
-from convscope.errors import ShapeError
+from convscope.errors import ShapeError, explains_calls
 from convscope.functional.pool_window import (
     PoolWindow,
     like_layout,
@@ -15,6 +15,7 @@ from convscope.functional.pool_window import (
 )
 
 
+@explains_calls
 def stochastic_pool(
     x: Tensor,
     kernel_size: PerAxis,

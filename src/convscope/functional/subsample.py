@@ -4,9 +4,11 @@ import torch
 from torch import Tensor
 
 from convscope.arithmetic import PerAxis
+from convscope.errors import explains_calls
 from convscope.functional.pool import avg_pool
 
 
+@explains_calls
 def subsample(
     x: Tensor,
     weight: Tensor,

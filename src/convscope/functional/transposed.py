@@ -5,7 +5,6 @@
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,7 +18,7 @@ from convscope.arithmetic import (
     resolve_transposed_padding,
     transposed_output_shape,
 )
-from convscope.errors import ArgumentError, ShapeError
+from convscope.errors import ArgumentError, ShapeError, explains_calls
 from convscope.functional.geometry import require_rank, reversed_kernel
 
 _TORCH: dict[int, Callable[..., Tensor]] = {
@@ -30,16 +29,17 @@ _TORCH: dict[int, Callable[..., Tensor]] = {
 _WEIGHT = "(C_in, C_out / groups, *kernel)"
 
 
+@explains_calls
 def conv_transpose(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    *,
     stride: PerAxis = 1,
     padding: PaddingLike = 0,
     output_padding: PerAxis = 0,
     groups: int = 1,
     dilation: PerAxis = 1,
+    *,
     flip: bool = False,
     where: str = "conv_transpose",
 ) -> Tensor:
@@ -120,44 +120,119 @@ def conv_transpose(
     return F.pad(out, rest)  # negative: cuts
 
 
+@explains_calls
 def conv_transpose1d(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, **arguments: Any
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: PerAxis = 1,
+    padding: PaddingLike = 0,
+    output_padding: PerAxis = 0,
+    groups: int = 1,
+    dilation: PerAxis = 1,
+    *,
+    flip: bool = False,
+    where: str = "conv_transpose1d",
 ) -> Tensor:
-    """`conv_transpose` along one spatial axis; the arguments are the same.
+    """`conv_transpose` along one spatial axis; arguments, shapes and errors are its.
+
+    The first eight arguments are those of ``torch.nn.functional.conv_transpose1d``, in
+    its order.
 
     >>> import torch
     >>> conv_transpose1d(torch.ones(1, 1, 5), torch.ones(1, 1, 3), stride=2).shape
     torch.Size([1, 1, 11])
     """
-    require_rank(x, weight, "conv_transpose1d", _WEIGHT, axes=1)
-    return conv_transpose(x, weight, bias, **{"where": "conv_transpose1d"} | arguments)
+    require_rank(x, weight, where, _WEIGHT, axes=1)
+    return conv_transpose(
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+        flip=flip,
+        where=where,
+    )
 
 
+@explains_calls
 def conv_transpose2d(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, **arguments: Any
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: PerAxis = 1,
+    padding: PaddingLike = 0,
+    output_padding: PerAxis = 0,
+    groups: int = 1,
+    dilation: PerAxis = 1,
+    *,
+    flip: bool = False,
+    where: str = "conv_transpose2d",
 ) -> Tensor:
-    """`conv_transpose` along two spatial axes; the arguments are the same.
+    """`conv_transpose` along two spatial axes; arguments, shapes and errors are its.
+
+    The first eight arguments are those of ``torch.nn.functional.conv_transpose2d``, in
+    its order.
 
     >>> import torch
     >>> x, weight = torch.ones(1, 1, 5, 4), torch.ones(1, 1, 3, 3)
     >>> conv_transpose2d(x, weight, stride=2, padding="same").shape
     torch.Size([1, 1, 10, 8])
     """
-    require_rank(x, weight, "conv_transpose2d", _WEIGHT, axes=2)
-    return conv_transpose(x, weight, bias, **{"where": "conv_transpose2d"} | arguments)
+    require_rank(x, weight, where, _WEIGHT, axes=2)
+    return conv_transpose(
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+        flip=flip,
+        where=where,
+    )
 
 
+@explains_calls
 def conv_transpose3d(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, **arguments: Any
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: PerAxis = 1,
+    padding: PaddingLike = 0,
+    output_padding: PerAxis = 0,
+    groups: int = 1,
+    dilation: PerAxis = 1,
+    *,
+    flip: bool = False,
+    where: str = "conv_transpose3d",
 ) -> Tensor:
-    """`conv_transpose` along three spatial axes; the arguments are the same.
+    """`conv_transpose` along three spatial axes; arguments, shapes and errors are its.
+
+    The first eight arguments are those of ``torch.nn.functional.conv_transpose3d``, in
+    its order.
 
     >>> import torch
     >>> conv_transpose3d(torch.ones(1, 1, 3, 2, 1), torch.ones(1, 2, 2, 2, 2)).shape
     torch.Size([1, 2, 4, 3, 2])
     """
-    require_rank(x, weight, "conv_transpose3d", _WEIGHT, axes=3)
-    return conv_transpose(x, weight, bias, **{"where": "conv_transpose3d"} | arguments)
+    require_rank(x, weight, where, _WEIGHT, axes=3)
+    return conv_transpose(
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+        flip=flip,
+        where=where,
+    )
 
 
 def cut_and_added(

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from convscope.arithmetic import PaddingLike, PerAxis, per_axis, transposed_output_shape
-from convscope.errors import ShapeError
+from convscope.errors import ShapeError, explains_calls
 from convscope.functional.pool_window import like_layout, spatial_sizes
 
 
+@explains_calls
 def max_unpool(
     x: Tensor,
     indices: Tensor,

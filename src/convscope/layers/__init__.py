@@ -71,7 +71,8 @@ from convscope.layers.separable import (
     SeparableConv2d,
     SeparableConv3d,
 )
-from convscope.layers.stage import Stage1d, Stage2d, Stage3d, stages
+from convscope.layers.stage import Stage1d, Stage2d, Stage3d
+from convscope.layers.stages import stages
 from convscope.layers.subsample import Subsampling1d, Subsampling2d, Subsampling3d
 from convscope.layers.transposed import (
     ConvTranspose1d,

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from convscope.errors import explains_calls
 from convscope.functional.adaptive_pool import (
     OutputSize,
     adaptive_avg_pool,
@@ -20,6 +21,7 @@ from convscope.layers.pool_layer import PoolLayer
 class _AdaptiveAvgPool(PoolLayer):
     shown = ("output_size",)
 
+    @explains_calls
     def __init__(self, output_size: OutputSize) -> None:
         super().__init__()
         parse_output_size(output_size, self.axes, self.where)
@@ -78,6 +80,7 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
 class _AdaptiveMaxPool(PoolLayer):
     shown = ("output_size", "return_indices")
 
+    @explains_calls
     def __init__(self, output_size: OutputSize, return_indices: bool = False) -> None:
         super().__init__()
         parse_output_size(output_size, self.axes, self.where)
@@ -138,6 +141,7 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
 class _GlobalAvgPool(PoolLayer):
     shown = ("keepdim",)
 
+    @explains_calls
     def __init__(self, keepdim: bool = False) -> None:
         super().__init__()
         self.keepdim = keepdim
@@ -194,6 +198,7 @@ class GlobalAvgPool3d(_GlobalAvgPool):
 class _GlobalMaxPool(PoolLayer):
     shown = ("keepdim",)
 
+    @explains_calls
     def __init__(self, keepdim: bool = False) -> None:
         super().__init__()
         self.keepdim = keepdim

@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from convscope.arithmetic import AxisLayer, Bordered, BorderMode
+from convscope.errors import explains_calls
 from convscope.functional.contrast import (
     ContrastPadding,
     local_contrast_norm,
@@ -20,6 +21,7 @@ class _LocalContrastNorm(nn.Module):
 
     axes: int
 
+    @explains_calls
     def __init__(
         self,
         kernel_size: int | Sequence[int] = 9,

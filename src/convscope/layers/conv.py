@@ -17,7 +17,7 @@ from convscope.arithmetic import (
     per_axis,
     require_groups,
 )
-from convscope.errors import ArgumentError, UnknownNameError
+from convscope.errors import ArgumentError, UnknownNameError, explains_calls
 from convscope.functional.connections import (
     Connections,
     pair_places,
@@ -44,6 +44,7 @@ class Convolution(Sliding, nn.Module):
     padding: Any
     padding_mode: Any
 
+    @explains_calls
     def __init__(
         self,
         in_channels: int,

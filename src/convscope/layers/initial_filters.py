@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from convscope.errors import ArgumentError, ShapeError
+from convscope.errors import ArgumentError, ShapeError, explains_calls
 from convscope.functional.filters import FILTERS, filter_kernel
 
 Convolution = TypeVar("Convolution", bound=nn.Module)
 
 
+@explains_calls
 @torch.no_grad()
 def set_filters(
     conv: Convolution, filters: str | Tensor | Sequence[str | Tensor]

@@ -17,7 +17,7 @@ from convscope.arithmetic import (
     require_groups,
     resolve_paddings,
 )
-from convscope.errors import ShapeError, UnknownNameError
+from convscope.errors import ShapeError, UnknownNameError, explains_calls
 from convscope.functional.local import locally_connected
 from convscope.layers.conv import as_torch_writes_it
 from convscope.layers.shape import require_input
@@ -31,6 +31,7 @@ class _LocallyConnected(Sliding, nn.Module):
 
     axes: ClassVar[int]
 
+    @explains_calls
     def __init__(
         self,
         in_channels: int,
@@ -131,7 +132,7 @@ class _LocallyConnected(Sliding, nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """PerAxis and all that is not the default."""
+        """Sizes, and all that is not the default."""
         one = (1,) * self.axes
         text = (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.arithmetic import PaddingLike, PerAxis
+from convscope.errors import explains_calls
 from convscope.functional.partial import partial_conv
 from convscope.layers.conv import Convolution
 from convscope.layers.shape import require_input
@@ -14,6 +15,7 @@ from convscope.layers.shape import require_input
 class _PartialConv(Convolution):
     """Partial convolution along as many axes as the subclass says."""
 
+    @explains_calls
     def __init__(
         self,
         in_channels: int,

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.arithmetic import CeilMode, PaddingLike, PerAxis, require
+from convscope.errors import explains_calls
 from convscope.functional.lp_pool import lp_pool, require_norm_type
 from convscope.functional.pool import avg_pool, max_pool, max_pool_with_indices
 from convscope.functional.short_pool import SHORT_FORMATS
@@ -22,6 +23,7 @@ _PLAIN_AVG: dict[int, Any] = {1: F.avg_pool1d, 2: F.avg_pool2d}
 class _MaxPool(Sliding, PoolLayer):
     shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
+    @explains_calls
     def __init__(
         self,
         kernel_size: PerAxis,
@@ -130,6 +132,7 @@ class _AvgPool(Sliding, PoolLayer):
         "divisor_override",
     )
 
+    @explains_calls
     def __init__(
         self,
         kernel_size: PerAxis,
@@ -239,6 +242,7 @@ class AvgPool3d(_AvgPool):
 class _LPPool(Sliding, PoolLayer):
     shown = ("norm_type", "kernel_size", "stride", "ceil_mode", "padding")
 
+    @explains_calls
     def __init__(
         self,
         norm_type: float,

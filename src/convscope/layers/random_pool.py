@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from convscope.arithmetic import CeilMode, PaddingLike, PerAxis
+from convscope.errors import explains_calls
 from convscope.functional.fractional_pool import (
     Ratio,
     fractional_max_pool,
@@ -21,6 +22,7 @@ from convscope.layers.window import Sliding
 class _StochasticPool(Sliding, PoolLayer):
     shown = ("kernel_size", "stride", "padding", "ceil_mode")
 
+    @explains_calls
     def __init__(
         self,
         kernel_size: PerAxis,
@@ -95,6 +97,7 @@ class _FractionalMaxPool(PoolLayer):
     _random_samples: Tensor | None
     shown = ("kernel_size", "output_size", "output_ratio", "return_indices")
 
+    @explains_calls
     def __init__(
         self,
         kernel_size: PerAxis,

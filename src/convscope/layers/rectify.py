@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.arithmetic import require
-from convscope.errors import ShapeError
+from convscope.errors import ShapeError, explains_calls
 from convscope.functional.rectify import gain, rectify
 from convscope.layers.shape import require_input
 
@@ -23,6 +23,7 @@ class Rectification(nn.Module):
     tensor([2., 3.])
     """
 
+    @explains_calls
     def __init__(self) -> None:
         super().__init__()
 
@@ -53,6 +54,7 @@ class Gain(nn.Module):
     torch.Size([1, 3, 4, 4])
     """
 
+    @explains_calls
     def __init__(self, channels: int, axes: int | None = None) -> None:
         super().__init__()
         require("Gain", "channels", channels, 1)

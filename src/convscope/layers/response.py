@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from convscope.errors import explains_calls
 from convscope.functional.response import local_response_norm, require_response
 from convscope.layers.shape import require_input
 
@@ -35,6 +36,7 @@ class LocalResponseNorm(nn.Module):
 
     axes: int | None = None  # one to three, after a batch axis
 
+    @explains_calls
     def __init__(
         self,
         size: int,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.arithmetic import PaddingLike, PaddingMode, PerAxis, require
+from convscope.errors import explains_calls
 from convscope.layers.conv import Conv1d, Conv2d, Conv3d
 from convscope.layers.shape import require_input
 
@@ -22,6 +23,7 @@ class _Depthwise(nn.Module):
     in_channels: int
     out_channels: int
 
+    @explains_calls
     def __init__(
         self,
         in_channels: int,
@@ -115,6 +117,7 @@ class _Pointwise(nn.Module):
     weight: Tensor
     bias: Tensor | None
 
+    @explains_calls
     def __init__(
         self,
         in_channels: int,
@@ -188,6 +191,7 @@ class _SeparableConv(nn.Module):
     depthwise: _Depthwise
     pointwise: _Pointwise
 
+    @explains_calls
     def __init__(
         self,
         in_channels: int,

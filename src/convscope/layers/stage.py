@@ -5,13 +5,13 @@ al. (2009) write it ``F_CSG-R_abs-N-P_A``; ``[Conv, ReLU, Pool] x N`` is N of th
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, get_args, overload
 
 from torch import Tensor, nn
 
-from convscope.arithmetic import PaddingLike, PerAxis, require
-from convscope.errors import ArgumentError, UnknownNameError
+from convscope.arithmetic import PaddingLike, PaddingMode, PerAxis
+from convscope.errors import ArgumentError, UnknownNameError, explains_calls
 from convscope.layers.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from convscope.layers.contrast import (
     LocalContrastNorm1d,
@@ -38,7 +38,7 @@ from convscope.layers.response import (
 )
 from convscope.layers.shape import require_input
 
-Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "gain"]
+StageActivation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "gain"]
 Normalization = Literal["contrast", "response", "batch"]
 Pooling = Literal["max", "average", "lp"]
 
@@ -82,6 +82,7 @@ class _Stage(nn.Sequential):
 
     axes: ClassVar[int]
 
+    @explains_calls
     def __init__(
         self,
         in_channels: int,
@@ -90,17 +91,18 @@ class _Stage(nn.Sequential):
         *,
         stride: PerAxis = 1,
         padding: PaddingLike = 0,
-        padding_mode: Any = "zeros",
+        padding_mode: PaddingMode = "zeros",
         groups: int = 1,
         bias: bool | None = None,
-        activation: Activation | nn.Module | None = "relu",
+        activation: StageActivation | nn.Module | None = "relu",
         rectification: bool = False,
         normalization: Normalization | nn.Module | None = None,
         pooling: Pooling | nn.Module | None = None,
-        pool_size: PerAxis = 2,
+        pool_size: PerAxis | None = None,
         pool_stride: PerAxis | None = None,
     ) -> None:
         super().__init__()
+        _require_pooling(type(self).__name__, pooling, pool_size, pool_stride)
         self.in_channels, self.out_channels = in_channels, out_channels
         axes = self.axes
         batch = normalization == "batch"
@@ -124,7 +126,9 @@ class _Stage(nn.Sequential):
         if normalizes is not None and not batch:
             self.normalization = normalizes
         if pooling is not None:
-            self.pooling = _pooling(pooling, axes, pool_size, pool_stride)
+            self.pooling = _pooling(
+                pooling, axes, 2 if pool_size is None else pool_size, pool_stride
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Through each part in turn."""
@@ -150,7 +154,17 @@ class _Stage(nn.Sequential):
         in_channels: int,
         out_channels: int,
         kernel_size: PerAxis,
-        **options: Any,
+        *,
+        stride: PerAxis = 1,
+        padding: PaddingLike = 0,
+        padding_mode: PaddingMode = "zeros",
+        groups: int = 1,
+        bias: bool | None = None,
+        activation: StageActivation | nn.Module | None = None,
+        normalization: Normalization | nn.Module | None = None,
+        pooling: Pooling | nn.Module | None = None,
+        pool_size: PerAxis | None = None,
+        pool_stride: PerAxis | None = None,
     ) -> "_Stage":
         """A stage from the paper's notation, such as ``"F_CSG-R_abs-N-P_A"``.
 
@@ -163,7 +177,16 @@ class _Stage(nn.Sequential):
             in_channels: Channels of the input.
             out_channels: Filters.
             kernel_size: Size of the filters, in taps.
-            options: Any other argument of the stage, such as ``pool_size``.
+            stride: This and what follows: as for the stage itself.
+            padding: Around the input of the filters.
+            padding_mode: What it holds.
+            groups: Blocks of channels that do not see each other.
+            bias: Whether the filters have one.
+            activation: In place of the one that the notation asks for.
+            normalization: In place of the one that the notation asks for.
+            pooling: In place of the one that the notation asks for.
+            pool_size: Size of the pooling windows, in elements.
+            pool_stride: Steps between them, in elements.
 
         Raises:
             UnknownNameError: A part that the paper does not have.
@@ -185,7 +208,25 @@ class _Stage(nn.Sequential):
                 )
             last = place
             found |= asks
-        return cls(in_channels, out_channels, kernel_size, **{**found, **options})
+        instead = {
+            "activation": activation,
+            "normalization": normalization,
+            "pooling": pooling,
+        }
+        found |= {part: value for part, value in instead.items() if value is not None}
+        return cls(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            padding_mode=padding_mode,
+            groups=groups,
+            bias=bias,
+            pool_size=pool_size,
+            pool_stride=pool_stride,
+            **found,
+        )
 
 
 class Stage2d(_Stage):
@@ -212,7 +253,7 @@ class Stage2d(_Stage):
             local response as Krizhevsky et al. publish it; or ``"batch"``, which stands
             before the activation, as Ioffe & Szegedy put it.
         pooling: ``"max"``, ``"average"``, or ``"lp"`` for the Euclidean norm.
-        pool_size: Size of the pooling windows, in elements.
+        pool_size: Size of the pooling windows, in elements; by default 2.
         pool_stride: Steps between them; by default ``pool_size``.
 
     Shape:
@@ -220,8 +261,9 @@ class Stage2d(_Stage):
         return: (N, out_channels, H_out, W_out); sizes as of filters, then pooling
 
     Raises:
-        UnknownNameError: A part is named that there is not.
-        ArgumentError: What the parts refuse.
+        UnknownNameError: No part of that name.
+        ArgumentError: What the parts refuse; a size of pooling windows without a named
+            pooling.
         ShapeError: Channels that do not fit; an input of another rank.
 
     Source:
@@ -264,57 +306,28 @@ class Stage3d(_Stage):
     axes = 3
 
 
-def stages(
-    in_channels: int,
-    each: Sequence[int | Mapping[str, Any]],
-    *,
-    axes: int = 2,
-    **shared: Any,
-) -> nn.Sequential:
-    """Stages one after the other: ``[Conv, ReLU, Pool] x N``.
-
-    Args:
-        in_channels: Channels of the input.
-        each: For each stage the number of its filters, or its own arguments.
-        axes: Spatial axes, 1 to 3.
-        shared: Arguments of all stages that do not say otherwise.
-
-    Raises:
-        ArgumentError: There are no stages, or one has no ``out_channels``; ``axes`` is
-            none of 1, 2, 3; what a stage refuses.
-
-    >>> net = stages(3, [16, 32, {"out_channels": 64, "pooling": None}],
-    ...     kernel_size=3, padding="same", pooling="max")
-    >>> [stage.out_channels for stage in net]
-    [16, 32, 64]
-    """
-    require("stages", "axes", axes, 1)
-    if axes > 3 or not each:
-        what = f"axes={axes}" if axes > 3 else "each=[]"
+def _require_pooling(where: str, pooling: Any, size: Any, stride: Any) -> None:
+    """Refuse the size of windows that nothing pools."""
+    given = {"pool_size": size, "pool_stride": stride}
+    named = [f"{n}={v!r}" for n, v in given.items() if v is not None]
+    if named and not isinstance(pooling, str):
+        what = "is a layer, with windows of its own" if pooling else "pools nothing"
+        shown = type(pooling).__name__ if pooling else None
         raise ArgumentError(
-            f"stages: {what} makes no stages. Give 1 to 3 axes and at least one stage."
+            f"{where}: {' and '.join(named)} but pooling={shown} {what}. Name the "
+            "pooling: 'max', 'average' or 'lp'; or leave the size out."
         )
-    kind = {1: Stage1d, 2: Stage2d, 3: Stage3d}[axes]
-    chain = []
-    for number, one in enumerate(each, start=1):
-        own = dict(one) if isinstance(one, Mapping) else {"out_channels": one}
-        if "out_channels" not in own:
-            raise ArgumentError(
-                f"stages: stage {number} has no out_channels. Give the number of its "
-                "filters."
-            )
-        chain.append(kind(in_channels, **{**shared, **own}))
-        in_channels = own["out_channels"]
-    return nn.Sequential(*chain)
 
 
-def _activation(asked: Activation | nn.Module, axes: int, channels: int) -> nn.Module:
+def _activation(
+    asked: StageActivation | nn.Module, axes: int, channels: int
+) -> nn.Module:
     if isinstance(asked, nn.Module):
         return asked
     if asked == "gain":
         return Gain(channels, axes)
     if asked not in _ACTIVATIONS:
-        raise UnknownNameError("activation", str(asked), get_args(Activation))
+        raise UnknownNameError("activation", str(asked), get_args(StageActivation))
     return _ACTIVATIONS[asked]()
 
 

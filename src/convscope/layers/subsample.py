@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.arithmetic import PerAxis, per_axis, require
+from convscope.errors import explains_calls
 from convscope.functional.subsample import subsample
 from convscope.layers.pool_layer import PoolLayer
 from convscope.layers.shape import require_input
@@ -15,6 +16,7 @@ from convscope.layers.window import Sliding
 class _Subsampling(Sliding, PoolLayer):
     shown = ("channels", "kernel_size", "stride")
 
+    @explains_calls
     def __init__(
         self, channels: int, kernel_size: PerAxis = 2, stride: PerAxis | None = None
     ) -> None:

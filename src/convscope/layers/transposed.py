@@ -16,7 +16,7 @@ from convscope.arithmetic import (
     require_groups,
     transposed_output_shape,
 )
-from convscope.errors import ArgumentError, ShapeError, UnknownNameError
+from convscope.errors import ArgumentError, ShapeError, UnknownNameError, explains_calls
 from convscope.functional.transposed import conv_transpose, cut_and_added
 from convscope.layers.conv import arguments_text, as_torch_writes_it, draw_parameters
 from convscope.layers.shape import require_input
@@ -31,6 +31,7 @@ class _ConvTranspose(nn.Module):
     padding: Any  # as in `Conv2d`
     padding_mode: Any
 
+    @explains_calls
     def __init__(
         self,
         in_channels: int,

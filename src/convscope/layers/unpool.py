@@ -12,7 +12,7 @@ from convscope.arithmetic import (
     per_axis,
     resolve_paddings,
 )
-from convscope.errors import ShapeError
+from convscope.errors import ShapeError, explains_calls
 from convscope.functional.unpool import max_unpool
 from convscope.layers.pool_layer import PoolLayer
 
@@ -20,6 +20,7 @@ from convscope.layers.pool_layer import PoolLayer
 class _MaxUnpool(PoolLayer):
     shown = ("kernel_size", "stride", "padding")
 
+    @explains_calls
     def __init__(
         self,
         kernel_size: PerAxis,

@@ -10,7 +10,7 @@ from convscope.arithmetic import (
     PerAxis,
     per_axis,
 )
-from convscope.errors import ArgumentError
+from convscope.errors import ArgumentError, explains_calls
 from convscope.functional.matrix import conv_matrix
 from convscope.layers.conv import Conv1d, Conv2d, Conv3d
 
@@ -18,6 +18,7 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
+@explains_calls
 @torch.no_grad()
 def to_linear(
     conv: nn.Module, input_size: PerAxis, *, max_bytes: int = 2**30
