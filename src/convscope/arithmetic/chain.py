@@ -41,6 +41,9 @@ class Pattern:
 
     Output ``o`` sees ``rows[o % len(rows)]``, moved by ``o // len(rows) * step``
     input elements. Indices below 0 are padding.
+
+    >>> Window(3, stride=2, padding=(1, 1)).pattern()
+    Pattern(rows=((-1, 0, 1),), step=2)
     """
 
     rows: tuple[tuple[int, ...], ...]
@@ -48,7 +51,12 @@ class Pattern:
 
 
 class AxisLayer(Protocol):
-    """What every layer in a chain can tell about one axis."""
+    """What every layer in a chain can tell about one axis.
+
+    >>> layer: AxisLayer = Window(3)
+    >>> layer.output_size(5), layer.table(4)
+    (3, [[0, 1, 2], [1, 2, 3]])
+    """
 
     def output_size(self, size: int) -> int:
         """Output length for an input of ``size`` elements."""

@@ -70,6 +70,9 @@ class Connectivity:
     """Weights of one layer, connected in three ways.
 
     ``inputs`` and ``outputs`` are the values of the two maps, of all channels.
+
+    >>> compare_connectivity(1, 8, (28, 28), (5, 5)).convolutional
+    200
     """
 
     inputs: int

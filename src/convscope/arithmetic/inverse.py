@@ -119,6 +119,9 @@ class ExactFixes:
     ``smaller`` and ``larger`` are the nearest input sizes, ``smaller`` None if there
     is none; ``padding`` the smallest increase, to ``(before, after)``, equal on both
     sides where that is possible; ``strides`` all strides that fit.
+
+    >>> exact_fixes(8, 3, stride=2).padding
+    (0, 1)
     """
 
     smaller: int | None

@@ -28,6 +28,9 @@ class Filter:
         says: What it does to an image.
         make: Gives the kernel in float64; its arguments are the filter's options.
         any_axes: Whether it exists for 1 and 3 spatial axes too.
+
+    >>> FILTERS["gaussian"].options
+    {'size': None, 'sigma': None}
     """
 
     name: str

@@ -84,6 +84,10 @@ def airbench94(
 
     ``width`` is the number of channels of the first block; the others have 4 times as
     many. ``fit`` shows the first layer some images before the first step.
+
+    >>> net = airbench94(10, 3, (32, 32), width=8)
+    >>> net(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
     if width < 1:
         raise ArgumentError(f"airbench94: width={width} must be at least 1.")

@@ -43,6 +43,11 @@ def alexnet_2012(
 
     ``hidden`` is the units of the two hidden layers. Weights begin as published:
     normal with 0.01; biases 1 in convolutions 2, 4, 5 and the hidden layers, else 0.
+
+    >>> import torch
+    >>> net = alexnet_2012(10, 3, (67, 67), hidden=8)
+    >>> net(torch.zeros(1, 3, 67, 67)).shape
+    torch.Size([1, 10])
     """
     if hidden < 1:
         raise ArgumentError(f"alexnet_2012: hidden={hidden} must be at least 1.")

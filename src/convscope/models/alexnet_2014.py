@@ -39,6 +39,11 @@ def alexnet_2014(
     """Five convolutions, three poolings, three linear layers.
 
     ``hidden`` is the units of the two hidden layers.
+
+    >>> import torch
+    >>> net = alexnet_2014(10, 3, (63, 63), hidden=8)
+    >>> net(torch.zeros(1, 3, 63, 63)).shape
+    torch.Size([1, 10])
     """
     if hidden < 1:
         raise ArgumentError(f"alexnet_2014: hidden={hidden} must be at least 1.")

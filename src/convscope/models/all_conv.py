@@ -44,6 +44,11 @@ def all_conv(
 
     ``width`` is the channels of the first layers, later ones have twice as many;
     ``input_dropout`` is of the image, ``dropout`` of what a stride leaves.
+
+    >>> import torch
+    >>> net = all_conv(10, 3, (32, 32), width=8)
+    >>> net(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 10])
     """
     if width < 1:
         raise ArgumentError(f"all_conv: width={width} must be at least 1.")

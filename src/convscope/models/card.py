@@ -31,6 +31,9 @@ class ModelCard:
             images, 3 for volumes.
         task: Whether it gives (N, classes), or classes for each pixel (N, classes,
             H, W).
+
+    >>> find("lenet5").input_shape
+    (1, 32, 32)
     """
 
     name: str
@@ -57,7 +60,11 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class BuiltFrom:
-    """What ``build`` was asked for; a network carries it as ``net.built_from``."""
+    """What ``build`` was asked for; a network carries it as ``net.built_from``.
+
+    >>> build_untrained("mlp", input_size=(8, 8)).built_from.input_shape
+    (1, 8, 8)
+    """
 
     name: str
     input_shape: tuple[int, ...]
@@ -70,7 +77,20 @@ _BUILDERS: dict[str, Builder] = {}
 
 
 def register(card: ModelCard) -> Callable[[Builder], Builder]:
-    """Decorator: makes a builder known under the name on its card."""
+    """Decorator: makes a builder known under the name on its card.
+
+    Args:
+        card: What is known about the network. The builder takes ``num_classes``,
+            ``in_channels``, ``input_size``, and then its own options.
+
+    >>> from dataclasses import replace
+    >>> from convscope.models import softmax_regression
+    >>> linear = replace(find("softmax_regression"), name="linear")
+    >>> builder = register(linear)(softmax_regression)
+    >>> build_untrained("linear", input_size=(8, 8))[1]
+    Linear(in_features=64, out_features=10, bias=True)
+    >>> del _CARDS["linear"], _BUILDERS["linear"]  # so that others do not see it
+    """
 
     def keep(builder: Builder) -> Builder:
         _CARDS[card.name] = card
@@ -81,7 +101,11 @@ def register(card: ModelCard) -> Callable[[Builder], Builder]:
 
 
 def cards() -> dict[str, ModelCard]:
-    """Every model's card by name, in alphabetical order; numbers in names count."""
+    """Every model's card by name, in alphabetical order; numbers in names count.
+
+    >>> [name for name in cards() if name.startswith("lenet")]
+    ['lenet5', 'lenet5_1998', 'lenet_page']
+    """
     return {name: _CARDS[name] for name in sorted(_CARDS, key=_with_numbers)}
 
 
@@ -96,6 +120,9 @@ def find(name: str) -> ModelCard:
 
     Raises:
         UnknownNameError: There is no such model; names the nearest.
+
+    >>> find("lenet5").parameters
+    61706
     """
     if name not in _CARDS:
         raise UnknownNameError("model", name, _CARDS)

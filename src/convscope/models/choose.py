@@ -6,7 +6,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Choice:
-    """A model, its options, and the reason as a sentence."""
+    """A model, its options, and the reason as a sentence.
+
+    >>> choose((3, 8, 8)).options
+    {'width': 12}
+    """
 
     name: str
     why: str

@@ -109,6 +109,10 @@ def fcn(
     ``width`` is the channels of VGG's first stage, ``hidden`` those of its last
     layers. Weights begin as published where they do not come from VGG: scores at 0,
     enlargement bilinear; the rest as in ``vgg16``.
+
+    >>> net = fcn(21, 3, (64, 64), width=2, hidden=8)
+    >>> net(torch.zeros(1, 3, 64, 64)).shape
+    torch.Size([1, 21, 64, 64])
     """
     if stride not in STRIDES:
         raise ArgumentError(f"fcn: stride={stride} must be 8, 16 or 32.")

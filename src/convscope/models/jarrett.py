@@ -54,6 +54,10 @@ def jarrett(
     normalization; ``pool`` is P_A or P_M. Each map of the second stage sees 16 of the
     first, drawn once for all. ``padding`` is of each filter bank, in pixels; the paper
     has none.
+
+    >>> net = jarrett(10, 1, (28, 28), stages=1)
+    >>> net(torch.zeros(1, 1, 28, 28)).shape
+    torch.Size([1, 10])
     """
     if stages not in (1, 2):
         raise ArgumentError(f"jarrett: stages={stages} must be 1 or 2.")

@@ -49,7 +49,13 @@ def lenet5(
     input_size: tuple[int, int],
     padding_mode: PaddingMode = "zeros",
 ) -> nn.Sequential:
-    """Three convolutions, two poolings, two fully connected layers."""
+    """Three convolutions, two poolings, two fully connected layers.
+
+    >>> import torch
+    >>> net = lenet5(10, 1, (28, 28))
+    >>> net(torch.zeros(1, 1, 28, 28)).shape
+    torch.Size([1, 10])
+    """
     pad = border(input_size)
     return nn.Sequential(
         Conv2d(in_channels, 6, 5, padding=pad, padding_mode=padding_mode),       # C1

@@ -129,6 +129,10 @@ def lenet5_1998(
     """Three convolutions, two trainable subsamplings, one hidden layer, ten codes.
 
     Weights begin as published: uniform within 2.4 / fan_in.
+
+    >>> net = lenet5_1998(10, 1, (32, 32))
+    >>> net(torch.zeros(1, 1, 32, 32)).shape
+    torch.Size([1, 10])
     """
     pad = border(input_size)
     net = nn.Sequential(

@@ -30,7 +30,13 @@ def lenet_page(
     input_size: tuple[int, int],
     padding_mode: PaddingMode = "zeros",
 ) -> nn.Sequential:
-    """Two stages of convolution, ReLU and pooling; layers of 120 and 100."""
+    """Two stages of convolution, ReLU and pooling; layers of 120 and 100.
+
+    >>> import torch
+    >>> net = lenet_page(10, 1, (28, 28))
+    >>> net(torch.zeros(1, 1, 28, 28)).shape
+    torch.Size([1, 10])
+    """
     pad = border(input_size)
     return nn.Sequential(
         Conv2d(in_channels, 6, 5, padding=pad, padding_mode=padding_mode), nn.ReLU(),

@@ -29,7 +29,11 @@ def mlp(
     hidden: int = 256,
     dropout: float = 0.0,
 ) -> nn.Sequential:
-    """Flattened pixels through two hidden layers of ``hidden`` units."""
+    """Flattened pixels through two hidden layers of ``hidden`` units.
+
+    >>> mlp(10, 1, (8, 8), hidden=16)[1]
+    Linear(in_features=64, out_features=16, bias=True)
+    """
     if hidden < 1:
         raise ArgumentError(f"mlp: hidden={hidden} must be at least 1.")
     if not 0 <= dropout < 1:

@@ -122,6 +122,11 @@ def mobilenet_v2(
 
     ``multiplier`` is of the channels of every layer, rounded to eights; the last
     convolution keeps its 1280 below 1, as in the paper.
+
+    >>> import torch
+    >>> net = mobilenet_v2(10, 3, (32, 32), multiplier=0.25)
+    >>> net(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
     if multiplier <= 0:
         raise ArgumentError(f"mobilenet_v2: multiplier={multiplier} must be above 0.")

@@ -78,6 +78,11 @@ def nielsen(
     ``activation``, and ``dropout`` before each linear layer. ``padding`` is of each
     convolution, in pixels; the book has none. Weights begin as
     published: normal with variance 1 / fan_out, biases normal with 1, the last layer 0.
+
+    >>> import torch
+    >>> net = nielsen(10, 1, (28, 28), "conv_only")
+    >>> net(torch.zeros(1, 1, 28, 28)).shape
+    torch.Size([1, 10])
     """
     if configuration not in CONFIGURATIONS:
         raise UnknownNameError(

@@ -38,6 +38,11 @@ def nin(
     """Three convolutions, each followed by two of 1x1; the last maps are the classes.
 
     ``width`` is the channels of most layers.
+
+    >>> import torch
+    >>> net = nin(10, 3, (32, 32), width=8)
+    >>> net(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 10])
     """
     if width < 2:
         raise ArgumentError(f"nin: width={width} must be at least 2.")

@@ -149,6 +149,11 @@ def resnet(
     bottlenecks on their first 1x1 convolution, as published ("v1"); otherwise it is
     on the 3x3, as in torchvision ("v1.5"). Weights begin as torchvision's: Kaiming's
     by fan out.
+
+    >>> import torch
+    >>> net = resnet(18, 10, 3, (64, 64), width=8)
+    >>> net(torch.zeros(2, 3, 64, 64)).shape
+    torch.Size([2, 10])
     """
     name = f"resnet{depth}"
     if width < 1:
@@ -195,6 +200,11 @@ def resnet_cifar(
     """A 3x3 convolution, three stages of residual blocks, one linear layer.
 
     ``width`` is the channels of the first stage. Shortcuts have no parameters.
+
+    >>> import torch
+    >>> net = resnet_cifar(20, 10, 3, (32, 32))
+    >>> net(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
     if width < 1:
         raise ArgumentError(f"resnet{depth}: width={width} must be at least 1.")

@@ -98,6 +98,11 @@ def resnet9(
 
     ``width`` is the number of channels of the first layer; the stages have 2, 4 and 8
     times as many.
+
+    >>> import torch
+    >>> net = resnet9(10, 3, (32, 32), width=4)
+    >>> net(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
     if width < 1:
         raise ArgumentError(f"resnet9: width={width} must be at least 1.")

@@ -24,7 +24,11 @@ from convscope.models.card import ModelCard, register
 def softmax_regression(
     num_classes: int, in_channels: int, input_size: tuple[int, ...]
 ) -> nn.Sequential:
-    """All pixels, flattened, to one score for each class."""
+    """All pixels, flattened, to one score for each class.
+
+    >>> softmax_regression(10, 1, (28, 28))[1]
+    Linear(in_features=784, out_features=10, bias=True)
+    """
     return nn.Sequential(
         nn.Flatten(), nn.Linear(in_channels * math.prod(input_size), num_classes)
     )

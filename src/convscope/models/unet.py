@@ -106,6 +106,10 @@ def unet(
     """Four levels down and up; ``width`` is the channels of the first.
 
     Weights begin as published: normal with variance 2 / fan_in.
+
+    >>> net = unet(2, 1, (188, 188), width=2)
+    >>> net(torch.zeros(1, 1, 188, 188)).shape
+    torch.Size([1, 2, 188, 188])
     """
     if width < 1:
         raise ArgumentError(f"unet: width={width} must be at least 1.")

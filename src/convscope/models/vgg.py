@@ -58,6 +58,11 @@ def vgg(
     ``width`` is the channels of the first stage, ``hidden`` the units of the two
     hidden layers. Weights begin as torchvision's: Kaiming's by fan out, linear layers
     normal with 0.01.
+
+    >>> import torch
+    >>> net = vgg(11, True, 10, 3, (32, 32), width=4, hidden=8)
+    >>> net(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
     if min(width, hidden) < 1:
         raise ArgumentError(
