@@ -7,8 +7,9 @@ import torch
 from scipy import ndimage, signal
 from torch.nn import functional as F
 
+from convscope import functional
 from convscope.arithmetic import PADDING_MODES, resolve_paddings, windows
-from convscope.errors import ArgumentError, ShapeError, UnknownNameError
+from convscope.errors import ArgumentError, CallError, ShapeError, UnknownNameError
 from convscope.functional import conv, conv1d, conv2d, conv3d
 
 TORCH = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -329,3 +330,34 @@ def test_a_misspelled_name_never_chooses():
         conv3d(x, weight)
     with pytest.raises(ShapeError, match=r"^conv: weight .* with 1, 2 or 3 spatial"):
         conv(x, torch.ones(1, 1))
+
+
+POSITIONAL = {  # what torch.nn.functional takes by position, of two channels and groups
+    "conv": (None, 2, 1, 2, 2),
+    "conv_transpose": (None, 3, 1, 1, 2, 2),
+}
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("family", POSITIONAL)
+def test_arguments_are_taken_by_position_as_torch_takes_them(family, axes):
+    name = f"{family}{axes}d"
+    x = torch.randn(1, 2, *(7,) * axes, dtype=torch.float64)
+    weight = torch.randn(2, 1, *(2,) * axes, dtype=torch.float64)
+    arguments = (x, weight, *POSITIONAL[family])
+    expected = getattr(F, name)(*arguments)
+    assert torch.equal(getattr(functional, name)(*arguments), expected)
+    assert torch.equal(getattr(functional, family)(*arguments), expected)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f"{family}{axes}d" for family in POSITIONAL for axes in (1, 2, 3)],
+)
+def test_a_misspelled_argument_is_named_with_the_one_that_was_meant(name):
+    x, weight = torch.zeros(1, 1, 5), torch.zeros(1, 1, 3)
+    text = f"^{name}: unknown argument 'strid'. Did you mean 'stride'\\?$"
+    with pytest.raises(CallError, match=text):
+        getattr(functional, name)(x, weight, strid=2)
+    with pytest.raises(TypeError, match=rf"^{name}: missing a required argument: 'w"):
+        getattr(functional, name)(x)

@@ -22,6 +22,9 @@ class Pretrained:
         std: Per channel, on the scale 0 to 1.
         interpolation: Resampling filter of its training.
         num_classes: Outputs.
+
+    >>> pretrained("efficientnet_lite0").num_classes
+    1000
     """
 
     model: str

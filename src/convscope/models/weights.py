@@ -45,6 +45,9 @@ class LoadedWeights:
         left: Names of those that kept their own numbers.
         unused: Names of the file's tensors that the network did not take.
         changed: What was done to tensors on the way, by name, in words.
+
+    >>> LoadedWeights(Path("w.pth"), loaded=("0.weight",), left=("2.bias",)).left
+    ('2.bias',)
     """
 
     path: Path
@@ -176,6 +179,12 @@ def read_weights(path: str | Path) -> Tensors:
 
     Raises:
         DataError: The file is not there, holds no weights, or holds code.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save({"bias": torch.ones(2)}, Path(folder, "weights.pth"))
+    ...     read_weights(Path(folder, "weights.pth"))
+    {'bias': tensor([1., 1.])}
     """
     path = Path(path)
     where = f"load_weights: path={path}"
