@@ -50,6 +50,7 @@ def load(
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
     strict: bool = False,
+    layout: Literal["auto", "classes"] = "auto",
 ) -> Dataset:
     """A data set by name, or from a folder of images.
 
@@ -75,6 +76,8 @@ def load(
         progress: Called with steps done, steps in all, and what is being done.
         strict: Refuse files that are not the published ones, and folders with files
             that cannot be used, instead of noting them.
+        layout: Of a folder: ``"classes"`` if the folders in it are classes though they
+            look like parts (train, test), or hold folders of the same names.
 
     Raises:
         UnknownNameError: Neither a named set nor a folder.
@@ -113,6 +116,7 @@ def load(
         cache_dir=cache_dir,
         progress=progress,
         strict=strict,
+        layout=layout,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from convscope.data.folders import decoding
 from convscope.data.folders.duplicates import kept_near_groups
 from convscope.data.folders.file_records import FileRecord, thumbnails
+from convscope.data.folders.layout import Layout, meant_instead
 from convscope.data.folders.scan import Entry, Scan, scan
 from convscope.data.progress import Progress
 from convscope.data.words import counted, listed
@@ -92,6 +93,7 @@ def audit(
     folder: str | Path,
     *,
     near: int = NEAR,
+    layout: Layout = "auto",
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> AuditReport:
@@ -101,12 +103,14 @@ def audit(
         folder: ``class/file``, or ``train|val|test/class/file``.
         near: Largest number of bits, 0 to 32, in which the 64-bit perceptual hashes of
             near duplicates differ; 0 finds exact ones only.
+        layout: ``"classes"``: the folders are classes, whatever they look like.
         cache_dir: Where what was learned is kept, so that a second audit is quick; by
             default the user's cache.
         progress: Called with files done, files in all, and what is being done.
 
     Raises:
-        DataError: No such folder, or one that cannot be listed.
+        DataError: No such folder, one that cannot be listed, or one whose folders look
+            like classes and like parts.
         ArgumentError: ``near`` outside its interval.
 
     >>> import tempfile
@@ -116,7 +120,7 @@ def audit(
     """
     if not 0 <= near <= 32:
         raise ArgumentError(f"audit: near={near} is not from 0 to 32 bits.")
-    listing = scan(folder)
+    listing = scan(folder, layout)
     at = decoding.place(listing, cache_dir)
     return examine(listing, decoding.learn(listing, at, progress), at, near=near)
 
@@ -130,6 +134,7 @@ def examine(
     usable = [facts[e.path] for e in good]
     findings = [
         *_unreadable(records),
+        *_unreadable_folders(listing),
         *_classes(listing, good),
         *_copies(good, usable),
         *(_near(good, usable, near, at) if near else ()),
@@ -166,6 +171,18 @@ def _unreadable(records: Iterable[FileRecord]) -> Iterable[Finding]:
         )
 
 
+def _unreadable_folders(listing: Scan) -> Iterable[Finding]:
+    if listing.unreadable:
+        path, reason = listing.unreadable[0]
+        yield Finding(
+            "unreadable folder",
+            "must mend",
+            f"{counted(len(listing.unreadable), 'folder')} passed over, with all that "
+            f"is in them, such as {path}: {reason}. Mend or remove them.",
+            tuple((path,) for path, _ in listing.unreadable),
+        )
+
+
 def _classes(listing: Scan, good: Sequence[Entry]) -> Iterable[Finding]:
     if not listing.entries:
         yield Finding(
@@ -188,7 +205,11 @@ def _classes(listing: Scan, good: Sequence[Entry]) -> Iterable[Finding]:
             "one class",
             "must mend",
             f"Only {next(iter(tally))!r} has images; a network needs two classes to "
-            "tell apart. Add a folder for another class.",
+            "tell apart. "
+            + (
+                meant_instead(listing.folder, next(iter(tally)))
+                or "Add a folder for another class."
+            ),
         )
     single = [c for c, n in tally.items() if n == 1]
     if single:
@@ -405,13 +426,20 @@ def _leftovers(listing: Scan) -> Iterable[Finding]:
             f"{counted(sum(listing.others.values()), 'file')} with the name of no "
             f"image ({kinds}), not used.",
         )
-    if listing.loops:
+    if listing.links:
         yield Finding(
-            "links in a circle",
+            "links to folders read already",
             "note",
-            f"{counted(len(listing.loops), 'link')} that lead back to a folder "
-            "around them, not followed.",
-            tuple((path,) for path in listing.loops),
+            f"{counted(len(listing.links), 'link')} to folders that are read already, "
+            "not followed.",
+            tuple((path,) for path in listing.links),
+        )
+    if listing.renamed:
+        yield Finding(
+            "names that are not UTF-8",
+            "note",
+            f"{counted(len(listing.renamed), 'class folder')} whose name is not UTF-8, "
+            f"taken for Latin-1: {listed(listing.renamed)}.",
         )
 
 

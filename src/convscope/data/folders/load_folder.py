@@ -14,6 +14,7 @@ from convscope.data.dataset import Dataset, Samples, SetAside
 from convscope.data.folders import decoding, file_records, pixel_cache
 from convscope.data.folders.audit import examine
 from convscope.data.folders.file_records import FileRecord
+from convscope.data.folders.layout import Layout, meant_instead
 from convscope.data.folders.scan import Entry, Scan, scan
 from convscope.data.image_formats import IN_WORDS
 from convscope.data.preprocessing import Preprocessing
@@ -40,6 +41,7 @@ def load_folder(
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
     strict: bool = False,
+    layout: Layout = "auto",
 ) -> Dataset:
     """A data set from ``class/file``, or from ``train|val|test/class/file``.
 
@@ -63,6 +65,8 @@ def load_folder(
         cache_dir: Where what was decoded is kept; by default the user's cache.
         progress: Called with files done, files in all, and what is being done.
         strict: Refuse the folder if a file cannot be used, instead of setting it aside.
+        layout: ``"classes"``: the folders are classes, whatever they look like. By
+            default folders that look like classes and like parts are refused.
 
     Raises:
         DataError: No images, no class folders, one class, a class with one image, a
@@ -71,7 +75,7 @@ def load_folder(
         ArgumentError: A share outside its interval.
     """
     check_fractions("load", validation=validation, test=test)
-    listing = scan(path)
+    listing = scan(path, layout)
     where = f"load: folder {str(path)!r}"
     judging = preprocessing is not None
     _check_layout(listing, where, judging)
@@ -106,14 +110,24 @@ def load_folder(
         **samples,
         preprocessing=preprocessing
         or pixel_cache.with_statistics(at, key, declared, samples["train"].pixels),
-        set_aside=tuple(SetAside(str(root / f.path), f.reason) for f in bad),
+        set_aside=tuple(
+            SetAside(f"{root}/{path}", reason)
+            for path, reason in (
+                *((f.path, f.reason) for f in bad),
+                *((path, f"{reason}.") for path, reason in listing.unreadable),
+            )
+        ),
         notes=(
             *reasons,
             _how_parted(listing, samples),
             *part_sizes.warnings(samples, names),
             *_from_audit(listing, known, at, str(path)),
         ),
-        options={"validation": validation, "test": test},
+        options={
+            "validation": validation,
+            "test": test,
+            **({} if layout == "auto" else {"layout": layout}),
+        },
     )
 
 
@@ -136,9 +150,10 @@ def _check_layout(listing: Scan, where: str, judging: bool) -> None:
             f"{IN_WORDS} are read."
         )
     if len(seen) == 1 and not judging:
+        meant = meant_instead(listing.folder, seen[0])
         raise DataError(
             f"{where} has images of one class only, {seen[0]!r}; a network needs two "
-            "to tell apart. Add a folder for another class."
+            f"to tell apart. {meant or 'Add a folder for another class.'}"
         )
 
 
@@ -339,7 +354,16 @@ def _from_audit(
 ) -> Iterable[str]:
     """What an audit would say must be mended, and files that are not used."""
     report = examine(listing, known, at)
-    shown = ("outside class folders", "other files", "links in a circle", "imbalance")
+    shown = (
+        "outside class folders",
+        "other files",
+        "links to folders read already",
+        "names that are not UTF-8",
+        "imbalance",
+        "16 bits",
+        "blank",
+        "several frames or pages",
+    )
     for finding in report.problems:
         if finding.severity == "must mend" or finding.kind in shown:
             yield finding.message

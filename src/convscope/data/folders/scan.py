@@ -2,22 +2,20 @@
 
 import os
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from convscope.data.folders.layout import (
+    Layout,
+    counts,
+    parts_of,
+    refuse_if_unclear,
+)
 from convscope.data.image_formats import SUFFIXES
 from convscope.errors import DataError
 
-PART_NAMES = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
-IGNORED = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
+Identity = tuple[int, int]  # device and inode: the same for every way to a folder
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,9 @@ class Scan:
         entries: The images, by part, class and path.
         others: Files that are no images, by suffix, and how many.
         stray: Images that lie in no class folder.
-        loops: Links that lead back to a folder around them; not followed.
+        links: Links to folders that are read already; not followed.
+        unreadable: Folders that could not be listed, and why.
+        renamed: Class folders whose names are not UTF-8.
     """
 
     folder: Path
@@ -60,19 +60,27 @@ class Scan:
     entries: tuple[Entry, ...]
     others: dict[str, int] = field(default_factory=dict)
     stray: tuple[str, ...] = ()
-    loops: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
+    renamed: tuple[str, ...] = ()
 
 
-def scan(folder: str | Path) -> Scan:
+def scan(folder: str | Path, layout: Layout = "auto") -> Scan:
     """Lists the images of ``class/file``, or of ``train|val|test/class/file``.
 
     Hidden files and folders are passed over, and what operating systems leave behind.
-    A folder has parts if one below it is called ``train`` and every other is called
-    ``val``, ``valid``, ``validation`` or ``test``.
+    A folder has parts if one below it is called ``train`` (or ``training``) and every
+    other is called ``val``, ``valid``, ``validation``, ``test`` or ``testing``. Every
+    folder is read once, however many links lead to it, and belongs to the class in
+    which it really lies; what cannot be listed is passed over and told.
+
+    Args:
+        folder: The folder.
+        layout: ``"classes"``: the folders are classes, whatever they look like.
 
     Raises:
-        DataError: No such folder, one that cannot be listed, or parts without
-            ``train``, or one part under two names.
+        DataError: No such folder, one that cannot be listed, parts without ``train``,
+            one part under two names, or folders that look like classes and like parts.
     """
     root = Path(folder)
     where = f"folder {str(root)!r}"
@@ -80,66 +88,36 @@ def scan(folder: str | Path) -> Scan:
         state = "is a file, not a folder" if root.exists() else "does not exist"
         raise DataError(f"{where} {state}. Give a folder with one folder per class.")
     try:
-        tops = [item for item in _listed(root) if item.is_dir()]
-        parts = _parts(tops, where)
         walk = _Walk(root)
-        for item in _listed(root):
-            if item.is_dir() and item.name in parts:
-                walk.classes_of(item, parts[item.name])
-            elif not item.is_dir():
-                walk.outside(item)
-        if not parts:
-            for item in tops:
-                walk.class_folder(item, "")
+        tops = walk.sorted_out(walk.listed(str(root)))
     except OSError as error:
         raise DataError(
             f"{where} cannot be listed: {error.filename}: {error.strerror}."
         ) from error
+    auto = layout == "auto"
+    parts = parts_of([item.name for item in tops], where) if auto else {}
+    for item in sorted(tops, key=lambda item: item.is_symlink()):
+        if parts:
+            walk.part_folder(item, parts[item.name])
+        else:
+            walk.class_folder(item, "")
+    walk.go()
     order = {"train": 0, "val": 1, "test": 2, "": 0}
+    walk.entries.sort(key=lambda e: (order[e.part], e.label, e.path))
+    entries = tuple(walk.entries)
+    if auto:
+        refuse_if_unclear(entries, list(parts.values()), where)
     return Scan(
         folder=root.resolve(),
         parts=tuple(p for p in ("train", "val", "test") if p in parts.values()),
         classes=tuple(sorted(walk.classes)),
-        entries=tuple(
-            sorted(walk.entries, key=lambda e: (order[e.part], e.label, e.path))
-        ),
+        entries=entries,
         others=dict(sorted(walk.others.items())),
         stray=tuple(walk.stray),
-        loops=tuple(walk.loops),
+        links=tuple(sorted(walk.links)),
+        unreadable=tuple(sorted(walk.unreadable)),
+        renamed=tuple(walk.renamed),
     )
-
-
-def _listed(folder: str | Path) -> list["os.DirEntry[str]"]:
-    """What is in a folder and counts, by name."""
-    with os.scandir(folder) as items:
-        return sorted(
-            (
-                item
-                for item in items
-                if not item.name.startswith(".") and item.name.lower() not in IGNORED
-            ),
-            key=lambda item: item.name,
-        )
-
-
-def _parts(tops: list["os.DirEntry[str]"], where: str) -> dict[str, str]:
-    """Folder name to part; empty where the folders are classes."""
-    parts = {item.name: PART_NAMES.get(item.name.lower(), "") for item in tops}
-    if not parts or not all(parts.values()):
-        return {}
-    if "train" not in parts.values():
-        raise DataError(
-            f"{where} has {' and '.join(parts)} but no train. Add a folder train with "
-            "one folder per class."
-        )
-    for part, count in Counter(parts.values()).items():
-        if count > 1:
-            same = " and ".join(name for name in parts if parts[name] == part)
-            raise DataError(
-                f"{where} has {same}, which mean the same part. Put the images of all "
-                f"into {part}."
-            )
-    return parts
 
 
 class _Walk:
@@ -147,56 +125,125 @@ class _Walk:
 
     def __init__(self, root: Path) -> None:
         self.root = str(root)
+        self.seen: set[Identity] = {_identity(self.root)}
         self.classes: set[str] = set()
         self.entries: list[Entry] = []
         self.others: Counter[str] = Counter()
         self.stray: list[str] = []
-        self.loops: list[str] = []
+        self.links: list[str] = []
+        self.unreadable: list[tuple[str, str]] = []
+        self.renamed: list[str] = []
+        self.waiting: deque[tuple[str, str, str]] = deque()  # folder, part, class
+        self.linked: deque[tuple[str, str, str]] = deque()
 
-    def classes_of(self, part_folder: "os.DirEntry[str]", part: str) -> None:
-        for item in _listed(part_folder.path):
-            if item.is_dir():
+    def listed(self, folder: str) -> list["os.DirEntry[str]"]:
+        """What is in a folder and counts, by name."""
+        with os.scandir(folder) as items:
+            return sorted((i for i in items if counts(i.name)), key=lambda i: i.name)
+
+    def sorted_out(self, items: list["os.DirEntry[str]"]) -> list["os.DirEntry[str]"]:
+        """The folders among them; files that lie there belong to no class."""
+        folders = []
+        for item in items:
+            if self.is_folder(item):
+                folders.append(item)
+            elif self.is_image(item):
+                self.stray.append(self.relative(item.path))
+        return folders
+
+    def part_folder(self, folder: "os.DirEntry[str]", part: str) -> None:
+        if self.claim(folder.path):
+            for item in self.sorted_out(self.listed_or_told(folder.path)):
                 self.class_folder(item, part)
-            else:
-                self.outside(item)
-
-    def outside(self, item: "os.DirEntry[str]") -> None:
-        suffix = os.path.splitext(item.name)[1].lower()  # noqa: PTH122  no Path per file
-        if suffix in SUFFIXES:
-            self.stray.append(self._relative(item.path))
-        else:
-            self.others[suffix or item.name] += 1
 
     def class_folder(self, folder: "os.DirEntry[str]", part: str) -> None:
-        label = unicodedata.normalize("NFC", folder.name)
-        self.classes.add(label)
-        for item in self._files(folder.path, ()):
-            suffix = os.path.splitext(item.name)[1].lower()  # noqa: PTH122
-            if suffix not in SUFFIXES:
-                self.others[suffix or item.name] += 1
+        self.enter(folder, part, self.label_of(folder))
+
+    def enter(self, folder: "os.DirEntry[str]", part: str, label: str) -> None:
+        """Puts a folder on the list: what really lies here comes before any link."""
+        where = self.linked if folder.is_symlink() else self.waiting
+        where.append((folder.path, part, label))
+
+    def go(self) -> None:
+        """Gathers the images of every class, at any depth."""
+        while self.waiting or self.linked:
+            folder, part, label = (self.waiting or self.linked).popleft()
+            if not self.claim(folder):
                 continue
-            try:
-                status = item.stat()
-                size, changed = status.st_size, status.st_mtime_ns
-            except OSError:  # a link to nothing: reading it will say so
-                size, changed = -1, -1
-            path = self._relative(item.path)
-            self.entries.append(Entry(path, part, label, size, changed))
+            self.classes.add(label)
+            for item in self.listed_or_told(folder):
+                if self.is_folder(item):
+                    self.enter(item, part, label)
+                elif self.is_image(item):
+                    self.add(item, part, label)
 
-    def _files(
-        self, folder: str, above: tuple[tuple[int, int], ...]
-    ) -> Iterator["os.DirEntry[str]"]:
-        """Every file below, at any depth; a link back to a folder above is left."""
-        status = os.stat(folder)  # noqa: PTH116
-        here = (status.st_dev, status.st_ino)
-        if here in above:
-            self.loops.append(self._relative(folder))
-            return
-        for item in _listed(folder):
-            if item.is_dir():
-                yield from self._files(item.path, (*above, here))
-            else:
-                yield item
+    def add(self, item: "os.DirEntry[str]", part: str, label: str) -> None:
+        try:
+            status = item.stat()
+            size, changed = status.st_size, status.st_mtime_ns
+        except OSError:  # a link to nothing: reading it will say so
+            size, changed = -1, -1
+        self.entries.append(Entry(self.relative(item.path), part, label, size, changed))
 
-    def _relative(self, path: str) -> str:
+    def label_of(self, folder: "os.DirEntry[str]") -> str:
+        """Its name; one that is not UTF-8 is taken for Latin-1, as it mostly is."""
+        try:
+            folder.name.encode()
+        except UnicodeEncodeError:
+            name = os.fsencode(folder.name).decode("latin-1")
+            self.renamed.append(name)
+        else:
+            name = folder.name
+        return unicodedata.normalize("NFC", name)
+
+    def claim(self, folder: str) -> bool:
+        """Whether nobody has been in this folder yet, by whatever path."""
+        try:
+            identity = _identity(folder)
+        except OSError as error:
+            self.unreadable.append((self.relative(folder), _reason(error)))
+            return False
+        if identity in self.seen:
+            self.links.append(self.relative(folder))
+            return False
+        self.seen.add(identity)
+        return True
+
+    def listed_or_told(self, folder: str) -> list["os.DirEntry[str]"]:
+        try:
+            return self.listed(folder)
+        except OSError as error:
+            self.unreadable.append((self.relative(folder), _reason(error)))
+            return []
+
+    def is_folder(self, item: "os.DirEntry[str]") -> bool:
+        try:
+            return item.is_dir()
+        except OSError:  # such as a link to itself: reading it will say so
+            if not self.has_suffix(item):
+                path = self.relative(item.path)
+                self.unreadable.append((path, "is a link that leads nowhere"))
+            return False
+
+    def is_image(self, item: "os.DirEntry[str]") -> bool:
+        """Whether its name says so; others are counted."""
+        if self.has_suffix(item):
+            return True
+        suffix = os.path.splitext(item.name)[1].lower()  # noqa: PTH122
+        self.others[suffix or item.name] += 1
+        return False
+
+    def has_suffix(self, item: "os.DirEntry[str]") -> bool:
+        return os.path.splitext(item.name)[1].lower() in SUFFIXES  # noqa: PTH122
+
+    def relative(self, path: str) -> str:
         return path[len(self.root) :].lstrip(os.sep).replace(os.sep, "/")
+
+
+def _identity(folder: str) -> Identity:
+    status = os.stat(folder)  # noqa: PTH116
+    return status.st_dev, status.st_ino
+
+
+def _reason(error: OSError) -> str:
+    return f"cannot be listed ({error.strerror or error})"
