@@ -5,8 +5,10 @@ the fast outputs and gradients are compared with those of the plain network.
 """
 
 import copy
+import pickle
 import threading
 import warnings
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -14,7 +16,8 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from convscope import kernels
-from convscope.execution import Optimized, Setting
+from convscope.errors import ArgumentError
+from convscope.execution import Optimized, Setting, compare_settings, optimize
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no native kernels")
 
@@ -400,3 +403,343 @@ def test_many_threads_at_once_compute_the_same_and_leave_nothing():
         thread.join()
     assert not wrong
     assert not any("forward" in module.__dict__ for module in net.modules())
+
+
+@dataclass
+class Found:
+    maps: torch.Tensor
+    scores: dict
+    best: torch.Tensor | None = None
+
+
+class Outputs(nn.Module):
+    """Several inputs, and everything that a network may give."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(2, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)
+        )
+        self.head = nn.Linear(512, 3)
+
+    def forward(self, x, *more, scale=1.0, form="tensor"):
+        maps = self.body(x) * scale
+        scores = self.head(maps.flatten(1))
+        for each in more:
+            scores = scores + each
+        best, spectrum = scores.argmax(1), torch.fft.fft(scores.float())
+        return {
+            "tensor": scores, "maps": maps, "none": None, "number": 3,
+            "integers": best, "complex": spectrum, "double": scores.double(),
+            "tuple": (scores, best), "list": [maps, None, "word"],
+            "dict": {"scores": scores, "deep": {"maps": maps}},
+            "dataclass": Found(maps, {"scores": scores}, best),
+            "named tuple": torch.max(scores, 1),
+            "distribution": torch.distributions.Categorical(logits=scores.float()),
+        }[form]  # fmt: skip
+
+
+FORMS = (
+    "tensor", "maps", "none", "number", "integers", "complex", "double", "tuple",
+    "list", "dict", "dataclass", "named tuple", "distribution",
+)  # fmt: skip
+
+
+def same_structure(found, expected, path=""):
+    """Types, number formats, layouts and values, within bfloat16."""
+    assert type(found) is type(expected), path
+    if isinstance(expected, torch.Tensor):
+        assert found.dtype == expected.dtype, path
+        assert found.stride() == expected.stride(), path
+        if expected.is_floating_point() or expected.is_complex():
+            size = expected.abs().max().item()
+            torch.testing.assert_close(found, expected, rtol=0, atol=0.1 * size + 1e-6)
+    elif isinstance(expected, dict):
+        for key in expected:
+            same_structure(found[key], expected[key], f"{path}.{key}")
+    elif isinstance(expected, tuple | list):
+        for i, pair in enumerate(zip(found, expected, strict=True)):
+            same_structure(*pair, f"{path}[{i}]")
+    elif hasattr(expected, "__dict__"):
+        for key in vars(expected):
+            same_structure(vars(found)[key], vars(expected)[key], f"{path}.{key}")
+    else:
+        assert found == expected, path
+
+
+HALF = Setting(CPU, "bfloat16", True, kernels=True)
+
+
+@pytest.mark.parametrize("setting", [*WAYS.values(), HALF], ids=str)
+@pytest.mark.parametrize("form", FORMS)
+def test_outputs_are_of_the_networks_own_kind(form, setting):
+    torch.manual_seed(0)
+    net = Outputs()
+    more = {"scale": 2.0, "form": form}
+    found = Optimized(net, setting)(images(), torch.ones(3), **more)
+    same_structure(found, net(images(), torch.ones(3), **more))
+
+
+def test_a_structure_with_another_number_format_is_noticed():
+    with pytest.raises(AssertionError):
+        same_structure([torch.ones(2).bfloat16()], [torch.ones(2)])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_any_network_can_be_measured(form):
+    class One(Outputs):
+        def forward(self, x):
+            return super().forward(x, form=form)
+
+    fast = optimize(One(), (2, 8, 8), batch_size=4)
+    y = fast(images())
+    assert (y is None) == (form == "none")
+
+
+@pytest.mark.parametrize("setting", [*WAYS.values(), HALF], ids=str)
+def test_a_network_in_its_own_number_format_keeps_it(setting):
+    for dtype in (torch.float64, torch.bfloat16):
+        net = made("row").to(dtype)
+        y = Optimized(net, setting)(images().to(dtype))
+        assert y.dtype == dtype
+
+
+@pytest.mark.parametrize("setting", [*WAYS.values(), HALF], ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_an_outer_autocast_is_respected(dtype, setting):
+    net = made("row")
+    seen = []
+    net[3].register_forward_hook(lambda module, inputs, y: seen.append(y.dtype))
+    with torch.autocast("cpu", dtype):
+        y = Optimized(net, setting)(images())
+        expected = net(images())
+    assert seen == [dtype, dtype]
+    assert y.dtype == expected.dtype
+
+
+def test_weights_stay_in_their_layout():
+    safetensors = pytest.importorskip("safetensors.torch")
+    net = made("user")
+    before = {name: x.stride() for name, x in net.state_dict().items()}
+    fast = optimize(net, (2, 8, 8), batch_size=4)
+    for view in (fast, Optimized(net, HALF)):
+        view(images()).sum().backward()
+    assert {name: x.stride() for name, x in net.state_dict().items()} == before
+    assert safetensors.save(net.state_dict())
+    vector = nn.utils.parameters_to_vector(fast.parameters())
+    nn.utils.vector_to_parameters(vector, net.parameters())
+
+
+def test_an_optimizer_with_a_closure_ends_where_it_does_without():
+    ends = []
+    for view in (False, True):
+        net = made("row")
+        net.eval()
+        call = Optimized(net, WAYS["chains"]) if view else net
+        optimizer = torch.optim.LBFGS(net.parameters(), lr=0.1, max_iter=3)
+
+        def closure(call=call, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = call(images()).square().mean()
+            loss.backward()
+            return loss
+
+        ends.append(optimizer.step(closure).item())
+        ends.append(closure().item())
+    assert ends[:2] == pytest.approx(ends[2:], rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["user", "row", "subclass"])
+@pytest.mark.parametrize(
+    "again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_a_copy_and_its_network_share_one_state(kind, again):
+    global Net, Row
+    fast = Optimized(made(kind), WAYS["layers"])
+    other = again(fast)
+    assert isinstance(other, Optimized)
+    assert other.setting == fast.setting
+    torch.testing.assert_close(other.eval()(images()), fast.eval()(images()))
+    other.zero_grad()
+    other(images()).sum().backward()
+    assert all(p.grad is None for p in fast.parameters())
+    both = {"net": made(kind)}
+    both["fast"] = Optimized(both["net"], WAYS["layers"])
+    both = again(both)
+    assert both["fast"].__dict__ is both["net"].__dict__
+
+
+def test_a_view_of_a_view_is_one_of_the_network():
+    net = made("row")
+    fast = Optimized(Optimized(net, WAYS["layers"]), WAYS["chains"])
+    assert type(fast).__mro__.count(Optimized) == 1
+    torch.testing.assert_close(fast(images()), net(images()), rtol=1e-4, atol=1e-5)
+
+
+def test_the_networks_own_class_may_change():
+    """A parametrization of the root gives it another class."""
+    for on in ("net", "fast"):
+        net = nn.Conv2d(2, 4, 3)
+        fast = Optimized(net, WAYS["layers"])
+        one = net if on == "net" else fast
+        parametrize.register_parametrization(one, "weight", Doubled())
+        torch.testing.assert_close(fast.weight, net.weight)
+        torch.testing.assert_close(fast(images()), net(images()))
+        parametrize.remove_parametrizations(one, "weight")
+        torch.testing.assert_close(fast(images()), net(images()))
+        assert type(net) is nn.Conv2d
+
+
+def test_functional_call_takes_other_weights_and_buffers():
+    net = made("user")
+    fast = Optimized(net, WAYS["chains"])
+    other = {name: 0.5 * p.detach() for name, p in net.named_parameters()}
+    found = torch.func.functional_call(fast, other, (images(),))
+    expected = torch.func.functional_call(net, other, (images(),))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:DeprecationWarning")
+def test_what_cannot_be_shared_is_refused_by_name():
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(2, 2)))
+    with pytest.raises(ArgumentError, match="RecursiveScriptModule, whose layers"):
+        optimize(scripted, (2,))
+
+    class Slotted(nn.Module):
+        __slots__ = ("hidden",)
+
+    with pytest.raises(ArgumentError, match=r"in __slots__ of Slotted, which cannot"):
+        optimize(Slotted(), (2,))
+
+    class Meta(type):
+        pass
+
+    class Unusual(nn.Module, metaclass=Meta):
+        pass
+
+    with pytest.raises(ArgumentError, match=r"Unusual has the metaclass Meta, so"):
+        optimize(Unusual(), (2,))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:DeprecationWarning")
+def test_scripting_takes_the_network_itself():
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU())
+    scripted = torch.jit.script(Optimized(net, WAYS["chains"]))
+    torch.testing.assert_close(scripted(images()), net(images()))
+    traced = torch.jit.trace(Optimized(net, WAYS["chains"]), images())
+    torch.testing.assert_close(traced(images()), net(images()))
+
+
+def test_exporters_and_symbolic_tracing_see_layers():
+    net = made("row").eval()
+    fast = Optimized(net, WAYS["layers"])
+    expected = net(images())
+    graph = torch.fx.symbolic_trace(fast)
+    torch.testing.assert_close(graph(images()), expected)
+    refast = Optimized(graph, WAYS["layers"])
+    torch.testing.assert_close(refast(images()), expected)
+    exported = torch.export.export(fast, (images(),)).module()
+    torch.testing.assert_close(exported(images()), expected)
+
+
+def test_lazy_layers_get_their_sizes():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(3)
+    )
+    fast = optimize(net, (2, 8, 8), batch_size=4)
+    assert net[3].weight.shape == (3, 144)
+    assert net[1].num_batches_tracked == 0
+    assert differs(fast, copy.deepcopy(net), images()) < 1e-3
+
+
+def test_networks_that_cannot_be_copied_are_measured_or_run_plainly():
+    net = made("row")
+    old_weight_norm(net)
+    old_spectral_norm(net)
+    net(images())
+    fast = optimize(net, (2, 8, 8), batch_size=4)
+    torch.testing.assert_close(fast(images()), net(images()), rtol=1e-3, atol=1e-4)
+
+    class Locked(Net):
+        def __init__(self):
+            super().__init__()
+            self.lock = threading.Lock()
+
+    found = compare_settings(Locked(), (2, 8, 8), batch_size=4, device="cpu")
+    assert found.why.startswith("the network cannot be copied to be measured: Type")
+    assert not found.setting.kernels
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpointing_computes_what_it_computes_without(reentrant):
+    class Checkpointed(Net):
+        def forward(self, x):
+            x = torch.utils.checkpoint.checkpoint(
+                self.features, x, use_reentrant=reentrant
+            )
+            return self.head(x)
+
+    torch.manual_seed(0)
+    net = Checkpointed()
+    net.features[5] = nn.ReLU()
+    fast = Optimized(net, WAYS["layers"])
+    x = images().requires_grad_()
+    assert differs(fast, copy.deepcopy(net), x) < 1e-3
+
+
+def rng():
+    return torch.Generator().manual_seed(5)
+
+
+def smooth(kind):
+    """A network without kinks, in evaluation: derivatives of any order exist."""
+    net = made(kind).eval()
+    for module in list(net.modules()):
+        for name, child in module._modules.items():
+            if isinstance(child, nn.ReLU):
+                setattr(module, name, nn.GELU())
+    return net
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:DeprecationWarning")
+@pytest.mark.parametrize("way", WAYS)
+def test_transforms_of_functions_get_torchs_own_operations(way):
+    net = smooth("row")
+    fast = Optimized(net, WAYS[way])
+    weights = {name: p.detach() for name, p in net.named_parameters()}
+    tangent = torch.randn(images().shape, generator=rng())
+
+    def loss(call):
+        def one(weights, x):
+            return torch.func.functional_call(call, weights, (x[None],)).square().sum()
+
+        return one
+
+    for call in (
+        lambda f: torch.func.jvp(f, (images(),), (tangent,)),
+        lambda f: torch.func.vjp(f, images())[1](torch.ones(4, 5)),
+        lambda f: torch.func.jvp(
+            torch.func.grad(lambda x: f(x).square().sum()), (images(),), (tangent,)
+        ),
+        lambda f: torch.func.vmap(f)(images()[:, None]),
+        lambda f: torch.func.hessian(lambda x: f(x).sum())(images(n=1)),
+        lambda f: torch.func.vmap(torch.func.grad(loss(f)), (None, 0))(
+            weights, images()
+        ),
+    ):
+        torch.testing.assert_close(call(fast), call(net), rtol=1e-4, atol=1e-5)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(images(), tangent)
+        found, expected = (
+            torch.autograd.forward_ad.unpack_dual(f(dual)) for f in (fast, net)
+        )
+    torch.testing.assert_close(found.tangent, expected.tangent, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_numbers_and_derivatives_agree_to_the_second_order(way):
+    fast = Optimized(smooth("row").double()[:6], WAYS[way])
+    x = images(n=1)[..., :4, :4].double().requires_grad_()
+    assert torch.autograd.gradcheck(fast, (x,), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(fast, (x,))

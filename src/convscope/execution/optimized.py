@@ -178,8 +178,10 @@ class _Way:
         setting = self.setting
         if not setting.channels_last and setting.precision == "float32":
             return self._joined(net, inputs, named)
-        laid = tuple(setting.lay_out(x) for x in inputs)
-        laid_named = {name: setting.lay_out(x) for name, x in named.items()}
+        laid, laid_named = inputs, named
+        if setting.channels_last and is_plain_call():
+            laid = tuple(setting.lay_out(x) for x in inputs)
+            laid_named = {name: setting.lay_out(x) for name, x in named.items()}
         with (context := setting.autocast()):
             y = self._joined(net, laid, laid_named)
         given, called = (*inputs, *named.values()), (*laid, *laid_named.values())
