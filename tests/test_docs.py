@@ -111,7 +111,8 @@ def test_every_docstring_can_be_shown():
 
 def test_a_docstring_that_cannot_be_shown_is_noticed():
     assert complaints("Sums ``x``.\n\nShape:\n    x: (N, *space)") == []
-    assert "start-string without end" in complaints("Shape is (N, *space).")[0]
+    assert complaints("Takes (N, *space).") == []
+    assert "start-string without end" in complaints("Takes (N, ``*space).")[0]
 
 
 def test_every_public_class_and_function_has_a_docstring():
@@ -124,3 +125,15 @@ def test_make_alone_lists_every_command():
     listed = subprocess.check_output(["make", "-s", "-C", ROOT], text=True)
     rows = [line.split()[1] for line in listed.splitlines() if line[:5] == "make "]
     assert sorted(rows) == sorted(phony)
+
+
+def test_every_public_value_says_what_it_is():
+    named = [each.value for each in public_names.homes().values()]
+    assert -1 in named  # data.UNLABELED
+    silent = [
+        each.path
+        for each in public_names.homes().values()
+        if not public_names.is_documented_object(each.value)
+        and not public_names.comment_on(each)
+    ]
+    assert silent == []

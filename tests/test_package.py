@@ -1,8 +1,10 @@
 """``import convscope`` is quick: it loads torch and numpy and nothing else heavy."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +33,12 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
 
 def test_there_is_a_version():
     assert cs.__version__.count(".") == 2
+
+
+def test_the_tests_run_with_the_oldest_torch_that_is_allowed():
+    root = Path(__file__).parents[1]
+    allowed = re.search(r'"torch>=([\d.]+)"', (root / "pyproject.toml").read_text())
+    pinned = re.search(
+        r"^torch==(\d+\.\d+)", (root / "constraints.txt").read_text(), re.MULTILINE
+    )
+    assert allowed.group(1) == pinned.group(1)

@@ -21,7 +21,7 @@ def with_fields(lines: list[str]) -> list[str]:
     line = next(rest, None)
     while line is not None:
         if line not in SECTIONS:
-            made.append(line)
+            made.append(with_plain_stars(line))
             line = next(rest, None)
             continue
         body = []
@@ -37,6 +37,15 @@ def with_fields(lines: list[str]) -> list[str]:
         made += [f"{shift}{text}" if text else "" for text in body]
         made.append("")
     return made[:-1] if made and not made[-1] else made
+
+
+def with_plain_stars(line: str) -> str:
+    """A line in which the star of (N, C, *space) does not begin italics."""
+    if ">>>" in line:
+        return line
+    parts = line.split("``")
+    parts[::2] = [re.sub(r"(?<=[\s(])\*(?=\w+[\s,)])", r"\\*", p) for p in parts[::2]]
+    return "``".join(parts)
 
 
 def rewrite(app: Any, what: str, name: str, obj: Any, options: Any, lines: Any) -> None:

@@ -14,7 +14,8 @@ def show_inline(writer: Any, node: nodes.math) -> None:
 
 def show_block(writer: Any, node: nodes.math_block) -> None:
     """A formula on lines of its own."""
-    writer.body.append(tex2mathml(node.astext(), as_block=True))
+    formula = tex2mathml(node.astext(), as_block=True)
+    writer.body.append(f'<div class="formula">{formula}</div>')
     raise nodes.SkipNode
 
 

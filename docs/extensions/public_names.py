@@ -131,7 +131,7 @@ def summary_of(name: Name) -> str:
     """One line for a table."""
     if is_documented_object(name.value):
         return first_sentence(inspect.getdoc(name.value))
-    return first_sentence(comment_on(name)) if comment_on(name) else "A value."
+    return first_sentence(comment_on(name))
 
 
 def heading(text: str, line: str = "=") -> list[str]:
@@ -197,11 +197,12 @@ def pages() -> dict[str, str]:
     made: dict[str, list[str]] = {}
     for package in packages():
         made |= pages_of(package)
-    tops = [package.removeprefix(f"{ROOT}.") for package in packages()]
+    ordered = sorted(packages())
+    tops = [package.removeprefix(f"{ROOT}.") for package in ordered]
     index = heading("Reference")
     index += ["Every public name, from its docstring. ``import convscope as cs``.", ""]
     index += [".. list-table::", "   :widths: 25 75", "   :class: names", ""]
-    for package, slug in zip(packages(), tops, strict=True):
+    for package, slug in zip(ordered, tops, strict=True):
         about = first_sentence(inspect.getdoc(importlib.import_module(package)))
         index += [f"   * - :doc:`{package} <{slug}>`", f"     - {about}"]
     index += ["", ".. toctree::", "   :hidden:", "", *(f"   {slug}" for slug in tops)]

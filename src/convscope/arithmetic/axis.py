@@ -13,8 +13,10 @@ from typing import TypeAlias
 
 from convscope.errors import ArgumentError
 
-PerAxis: TypeAlias = int | Sequence[int]  # one integer for all axes, or one for each
-EndsLike: TypeAlias = int | tuple[int, int]  # for both ends of one axis, or for each
+PerAxis: TypeAlias = int | Sequence[int]
+"""One integer for all axes, or one for each."""
+EndsLike: TypeAlias = int | tuple[int, int]
+"""One integer for both ends of an axis, or one for each."""
 
 
 def require(where: str, name: str, value: object, minimum: int) -> None:

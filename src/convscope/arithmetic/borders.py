@@ -5,9 +5,13 @@ from typing import Literal, get_args
 BorderMode = Literal[
     "zeros", "constant", "reflect", "symmetric", "replicate", "circular"
 ]
+"""What lies beyond the border."""
 BORDER_MODES: tuple[BorderMode, ...] = get_args(BorderMode)
+"""Every `BorderMode`."""
 PaddingMode = Literal[BorderMode, "partial"]
+"""What a convolution pads with; ``partial`` weights up what is there instead."""
 PADDING_MODES: tuple[PaddingMode, ...] = get_args(PaddingMode)
+"""Every `PaddingMode`."""
 
 
 def border_element(position: int, size: int, mode: BorderMode) -> int | None:

@@ -22,12 +22,16 @@ from convscope.arithmetic.axis import kernel_span, per_axis, require
 from convscope.errors import ArgumentError, UnknownNameError, explains_calls
 
 PaddingName = Literal["valid", "same", "same_lower", "full", "causal"]
+"""Paddings by name."""
 PADDING_NAMES: tuple[PaddingName, ...] = get_args(PaddingName)
+"""Every `PaddingName`."""
 
 AxisPadding: TypeAlias = PaddingName | tuple[int, int]
+"""The padding of one axis: a name, or (before, after)."""
 PaddingLike: TypeAlias = (
     str | int | Sequence[int] | Sequence[tuple[int, int]] | tuple[AxisPadding, ...]
 )
+"""What `parse_padding` reads: a name or numbers, for all axes or for each."""
 
 
 @explains_calls

@@ -24,6 +24,7 @@ from convscope.arithmetic.chain import AxisLayer
 from convscope.errors import ShapeError, explains_calls
 
 Range: TypeAlias = tuple[int, int] | None
+"""First and last input element that an output sees; None for no element."""
 
 
 @dataclass(frozen=True)

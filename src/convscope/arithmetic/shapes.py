@@ -33,6 +33,7 @@ from convscope.arithmetic.padding import (
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError, explains_calls
 
 CeilMode = Literal[False, "torch", "onnx"]
+"""Whether output sizes are rounded up, and by whose rule for the last window."""
 
 
 @explains_calls

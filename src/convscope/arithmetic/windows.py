@@ -24,7 +24,9 @@ from convscope.arithmetic.shapes import (
 from convscope.errors import UnknownNameError, explains_calls
 
 Table: TypeAlias = list[list[int | None]]
+"""For each window, the input element under each tap; None for padding."""
 ResizeMode = Literal["nearest", "linear", "cubic"]
+"""How values between elements are found."""
 
 
 @explains_calls

@@ -81,6 +81,7 @@ ENTRANTS = (
     Entrant("Keras, JAX", "keras", (), "float32", {"KERAS_BACKEND": "jax"}),
     Entrant("ONNX Runtime", "onnx"),
 )
+"""Everyone who can take part in a race."""
 
 
 @dataclass

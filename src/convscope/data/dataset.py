@@ -13,7 +13,8 @@ from torch import Tensor
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import DataError
 
-UNLABELED = -1  # the label of a sample whose class is not known
+UNLABELED = -1
+"""The label of a sample whose class is not known."""
 
 
 @dataclass(frozen=True)

@@ -363,3 +363,4 @@ FILTERS: Mapping[str, Filter] = MappingProxyType(
         )
     }
 )
+"""Every filter that has a name."""

@@ -14,6 +14,7 @@ from convscope.errors import ArgumentError, ShapeError, UnknownNameError
 from convscope.kernels.library import library
 
 Activation = Literal["none", "relu", "tanh", "abs", "gelu", "sigmoid"]
+"""What a stage can apply to its sums."""
 Pooling = Literal["none", "max", "average"]
 Pair = tuple[int, int]
 

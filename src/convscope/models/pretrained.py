@@ -85,6 +85,7 @@ PRETRAINED = {
         _lite(2, 260, "9656183e"),
     )
 }
+"""The published weights that a package brings, by model."""
 
 
 def pretrained(model: str, name: str = "imagenet") -> Pretrained:

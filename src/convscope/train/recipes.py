@@ -73,6 +73,7 @@ RECIPES: dict[str, Recipe] = {
         augmentation=Augmentation(shift=4, flip=True, brightness=0.2, contrast=0.2),
     ),
 }
+"""Every recipe that has a name."""
 
 
 def find(name: str) -> Recipe:
