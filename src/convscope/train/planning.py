@@ -18,6 +18,13 @@ from convscope.execution import choose_device
 from convscope.models import BuiltFrom
 from convscope.train import recipes
 from convscope.train.recipe import Recipe
+from convscope.train.starting_weights import (
+    Start,
+    begin_with,
+    find_start,
+    loaded_for,
+    pays,
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class Plan:
         recipe: With the model's name and options, and every change that was asked for.
         model: The model's name, or the class of a network that the user built.
         options: Of the model.
+        start: The weights that training begins with, if they are not random.
         why: The model in words, with the reason if it was chosen: ``"lenet5, because
             28 x 28 gray images are what it was made for"``.
         notes: Sentences a person should read, such as that images were enlarged.
@@ -48,12 +56,19 @@ class Plan:
     why: str
     notes: tuple[str, ...] = ()
     net: nn.Module | None = None
+    start: Start | None = None
 
     def network(self) -> nn.Module:
-        """The network to train: the user's, or a new one with the recipe's seed."""
+        """The network to train: the user's, or a new one with the recipe's seed.
+
+        It has the weights that the recipe starts from, if there are any.
+        """
         if self.net is not None:
             return self.net
-        return new_network(self.model, self.data, self.recipe.seed, self.options)
+        net = new_network(self.model, self.data, self.recipe.seed, self.options)
+        if self.start is not None:
+            begin_with(net, self.start)
+        return net
 
 
 def plan(
@@ -110,6 +125,10 @@ def plan(
     loaded = _loaded(data, wanted, progress)
     if isinstance(model, nn.Module):
         return _for_network(model, loaded, named, changes)
+    start, said = _start(loaded, model, named, changes)
+    if start is not None:
+        data = loaded_for(start, loaded, size=size, wanted=wanted, progress=progress)
+        return _from_weights(start, said, data, loaded, named, given, changes)
     chosen = named or recipes.suited(loaded, model)
     name, options, why = _chosen(model, chosen, loaded, given)
     notes: tuple[str, ...] = ()
@@ -120,6 +139,52 @@ def plan(
             notes = (_enlarged(name, before, loaded.input_shape),)
     chosen = chosen.with_changes({"model": name, "model_options": options, **changes})
     return Plan(loaded, chosen, name, options, why, notes)
+
+
+def _start(
+    data: Dataset,
+    model: str | None,
+    recipe: Recipe | None,
+    changes: Mapping[str, Any],
+) -> tuple[Start | None, str]:
+    """The weights to begin with, asked for or because they pay, and why."""
+    asked = changes.get("start", None if recipe is None else recipe.start)
+    if asked is not None:
+        name = model or changes.get("model") or (recipe.model if recipe else None)
+        start = find_start(str(asked), name)
+        return start, f"{start.model} from {start.source}"
+    own_recipe = recipe is not None or data.source in recipes.RECIPES
+    if own_recipe or model is not None or "start" in changes or not pays(data):
+        return None, ""
+    start = find_start("imagenet", None)
+    return start, (
+        f"{start.model} from {start.source}, because {len(data.train):,} color "
+        "pictures are few to learn from alone"
+    )
+
+
+def _from_weights(
+    start: Start,
+    why: str,
+    data: Dataset,
+    as_loaded: Dataset,
+    recipe: Recipe | None,
+    given: Mapping[str, Any],
+    changes: Mapping[str, Any],
+) -> Plan:
+    """The plan of a training that begins with weights."""
+    before = as_loaded.input_shape[1:]
+    options = {**start.options, **given}
+    named = {"model": start.model, "model_options": options, "start": "imagenet"}
+    chosen = (recipe or recipes.RECIPES["from-weights"]).with_changes(
+        {**named, **changes, "model": start.model, "model_options": options}
+    )
+    now = data.input_shape[1:]
+    note = (
+        f"pictures are read at {now[0]} x {now[1]} (not {before[0]} x {before[1]}), "
+        f"scaled as for {start.source}"
+    )
+    return Plan(data, chosen, start.model, options, why, (note,), start=start)
 
 
 def refuse_unknown(
@@ -148,7 +213,7 @@ def refuse_unknown(
         return
     require_classifier(name)
     own = changed.model_options if name == changed.model else {}
-    known = {*models.options(name), "weights"}
+    known = models.options(name)
     for option in (*own, *options):
         if option not in known:
             raise UnknownNameError(f"option of model {name}", option, known)

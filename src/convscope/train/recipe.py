@@ -14,6 +14,7 @@ Optimizer = Literal["sgd", "adamw", "muon"]
 Schedule = Literal["onecycle", "cosine", "step", "constant"]
 Balance = Literal["none", "weights", "sampling"]
 Precision = Literal["auto", "float32", "bfloat16"]
+NormStatistics = Literal["batch", "start"]
 Tta = Literal["none", "flip", "shift", "both"]
 
 
@@ -35,6 +36,19 @@ class Recipe(BaseModel):
     model_options: dict[str, int | float | str] = Field(
         {}, description="Of the model, such as width=16."
     )
+    start: str | None = Field(
+        None,
+        description="Weights to begin with: imagenet, a file, or a run; none: random.",
+    )
+    freeze: tuple[str, ...] = Field(
+        (), description="Layers that keep their weights; * and ? stand for others."
+    )
+    norm_statistics: NormStatistics = Field(
+        "batch", description="Batch norm by each batch, or as the start has it."
+    )
+    head_only: bool = Field(
+        False, description="Fit the last layer by itself, in seconds; no epochs."
+    )
     epochs: int = Field(20, ge=1, description="Passes over the training images.")
     minutes: float | None = Field(
         None,
@@ -47,6 +61,9 @@ class Recipe(BaseModel):
     )
     learning_rate: float = Field(0.05, gt=0, description="Peak learning rate.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd and muon.")
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="Learning rate from layer to layer, last to first."
+    )
     bias_rate: float = Field(
         1.0, gt=0, description="Multiplies the learning rate of biases and norms."
     )

@@ -72,6 +72,24 @@ RECIPES: dict[str, Recipe] = {
         label_smoothing=0.1,
         augmentation=Augmentation(shift=4, flip=True, brightness=0.2, contrast=0.2),
     ),
+    "from-weights": Recipe(
+        model="efficientnet_lite0",
+        start="imagenet",
+        epochs=15,
+        batch_size=32,
+        optimizer="adamw",
+        learning_rate=1e-3,
+        weight_decay=0.05,
+        layer_decay=0.8,
+        schedule="cosine",
+        warmup=0.1,
+        label_smoothing=0.1,
+        norm_statistics="start",
+        ema=0.97,
+        augmentation=Augmentation(
+            shift=16, scale=0.15, brightness=0.2, contrast=0.2, saturation=0.2
+        ),
+    ),
 }
 """Every recipe that has a name."""
 

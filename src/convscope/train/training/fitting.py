@@ -32,6 +32,7 @@ from convscope.train.recipe import Recipe
 from convscope.train.run import Run, build_network
 from convscope.train.run_folder import RunFolder, check_free
 from convscope.train.spec import DataSpec, ModelSpec, RunSpec
+from convscope.train.starting_weights import begin_with, find_start
 from convscope.train.training.checkpointing import CheckpointWriter, deferred_signals
 from convscope.train.training.events import Event, Listener, Stopped, Warned
 from convscope.train.training.loop import Training
@@ -157,6 +158,8 @@ def _continued(
     """Training at its last checkpoint, if any, and what a person should know."""
     recipe = place.spec.recipe
     if not place.has_checkpoint:
+        if recipe.start is not None:
+            begin_with(net, find_start(recipe.start, place.spec.model.name))
         setting = training_setting(net, data.input_shape, recipe)
         return Training(net, data, recipe, setting), []
     state, warning = place.load_checkpoint()

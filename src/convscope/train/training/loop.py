@@ -17,6 +17,7 @@ from convscope.data.dataset import Dataset
 from convscope.errors import NotFiniteError, Remedy, TrainingError
 from convscope.execution import Optimized, Setting, give_back, whole_step
 from convscope.train.checkpoint import Checkpoint
+from convscope.train.judging.features import features, last_linear
 from convscope.train.recipe import Recipe
 from convscope.train.training.events import (
     EpochEnded,
@@ -25,6 +26,8 @@ from convscope.train.training.events import (
     Started,
     Stepped,
 )
+from convscope.train.training.held_layers import HeldLayers
+from convscope.train.training.linear_head import fit_linear_head
 from convscope.train.training.lookahead import Lookahead
 from convscope.train.training.not_finite import bad_weight, first_fault
 from convscope.train.training.optimizer import Optimizer
@@ -78,6 +81,7 @@ class Training:
         self.fast = Optimized(self.net, setting, same_dropout=True)
         self.data, self.recipe, self.setting = data, recipe, setting
         self.batches = training_batches(data, recipe, setting)
+        self._held = HeldLayers(self.net, recipe)
         # Before the optimizer: the weights move to one place, and stay there.
         self._whole_step = whole_step(self.net, setting, data.input_shape)
         self.optimizer = Optimizer(self.net, recipe)
@@ -145,11 +149,14 @@ class Training:
         )
         if position.step == 0:
             self._initialize_from_images()
+            if recipe.start is not None or recipe.head_only:
+                self._fit_last_layer()
         reason = self._why_over()
         seconds_before = position.seconds
         began, images = time.monotonic(), 0
         while reason is None:
             self.net.train()
+            self._held.hold_statistics()
             for batch in self.batches.epoch(position.epoch, position.batch):
                 self._step(batch)
                 images += len(batch.indices)
@@ -171,6 +178,20 @@ class Training:
         images = self.data.train.pixels[:SHOWN].to(self.setting.device)
         for layer in layers:
             getattr(layer, name)(self.data.preprocessing.normalize(images))
+
+    def _fit_last_layer(self) -> None:
+        """Fits the last layer to what the others give, before all are trained."""
+        head = last_linear(self.net)
+        if head.bias is None or not head.weight.requires_grad:
+            return
+        pre = self.data.preprocessing
+        found = features(self.net, self.data.train, pre, self.setting)
+        labels = self.data.train.labels.numpy()
+        seed = self.recipe.seed
+        fitted = fit_linear_head(found, labels, len(self.data.classes), seed=seed)
+        fitted.copy_into(head)
+        if self.lookahead is not None:
+            self.lookahead = Lookahead(self.net, self.recipe.lookahead)
 
     def _step(self, batch: Batch) -> None:
         """One step of the optimizer, and all that follows from it."""
@@ -325,6 +346,8 @@ class Training:
         recipe, position = self.recipe, self.position
         if recipe.minutes is not None and self.progress() >= 1:
             return f"{recipe.minutes:g} minutes are over"
+        if recipe.head_only:
+            return "the last layer is fitted"
         if recipe.minutes is None and position.epoch >= recipe.epochs:
             return f"all {recipe.epochs} epochs are done"
         waited = position.epoch - position.best_epoch
@@ -336,6 +359,7 @@ class Training:
         position = self.position
         if self.lookahead is not None:
             self.lookahead.finish()
+        self._held.release()
         weights = self.best or self.final.state_dict()
         self.net.load_state_dict(copy.deepcopy(dict(weights)))
         if self._whole_step is not None:

@@ -58,19 +58,21 @@ class Optimizer:
                         adjust_lr_fn="match_rms_adamw",
                     )
                 )
-        groups = [
-            {
-                "params": list(decayed.values()),
-                "weight_decay": recipe.weight_decay,
-                "factor": 1.0,
-            },
-            {
-                "params": list(spared.values()),
-                "weight_decay": 0.0,
-                "factor": recipe.bias_rate,
-            },
-        ]
-        self._names.append([*decayed, *spared])
+        slower = _slower(list(named), recipe.layer_decay)
+        groups, names = [], []
+        kinds = ((decayed, recipe.weight_decay, 1.0), (spared, 0.0, recipe.bias_rate))
+        for some, weight_decay, factor in kinds:
+            for level in sorted({slower[name] for name in some}):
+                own = {n: p for n, p in some.items() if slower[n] == level}
+                names += list(own)
+                groups.append(
+                    {
+                        "params": list(own.values()),
+                        "weight_decay": weight_decay,
+                        "factor": factor * level,
+                    }
+                )
+        self._names.append(names)
         self.parts.append(self._plain(groups, recipe))
 
     @staticmethod
@@ -136,6 +138,18 @@ class Optimizer:
         with torch.no_grad():  # the flat copies follow the weights just loaded
             for name, flat in self.flat.items():
                 flat.copy_(self._views[name].flatten(1))
+
+
+def _slower(names: list[str], decay: float) -> dict[str, float]:
+    """What the learning rate of each parameter is multiplied by.
+
+    Layers count from the last, which has 1, to the first, which has ``decay`` to the
+    power of 9, in ten steps however many there are.
+    """
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    last = max(1, len(layers) - 1)
+    steps = {layer: 9 - 9 * place // last for place, layer in enumerate(layers)}
+    return {name: decay ** steps[name.rpartition(".")[0]] for name in names}
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:

@@ -1,0 +1,192 @@
+"""Weights of others that training begins with, and when they are worth it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from convscope import models
+from convscope.data import Dataset, load
+from convscope.data.preprocessing import Preprocessing
+from convscope.data.progress import Progress
+from convscope.data.resizing import converted
+from convscope.errors import ArgumentError
+from convscope.models import LoadedWeights, load_weights
+from convscope.models.pretrained import PRETRAINED, is_installed
+from convscope.train.run_folder import WEIGHTS, RunFolder
+
+MODEL = "efficientnet_lite0"  # what begins from weights when nobody names a model
+FEW = 10_000  # training images up to which photographs begin from weights by default
+# What torchvision and timm scale inputs by, for files of the other models.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights that a training may begin with.
+
+    Attributes:
+        model: The model that they are of.
+        options: Of the model.
+        path: The file.
+        size: Height and width of the images that they were trained on, in pixels.
+        mean: Per channel, on the scale 0 to 1.
+        std: Per channel, on the scale 0 to 1.
+        interpolation: Resampling filter.
+        source: What a person calls them: "ImageNet weights", "weights of runs/a".
+    """
+
+    model: str
+    options: dict[str, int | float | str]
+    path: Path
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    source: str
+
+    def preprocessing(self, channels: int, size: int | None) -> Preprocessing:
+        """How pictures become inputs for these weights.
+
+        Args:
+            channels: 1 or 3; gray takes the mean over colors.
+            size: Height and width in pixels, if not those of the weights' training.
+        """
+        mean, std = self.mean, self.std
+        if channels == 1 and len(mean) == 3:
+            mean, std = (sum(mean) / 3,), (sum(std) / 3,)
+        elif channels == 3 and len(mean) == 1:
+            mean, std = 3 * mean, 3 * std
+        return Preprocessing.model_validate(
+            {
+                "channels": channels,
+                "size": self.size if size is None else (size, size),
+                "interpolation": self.interpolation,
+                "mean": mean,
+                "std": std,
+            }
+        )
+
+
+def find_start(start: str, model: str | None) -> Start:
+    """What ``start`` names: published weights, a weights file, or a run folder.
+
+    Args:
+        start: ``"imagenet"``, a path to a file, or a run folder.
+        model: The model that is asked for, if one is.
+
+    Raises:
+        UnknownNameError: The model has no weights of that name; names the nearest.
+        DataError: The package that carries them is not installed.
+        ArgumentError: A file without a model, or a run of another model.
+
+    >>> find_start("weights.pth", None)
+    Traceback (most recent call last):
+    convscope.errors.ArgumentError: start='weights.pth' is a file, which does not say \
+what network it is for. Name the model too.
+    """
+    names = {each.name for each in PRETRAINED.values()}
+    place = Path(start)
+    if start not in names and place.is_dir():
+        return _of_run(place, model)
+    if start not in names and (place.suffix or place.exists()):
+        if model is None:
+            raise ArgumentError(
+                f"start={start!r} is a file, which does not say what network it is "
+                "for. Name the model too."
+            )
+        return _of_file(place, model)
+    name = model or MODEL
+    known = models.pretrained(name, start)
+    return Start(
+        name, {}, known.path(), (known.size, known.size), known.mean, known.std,
+        known.interpolation, "ImageNet weights",
+    )  # fmt: skip
+
+
+def _of_file(path: Path, model: str) -> Start:
+    card = models.find(model)
+    known = PRETRAINED.get(model)
+    height, width = card.input_shape[1:]
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    if known is not None:
+        mean, std = known.mean, known.std
+    filter_ = "bilinear" if known is None else known.interpolation
+    return Start(
+        model, {}, path, (height, width), mean, std, filter_, f"weights of {path.name}"
+    )
+
+
+def _of_run(place: Path, model: str | None) -> Start:
+    run = RunFolder.open(place)
+    spec = run.spec
+    if spec.model.name is None or model not in (None, spec.model.name):
+        raise ArgumentError(
+            f"start={str(place)!r} is a run of "
+            f"{spec.model.name or 'a network of its own'}, not of "
+            f"{model or 'one of our models'}. Leave the model out, or begin with a run "
+            "of the same model."
+        )
+    own = spec.preprocessing
+    return Start(
+        spec.model.name, dict(spec.model.options), run.path / WEIGHTS, own.size,
+        own.mean, own.std, own.interpolation, f"weights of {place}",
+    )  # fmt: skip
+
+
+def begin_with(net: nn.Module, start: Start) -> LoadedWeights:
+    """Copies the weights into ``net``; its last layer stays new if classes differ.
+
+    Raises:
+        DataError: The file cannot be read, or its numbers are not finite.
+        ArgumentError: It is for another network; names the model that it fits.
+        ShapeError: A tensor has another shape.
+    """
+    return load_weights(net, start.path)
+
+
+def pays(data: Dataset) -> bool:
+    """Whether weights are worth beginning with when nobody says: by rule.
+
+    They are for color photographs of a folder, up to ``FEW`` of them, where the package
+    is installed; ``benchmarks/transfer.py`` measures what they bring.
+    """
+    return (
+        data.input_shape[0] == 3
+        and data.preprocessing.bits == 8
+        and bool(data.source)
+        and Path(data.source).is_dir()
+        and len(data.train) <= FEW
+        and is_installed(MODEL)
+    )
+
+
+def loaded_for(
+    start: Start,
+    data: Dataset,
+    *,
+    size: int | None,
+    wanted: Mapping[str, Any],
+    progress: Progress | None = None,
+) -> Dataset:
+    """The data as these weights take them, read again from where they lie.
+
+    Args:
+        start: The weights.
+        data: The data as they were loaded.
+        size: Height and width in pixels, if they are asked for.
+        wanted: What ``data.load`` was asked for besides.
+        progress: As ``data.load`` takes it.
+    """
+    declared = start.preprocessing(data.preprocessing.channels, size)
+    if data.source:
+        options: dict[str, Any] = {k: v for k, v in wanted.items() if k != "size"}
+        again = load(data.source, preprocessing=declared, progress=progress, **options)
+        return again.replace(preprocessing=declared)
+    train, val, test = (
+        converted(part, declared, data.name, progress) for part in data.parts.values()
+    )
+    return data.replace(train=train, val=val, test=test, preprocessing=declared)

@@ -1,0 +1,68 @@
+"""Layers that training leaves as they are, or whose statistics it does."""
+
+import fnmatch
+from collections.abc import Iterable
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from convscope.errors import UnknownNameError
+from convscope.train.recipe import Recipe
+
+
+class HeldLayers:
+    """What a recipe holds of a network: ``freeze`` and ``norm_statistics``.
+
+    Args:
+        net: Its frozen parameters ask for no gradient until ``release``.
+        recipe: Names of layers or parameters, with ``*`` and ``?``.
+
+    Raises:
+        UnknownNameError: A pattern fits no layer and no parameter.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 3))
+    >>> held = HeldLayers(net, Recipe(freeze=("0", "1")))
+    >>> [p.requires_grad for p in net.parameters()]
+    [False, False, False, False, True, True]
+    >>> held.release()
+    >>> all(p.requires_grad for p in net.parameters())
+    True
+    """
+
+    def __init__(self, net: nn.Module, recipe: Recipe) -> None:
+        modules = {name: module for name, module in net.named_modules() if name}
+        parameters = dict(net.named_parameters())
+        names = {*modules, *parameters}
+        frozen: set[str] = set()
+        for pattern in recipe.freeze:
+            found = set(fnmatch.filter(names, pattern))
+            if not found:
+                raise UnknownNameError("layer to freeze", pattern, names)
+            frozen |= found
+        self._parameters = [
+            parameter
+            for name, parameter in parameters.items()
+            if parameter.requires_grad and _is_in(name, frozen)
+        ]
+        for parameter in self._parameters:
+            parameter.requires_grad_(False)
+        held = recipe.norm_statistics == "start"
+        self._norms = [
+            module
+            for name, module in modules.items()
+            if isinstance(module, _BatchNorm) and (held or _is_in(name, frozen))
+        ]
+
+    def hold_statistics(self) -> None:
+        """Puts batch norms that are held in evaluation mode, after ``net.train()``."""
+        for norm in self._norms:
+            norm.eval()
+
+    def release(self) -> None:
+        """Lets frozen parameters ask for gradients again."""
+        for parameter in self._parameters:
+            parameter.requires_grad_(True)
+
+
+def _is_in(name: str, layers: Iterable[str]) -> bool:
+    return any(name == layer or name.startswith(f"{layer}.") for layer in layers)
