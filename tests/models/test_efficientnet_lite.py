@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from convscope import models
 from convscope.errors import DataError, UnknownNameError
-from convscope.models.pretrained import is_installed
+from convscope.models.published_weights import is_installed
 
 PUBLISHED = [4_652_008, 5_416_680, 6_092_072, 8_197_096, 13_006_568]
 PHOTOS = Path(os.environ.get("CONVSCOPE_DATA", "")) / "photos"

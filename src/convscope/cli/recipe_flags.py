@@ -45,7 +45,7 @@ def _flags(fields_of: type[Recipe] | type[Augmentation]) -> list[inspect.Paramet
             ],
         )
         for name, field in fields_of.model_fields.items()
-        if name not in ("augmentation", "model", "model_options")
+        if name not in ("augmentation", "model", "model_options", "start")
     ]
 
 

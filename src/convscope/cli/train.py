@@ -57,6 +57,17 @@ def train(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Of the model, such as width=16."),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE|RUN",
+            help="Begin with these: imagenet, a weights file, or a run; by default "
+            "imagenet for a folder of color photographs.",
+        ),
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Begin with random weights.")
+    ] = False,
     recipe: Annotated[
         str | None,
         typer.Option(metavar="NAME|FILE", help="A named recipe or a TOML file."),
@@ -116,9 +127,19 @@ def train(
     keep_freed_memory()
     screen = Screen(stderr=True)
     if resume_run is not None:
-        others = (data, model, model_option, recipe, run, size, validation, test)
+        others = (
+            data,
+            model,
+            model_option,
+            recipe,
+            run,
+            size,
+            validation,
+            test,
+            weights,
+        )
         given = any(value is not None for value in others)
-        if given or force or find_lr or strict or recipe_changes:
+        if given or from_scratch or force or find_lr or strict or recipe_changes:
             raise ArgumentError(
                 "train: --resume goes on with the run's own data, model and recipe. "
                 "Leave the other arguments out, or train a new run."
@@ -133,6 +154,13 @@ def train(
         _judge(done, done.data(), as_json)
         return
 
+    if from_scratch and weights is not None:
+        raise ArgumentError(
+            f"train: --weights={weights} and --from-scratch contradict each other. "
+            "Leave one of them out."
+        )
+    if from_scratch or weights is not None:
+        recipe_changes["start"] = weights
     if run is not None and not find_lr:
         check_free(run, force=force)
     with counting() as (bar, _):
@@ -220,6 +248,10 @@ def _introduce(made: Plan, place: Path, screen: Screen) -> None:
     length = f"{recipe.epochs} epoch{plural}"
     if recipe.minutes is not None:
         length = f"{recipe.minutes:g} min"
+    if recipe.head_only:
+        screen.print(f"model: {made.why}")
+        screen.print(f"recipe: the last layer alone, seed {recipe.seed}")
+        return
     screen.print(f"model: {made.why}")
     screen.print(
         f"recipe: {length}, batch {recipe.batch_size}, {recipe.optimizer} at "

@@ -25,7 +25,7 @@ from convscope.models.mlp import mlp
 from convscope.models.mobilenet_v2 import mobilenet_v2
 from convscope.models.nielsen import nielsen
 from convscope.models.nin import nin
-from convscope.models.pretrained import PRETRAINED, Pretrained, pretrained
+from convscope.models.published_weights import PRETRAINED, Pretrained, pretrained
 from convscope.models.resnet import resnet, resnet_cifar
 from convscope.models.resnet9 import resnet9
 from convscope.models.softmax_regression import softmax_regression

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from convscope.models.card import build_untrained
-from convscope.models.pretrained import PRETRAINED, pretrained
+from convscope.models.published_weights import PRETRAINED, pretrained
 from convscope.models.weights import load_weights
 
 

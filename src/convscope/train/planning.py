@@ -63,9 +63,11 @@ class Plan:
 
         It has the weights that the recipe starts from, if there are any.
         """
-        if self.net is not None:
+        if self.net is not None and self.start is None:
             return self.net
-        net = new_network(self.model, self.data, self.recipe.seed, self.options)
+        net = self.net
+        if net is None:
+            net = new_network(self.model, self.data, self.recipe.seed, self.options)
         if self.start is not None:
             begin_with(net, self.start)
         return net
@@ -176,7 +178,7 @@ def _from_weights(
     before = as_loaded.input_shape[1:]
     options = {**start.options, **given}
     named = {"model": start.model, "model_options": options, "start": "imagenet"}
-    chosen = (recipe or recipes.RECIPES["from-weights"]).with_changes(
+    chosen = (recipe or recipes.from_weights(min(data.input_shape[1:]))).with_changes(
         {**named, **changes, "model": start.model, "model_options": options}
     )
     now = data.input_shape[1:]
@@ -329,7 +331,9 @@ def _for_network(
     chosen = (recipe or recipes.suited(data, name)).with_changes(changes)
     data, note = _as_built_for(built, data)
     options = built.options if built else {}
-    return Plan(data, chosen, name, options, name, (note,) if note else (), net)
+    start = find_start(chosen.start, name) if chosen.start is not None else None
+    notes = (note,) if note else ()
+    return Plan(data, chosen, name, options, name, notes, net, start)
 
 
 def _as_built_for(built: BuiltFrom | None, data: Dataset) -> tuple[Dataset, str]:

@@ -123,6 +123,16 @@ def read(wanted: str | Path) -> Recipe:
     return find(str(wanted))
 
 
+def from_weights(side: int) -> Recipe:
+    """The recipe that begins with weights, for images of ``side`` pixels.
+
+    >>> from_weights(224).augmentation.shift, from_weights(28).augmentation.shift
+    (16, 2)
+    """
+    whole = RECIPES["from-weights"]
+    return whole.with_changes({"shift": whole.augmentation.shift * side // 224})
+
+
 def suited(data: Dataset, model: str | None = None) -> Recipe:
     """The recipe to take when nobody names one.
 

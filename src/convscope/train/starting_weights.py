@@ -14,7 +14,7 @@ from convscope.data.progress import Progress
 from convscope.data.resizing import converted
 from convscope.errors import ArgumentError
 from convscope.models import LoadedWeights, load_weights
-from convscope.models.pretrained import PRETRAINED, is_installed
+from convscope.models.published_weights import PRETRAINED, is_installed
 from convscope.train.run_folder import WEIGHTS, RunFolder
 
 MODEL = "efficientnet_lite0"  # what begins from weights when nobody names a model

@@ -190,6 +190,8 @@ class Training:
         seed = self.recipe.seed
         fitted = fit_linear_head(found, labels, len(self.data.classes), seed=seed)
         fitted.copy_into(head)
+        if self.average is not None:
+            self.average.module.load_state_dict(self.net.state_dict())
         if self.lookahead is not None:
             self.lookahead = Lookahead(self.net, self.recipe.lookahead)
 

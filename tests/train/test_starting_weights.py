@@ -1,0 +1,168 @@
+"""Training that begins with weights: chosen by rule, head first, held layers."""
+
+import pytest
+import torch
+from torch import nn
+
+from convscope import models
+from convscope.errors import ArgumentError, DataError, UnknownNameError
+from convscope.models.published_weights import is_installed
+from convscope.train.planning import plan
+from convscope.train.recipe import Recipe
+from convscope.train.run import Run
+from convscope.train.starting_weights import find_start, pays
+from convscope.train.training.fitting import fit, resume
+from convscope.train.training.held_layers import HeldLayers
+from convscope.train.training.optimizer import Optimizer
+from train.nets import small_net
+
+needs_weights = pytest.mark.skipif(
+    not is_installed("efficientnet_lite0"),
+    reason="the extra 'pretrained' is not installed",
+)
+COUNTS = {"a": 12, "b": 12, "c": 12}
+
+
+@needs_weights
+def test_a_folder_of_color_pictures_begins_with_weights_and_says_why(pictures):
+    made = plan(pictures(COUNTS, channels=3), size=32)
+    assert (made.model, made.recipe.start) == ("efficientnet_lite0", "imagenet")
+    assert made.why.startswith("efficientnet_lite0 from ImageNet weights, because ")
+    known = models.pretrained("efficientnet_lite0")
+    found = made.data.preprocessing
+    assert (found.mean, found.std) == (known.mean, known.std)
+    assert (found.size, found.interpolation) == ((32, 32), "bicubic")
+    head = "classifier.weight"
+    theirs = models.build("efficientnet_lite0", weights="imagenet").state_dict()
+    for name, tensor in made.network().state_dict().items():
+        if not name.startswith("classifier"):
+            assert torch.equal(tensor, theirs[name]), name
+    assert made.network().state_dict()[head].shape == (3, 1280)
+
+
+@needs_weights
+@pytest.mark.parametrize(
+    "asked", [{"start": None}, {"model": "resnet9"}, {"recipe": "photos"}]
+)
+def test_what_is_asked_for_goes_before_the_rule(pictures, asked):
+    assert plan(pictures(COUNTS, channels=3), **asked).recipe.start is None
+
+
+def test_gray_pictures_and_published_sets_begin_with_random_weights(pictures):
+    assert plan(pictures(COUNTS)).recipe.start is None
+    assert plan("digits").recipe.start is None
+
+
+def test_without_the_package_nothing_pays(pictures, monkeypatch):
+    monkeypatch.setattr(models.pretrained.__module__ + ".PRETRAINED", {})
+    data = plan(pictures(COUNTS, channels=3), start=None).data
+    assert not pays(data)
+
+
+@needs_weights
+def test_the_last_layer_alone_is_a_run_in_seconds(pictures, tmp_path):
+    place = pictures(COUNTS, channels=3, size=32)
+    run = fit(
+        None, place, size=32, head_only=True, folder=tmp_path / "run", listeners=()
+    )
+    assert run.evaluate(part="train").accuracy == 1.0
+    again = Run.load(tmp_path / "run")
+    assert again.evaluate(part="train").accuracy == 1.0
+    theirs = models.build("efficientnet_lite0", weights="imagenet").state_dict()
+    kept = again.net.state_dict()
+    assert torch.equal(kept["conv_stem.weight"], theirs["conv_stem.weight"])
+
+
+@needs_weights
+def test_training_begins_with_the_fitted_layer_and_changes_the_others(pictures):
+    place = pictures(COUNTS, channels=3, size=32)
+    run = fit(None, place, size=32, epochs=1, batch_size=8, ema=0.0, listeners=())
+    theirs = models.build("efficientnet_lite0", weights="imagenet").state_dict()
+    ours = run.net.state_dict()
+    assert not torch.equal(ours["blocks.6.0.conv_pwl.weight"],
+                           theirs["blocks.6.0.conv_pwl.weight"])  # fmt: skip
+    assert torch.equal(ours["bn1.running_mean"], theirs["bn1.running_mean"])
+    assert all(p.requires_grad for p in run.net.parameters())
+
+
+def test_a_run_is_begun_with_as_weights(tiny, tmp_path):
+    first = fit(models.build("mlp", in_channels=1, input_size=(12, 12), num_classes=3),
+                tiny, epochs=2, listeners=())  # fmt: skip
+    first.save(tmp_path / "first")
+    start = find_start(str(tmp_path / "first"), None)
+    assert start.model == "mlp"
+    made = plan(tiny, start=str(tmp_path / "first"), epochs=1, head_only=True)
+    ours, theirs = made.network().state_dict(), first.net.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    with pytest.raises(ArgumentError, match="is a run of mlp, not of lenet5"):
+        find_start(str(tmp_path / "first"), "lenet5")
+
+
+def test_a_file_is_begun_with(tiny, tmp_path):
+    net = models.build("mlp", in_channels=1, input_size=(12, 12), num_classes=3)
+    torch.save(net.state_dict(), tmp_path / "mlp.pth")
+    with pytest.raises(ArgumentError, match="Name the model too"):
+        plan(tiny, start=str(tmp_path / "mlp.pth"))
+    with pytest.raises(DataError, match="is not there"):
+        plan(tiny, "mlp", start="nowhere.pth").network()
+
+
+def test_a_killed_run_without_a_checkpoint_begins_with_the_weights_again(
+    tiny, tmp_path
+):
+    first = fit("mlp", tiny, epochs=1, listeners=())
+    first.save(tmp_path / "first")
+    options = {"start": str(tmp_path / "first"), "epochs": 2, "listeners": ()}
+    whole = fit("mlp", tiny, **options)
+
+    def stop(event):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit("mlp", tiny, folder=tmp_path / "cut", **{**options, "listeners": [stop]})
+    again = resume(tmp_path / "cut", data=whole.data(), listeners=())
+    for name, tensor in again.net.state_dict().items():
+        assert torch.equal(tensor, whole.net.state_dict()[name]), name
+
+
+def test_frozen_layers_keep_their_weights_and_statistics(set_of):
+    net = small_net(3)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    fit(net, set_of(), freeze=("0", "1"), epochs=1, batch_size=8, listeners=())
+    changed = {
+        name.split(".")[0]
+        for name, tensor in net.state_dict().items()
+        if not torch.equal(tensor, before[name])
+    }
+    assert changed == {"6"}
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_a_pattern_that_fits_nothing_is_refused_with_the_nearest_name():
+    with pytest.raises(UnknownNameError, match="layer to freeze 'featuers'"):
+        HeldLayers(nn.Sequential(), Recipe(freeze=("featuers",)))
+
+
+def test_rates_fall_from_the_last_layer_to_the_first():
+    net = nn.Sequential(*(nn.Linear(2, 2) for _ in range(4)))
+    optimizer = Optimizer(net, Recipe(layer_decay=0.5, learning_rate=1.0))
+    optimizer.set_rate(1.0)
+    rates = {
+        id(p): group["lr"]
+        for part in optimizer.parts
+        for group in part.param_groups
+        for p in group["params"]
+    }
+    found = [rates[id(layer.weight)] for layer in net]
+    assert found == [0.5**9, 0.5**6, 0.5**3, 1.0]
+    assert [rates[id(layer.bias)] for layer in net] == found
+
+
+def test_without_decay_the_groups_are_as_before():
+    net = small_net()
+    assert [
+        len(g["params"]) for g in Optimizer(net, Recipe()).parts[0].param_groups
+    ] == [
+        2,
+        4,
+    ]
