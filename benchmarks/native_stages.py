@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from convscope import kernels
 from convscope.bench.machine import machine
 from convscope.execution.allocator import keep_freed_memory
-from convscope.kernels import ChainStep, StagePlan, apply_stages, numbers_of, sgd
+from convscope.kernels import ChainStep, StagePlan, apply_stages, numbers_of
 
 ROUNDS = 25
 ROUND_SECONDS = 0.02  # of each side, in turn
@@ -177,7 +177,8 @@ def step(name: str, plan: list[StagePlan], batch: int) -> dict[str, object]:
     theirs_, ours_ = Sides.of(plan, batch), Sides.of(plan, batch)
     optimizer = torch.optim.SGD(theirs_.net.parameters(), lr=RATE, momentum=MOMENTUM)
     chain = ChainStep(plan, list(ours_.net.parameters()))
-    velocity = torch.zeros_like(chain.flat)
+    chain.flat.grad = chain.flat_grad
+    flat_optimizer = torch.optim.SGD([chain.flat], lr=RATE, momentum=MOMENTUM)
 
     def their_step() -> Tensor:
         optimizer.zero_grad()
@@ -188,13 +189,7 @@ def step(name: str, plan: list[StagePlan], batch: int) -> dict[str, object]:
 
     def our_step() -> Tensor:
         loss = chain(ours_.x, ours_.targets)
-        sgd(
-            chain.flat,
-            chain.flat_grad,
-            velocity,
-            learning_rate=RATE,
-            momentum=MOMENTUM,
-        )
+        flat_optimizer.step()
         return loss
 
     for _ in range(3):

@@ -13,6 +13,7 @@ ConvscopeError
 │   ├── RunBusyError                  another process is training in it
 │   ├── WriteError                    a disk that is full, or does not let us write
 │   └── CheckpointError               its checkpoint cannot be used
+├── KernelError                       a native kernel refused what it was given
 ├── TrainingError                     training cannot start or cannot go on
 │   └── NotFiniteError                the loss became NaN or infinite
 └── MissingExtraError (also ImportError)   an optional library is not installed
@@ -152,6 +153,10 @@ class WriteError(RunError):
 
 class CheckpointError(RunError):
     """The checkpoint in this run folder cannot be used."""
+
+
+class KernelError(ConvscopeError):
+    """A native kernel refused what it was given, and computed nothing."""
 
 
 class TrainingError(ConvscopeError):

@@ -269,7 +269,7 @@ def test_where_there_are_no_kernels_it_is_said_once(monkeypatch):
 
     monkeypatch.setattr(library, "available", lambda: False)
     monkeypatch.setattr(library, "why_not", lambda: "no compiler was there")
-    library.say_once_that_it_is_slower.cache_clear()
+    library.warn_if_missing.cache_clear()
     net = nn.Linear(2, 2)
     text = "convscope runs on torch alone, which is slower for small networks: no"
     with pytest.warns(UserWarning, match=text):

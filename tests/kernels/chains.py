@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.kernels import StagePlan
-from convscope.kernels.stage_plan import ACTIVATIONS
+from convscope.kernels.activation import ACTIVATIONS
 
 EPSILON = torch.finfo(torch.float32).eps
 IN_TORCH = {

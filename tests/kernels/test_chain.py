@@ -266,10 +266,11 @@ def test_every_instruction_set_equals_torch(name):
         "check(DIGITS, 70)\n"
     )
     tests = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
+    path = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
     subprocess.run(
         [sys.executable, "-c", program],
         check=True,
-        env={**os.environ, "CONVSCOPE_KERNELS": name, "PYTHONPATH": tests},
+        env={**os.environ, "CONVSCOPE_KERNELS": name, "PYTHONPATH": path},
     )
 
 

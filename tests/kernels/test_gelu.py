@@ -16,8 +16,8 @@ DTYPES = (torch.float32, torch.bfloat16)
 @pytest.fixture(params=list(library.built()), autouse=True)
 def instruction_set(request, monkeypatch):
     """Every library that was built and that this machine runs."""
-    chosen = library.choose(request.param).library
-    monkeypatch.setattr(gelu, "library", lambda: chosen)
+    chosen = library.choose(request.param)
+    monkeypatch.setattr(library, "found", lambda: chosen)
 
 
 def check(dtype, compute=gelu.gelu):

@@ -30,8 +30,8 @@ WINDOWS = [  # kernel, stride, padding, whether to round up
 @pytest.fixture(params=list(library.built()), autouse=True)
 def instruction_set(request, monkeypatch):
     """Every library that was built and that this machine runs."""
-    chosen = library.choose(request.param).library
-    monkeypatch.setattr(max_pool, "library", lambda: chosen)
+    chosen = library.choose(request.param)
+    monkeypatch.setattr(library, "found", lambda: chosen)
     return request.param
 
 

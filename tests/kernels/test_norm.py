@@ -14,14 +14,14 @@ pytestmark = pytest.mark.skipif(not library.available(), reason="no native kerne
 DTYPES = (torch.float32, torch.bfloat16)
 AFTER = {"none": lambda z: z, "relu": F.relu, "gelu": F.gelu}
 CHANNELS = (1, 3, 12, 16, 24, 40, 100)  # each side of, and across, the vector of 16
-CHOICES = list(itertools.product(DTYPES, norm.ACTIVATIONS, norm.RESIDUALS))
+CHOICES = list(itertools.product(DTYPES, norm.SERVED, norm.RESIDUALS))
 
 
 @pytest.fixture(params=list(library.built()), autouse=True)
 def instruction_set(request, monkeypatch):
     """Every library that was built and that this machine runs."""
-    chosen = library.choose(request.param).library
-    monkeypatch.setattr(norm, "library", lambda: chosen)
+    chosen = library.choose(request.param)
+    monkeypatch.setattr(library, "found", lambda: chosen)
     return request.param
 
 
@@ -162,7 +162,7 @@ def test_every_number_of_threads_gives_the_same_bits(dtype):
         assert all(map(torch.equal, result, results[0]))
 
 
-@pytest.mark.parametrize("activation", norm.ACTIVATIONS)
+@pytest.mark.parametrize("activation", norm.SERVED)
 def test_running_statistics_take_the_place_of_the_batch_in_evaluation(activation):
     x, weight, bias, other, gradient = case(24, torch.float32)
     mean, variance = torch.randn(24), torch.rand(24) + 0.5

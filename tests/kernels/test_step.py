@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from convscope import kernels
 from convscope.errors import ArgumentError, ShapeError
-from convscope.kernels import ChainStep, StagePlan, adamw, sgd
+from convscope.kernels import ChainStep, StagePlan
 from kernels.chains import check_close, draw_tensors, in_torch, terms_of
 
 pytestmark = pytest.mark.skipif(
@@ -173,92 +173,4 @@ def test_what_does_not_fit_is_refused():
         "ChainStep: a parameter is torch.float64 on cpu, but must be float32 on the "
         "CPU. Train this network with torch.",
         lambda: ChainStep(PLAN, [p.double() for p in parameters]),
-    )
-
-
-def updates(optimizer, ours, count=5):
-    """Parameters after ``count`` updates by torch, in float64, and by ours."""
-    generator = torch.Generator().manual_seed(0)
-    start = torch.randn(100_003, generator=generator)
-    steps = [torch.randn(100_003, generator=generator) for _ in range(count)]
-    p = start.double().requires_grad_()
-    made = optimizer([p])
-    for gradient in steps:
-        p.grad = gradient.double()
-        made.step()
-    flat = start.clone()
-    for n, gradient in enumerate(steps):
-        ours(flat, gradient, n)
-    return flat, p.detach()
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(
-    ("momentum", "dampening", "nesterov", "decay"),
-    [(0, 0, False, 0), (0.9, 0, False, 0.1), (0.9, 0.5, False, 0), (0.8, 0, True, 0.1)],
-)
-def test_sgd_equals_torch(momentum, dampening, nesterov, decay, threads):
-    velocity = torch.full((100_003,), float("nan"))
-    torch.set_num_threads(threads)
-    try:
-        actual, expected = updates(
-            lambda p: torch.optim.SGD(
-                p,
-                lr=0.1,
-                momentum=momentum,
-                dampening=dampening,
-                nesterov=nesterov,
-                weight_decay=decay,
-            ),
-            lambda flat, gradient, n: sgd(
-                flat,
-                gradient,
-                velocity,
-                learning_rate=0.1,
-                momentum=momentum,
-                dampening=dampening,
-                nesterov=nesterov,
-                weight_decay=decay,
-                first=n == 0,
-            ),
-        )
-    finally:
-        torch.set_num_threads(1)
-    check_close(actual, expected, 20, "parameters")
-
-
-def test_adamw_equals_torch():
-    mean, square = torch.zeros(2, 100_003)
-    actual, expected = updates(
-        lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
-        lambda flat, gradient, n: adamw(
-            flat,
-            gradient,
-            mean,
-            square,
-            step=n + 1,
-            learning_rate=0.01,
-            weight_decay=0.1,
-        ),
-    )
-    check_close(actual, expected, 20, "parameters")
-
-
-def test_an_update_of_what_is_not_flat_is_refused():
-    p = torch.zeros(3)
-    refused(
-        ArgumentError,
-        "sgd: tensors of [(3,), (2,)] must be contiguous float32 on the CPU, all with "
-        "as many numbers. Give flat tensors.",
-        lambda: sgd(p, torch.zeros(2), None, learning_rate=1.0),
-    )
-    refused(
-        ArgumentError,
-        "sgd: momentum=0.9 needs a velocity. Give a tensor as large as the parameters.",
-        lambda: sgd(p, p.clone(), None, learning_rate=1.0, momentum=0.9),
-    )
-    refused(
-        ArgumentError,
-        "adamw: step=0 is below 1. Count updates from 1.",
-        lambda: adamw(p, p.clone(), p.clone(), p.clone(), step=0, learning_rate=1.0),
     )

@@ -187,8 +187,7 @@ struct Book {
       dweight[size_t(w)] += dz[size_t(to)] * x[size_t(from)];
     });
     const int64_t area = after_convolution(s).area();
-    for (size_t i = 0; i < z.size(); ++i)
-      dbias[i / size_t(area) % size_t(s.out_channels)] += dz[i];
+    for (size_t i = 0; i < z.size(); ++i) dbias[i / size_t(area) % size_t(s.out_channels)] += dz[i];
   }
 };
 

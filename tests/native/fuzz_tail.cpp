@@ -34,13 +34,13 @@ bool is_far(double found, double expected, double allowed) {
 }
 
 double activate(double z, int kind) {
-  if (kind == 1) return z > 0 ? z : 0;
-  return kind == 2 ? z * 0.5 * erfc(-z / sqrt(2.0)) : z;
+  if (kind == CONVSCOPE_RELU) return z > 0 ? z : 0;
+  return kind == CONVSCOPE_GELU ? z * 0.5 * erfc(-z / sqrt(2.0)) : z;
 }
 
 double slope(double z, int kind) {
-  if (kind == 1) return z > 0;
-  if (kind == 2)
+  if (kind == CONVSCOPE_RELU) return z > 0;
+  if (kind == CONVSCOPE_GELU)
     return 0.5 * erfc(-z / sqrt(2.0)) + z * exp(-z * z / 2) / sqrt(2 * 3.14159265358979);
   return 1;
 }
@@ -54,15 +54,14 @@ const char *norm_case() {
       dbias(channels), scratch(convscope_norm_scratch(rows, channels));
   convscope_norm norm{};
   norm.rows = rows, norm.channels = channels, norm.epsilon = 0.1f, norm.training = 1;
-  norm.activation = int32_t(between(0, 2)), norm.residual = int32_t(between(0, 2));
-  convscope_norm_statistics(&norm, x.data(), mean.data(), variance.data(), scratch.data(),
-                            threads);
+  const int32_t activations[] = {CONVSCOPE_NONE, CONVSCOPE_RELU, CONVSCOPE_GELU};
+  norm.activation = activations[between(0, 2)], norm.residual = int32_t(between(0, 2));
+  convscope_norm_statistics(&norm, x.data(), mean.data(), variance.data(), scratch.data(), threads);
   norm.weight = weight.data(), norm.bias = bias.data();
   norm.mean = mean.data(), norm.variance = variance.data();
   convscope_norm_forward(&norm, x.data(), other.data(), y.data(), scratch.data(), threads);
-  convscope_norm_backward(&norm, gradient.data(), x.data(), other.data(), dx.data(),
-                          dother.data(), dweight.data(), dbias.data(), scratch.data(),
-                          threads);
+  convscope_norm_backward(&norm, gradient.data(), x.data(), other.data(), dx.data(), dother.data(),
+                          dweight.data(), dbias.data(), scratch.data(), threads);
   for (int64_t c = 0; c < channels; ++c) {
     double m = 0, v = 0, sum = 0, product = 0;
     for (int64_t i = c; i < n; i += channels) m += double(x[i]) / double(rows);
@@ -115,8 +114,7 @@ const char *pool_case() {
   const Numbers gradient = normal(out);
   std::vector<uint8_t> winners(static_cast<size_t>(out));
   Doubles expected(static_cast<size_t>(in));
-  if (convscope_maxpool_forward(&p, x.data(), y.data(), winners.data(), threads))
-    return "refused";
+  if (convscope_maxpool_forward(&p, x.data(), y.data(), winners.data(), threads)) return "refused";
   convscope_maxpool_backward(&p, gradient.data(), winners.data(), dx.data(), threads);
   for (int64_t o = 0; o < out; ++o) {
     const int64_t c = o % p.channels, place = o / p.channels;
@@ -152,8 +150,8 @@ int main(int count, char **words) {
     generator.seed(seed + unsigned(i));
     const char *const what = i % 2 ? norm_case() : pool_case();
     if (what) {
-      printf("%s: case %lld, seed %u: %s of %s is wrong\n", INSTRUCTION_SET,
-             (long long)i, seed, what, i % 2 ? "norm" : "maxpool");
+      printf("%s: case %lld, seed %u: %s of %s is wrong\n", INSTRUCTION_SET, (long long)i, seed,
+             what, i % 2 ? "norm" : "maxpool");
       return 1;
     }
   }

@@ -151,7 +151,7 @@ def compare_settings(
         kind = "bfloat16" if native else plain.precision
         setting = Setting(where, kind, _has_images(net))
         return _common(Comparison(setting, (), 0, training, "by rule"))
-    kernels.say_once_that_it_is_slower()
+    kernels.warn_if_missing()
     _require_initialized(net)
     settings = possible_settings(net, precision)
     batch: Callable[[int], Inputs] | None = None

@@ -8,15 +8,24 @@ weight where it was one; in torch zeros are multiplied by it too.
 """
 
 import ctypes
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from convscope.errors import ArgumentError, ShapeError
-from convscope.kernels.library import library
-from convscope.kernels.operations import OPERATORS, is_plain
+from convscope.kernels.activation import IN_TORCH
+from convscope.kernels.library import call
+from convscope.kernels.operations import (
+    OPERATORS,
+    gradients_by_torch,
+    is_plain,
+    kernels_may_compute,
+    torch_must_derive,
+)
 from convscope.kernels.stage_plan import Prepared, StagePlan, numbers_of, prepared
 
 IMAGES = 16  # of one block: native/stages/vector.h
@@ -57,6 +66,9 @@ def apply_stages(x: Tensor, parameters: list[Tensor], numbers: list[int]) -> Ten
             f"stages: x is on {x.device}, but these kernels are for the CPU. "
             "Use torch's own layers there."
         )
+    if not kernels_may_compute():
+        with torch.autocast("cpu", enabled=False):
+            return _by_torch(prepared(tuple(numbers)), x.float(), *parameters)
     keep = torch.is_grad_enabled() and (
         x.requires_grad or any(p.requires_grad for p in parameters)
     )
@@ -113,14 +125,15 @@ def _forward(
 ) -> tuple[Tensor, Tensor]:
     chain = prepared(tuple(numbers))
     _checked(x, parameters, chain)
-    native, threads, batch = library(), torch.get_num_threads(), x.shape[0]
+    threads, batch = torch.get_num_threads(), x.shape[0]
     x, parameters = x.contiguous(), [p.contiguous() for p in parameters]
     out = x.new_empty((batch, *chain.out_shape))
     saved = torch.empty(
         _saved_bytes(chain, batch) if keep else 0, dtype=torch.uint8, device=x.device
     )
-    scratch = x.new_empty(native.convscope_scratch_size(chain.address, batch, threads))
-    native.convscope_forward(
+    scratch = x.new_empty(call("scratch_size", chain.address, batch, threads))
+    call(
+        "forward",
         chain.address,
         batch,
         threads,
@@ -131,6 +144,34 @@ def _forward(
         scratch.data_ptr(),
     )
     return out, saved
+
+
+def _by_torch(chain: Prepared, x: Tensor, *parameters: Tensor) -> Tensor:
+    """The chain by torch's own operations."""
+    _checked(x, parameters, chain)
+    given = iter(parameters)
+    for stage in chain.stages:
+        x = x.reshape(len(x), stage.in_channels, *stage.in_size)
+        weight = next(given).reshape(stage.weight_shape)
+        bias = next(given) if stage.bias else None
+        (top, bottom), (left, right) = stage.padding
+        x = F.pad(x, (left, right, top, bottom))
+        x = IN_TORCH[stage.activation](F.conv2d(x, weight, bias, stage.stride))
+        if stage.pooling == "max":
+            x = F.max_pool2d(x, stage.pool_size, stage.pool_stride)
+        elif stage.pooling == "average":
+            x = F.avg_pool2d(x, stage.pool_size, stage.pool_stride)
+    return x
+
+
+def _gradients_by_torch(
+    gradient: Tensor,
+    tensors: Sequence[Tensor],
+    numbers: Sequence[int],
+    needed: Sequence[bool],
+) -> list[Tensor | None]:
+    compute = functools.partial(_by_torch, prepared(tuple(numbers)))
+    return gradients_by_torch(compute, tensors, needed, gradient)
 
 
 def _saved_bytes(chain: Prepared, batch: int) -> int:
@@ -146,12 +187,13 @@ def _backward(
     input_too: bool,
 ) -> tuple[Tensor, list[Tensor]]:
     chain = prepared(tuple(numbers))
-    native, threads, batch = library(), torch.get_num_threads(), x.shape[0]
+    threads, batch = torch.get_num_threads(), x.shape[0]
     x, gradient = x.contiguous(), gradient.contiguous()
     parameters = [p.contiguous() for p in parameters]
     grad_x, gradients = _empty_gradients(x, parameters, input_too)
-    scratch = x.new_empty(native.convscope_scratch_size(chain.address, batch, threads))
-    native.convscope_backward(
+    scratch = x.new_empty(call("scratch_size", chain.address, batch, threads))
+    call(
+        "backward",
         chain.address,
         batch,
         threads,
@@ -207,6 +249,10 @@ def _gradients(ctx: Any, gradient: Tensor | None, _: Any) -> tuple[Any, ...]:
         return None, None, None, None
     x, saved, *parameters = ctx.saved_tensors
     input_too = ctx.needs_input_grad[0]
+    if torch_must_derive(gradient):
+        needed = (input_too, *(p.requires_grad for p in parameters))
+        found = _gradients_by_torch(gradient, (x, *parameters), ctx.numbers, needed)
+        return found[0], found[1:], None, None
     grad_x, gradients = torch.ops.convscope.stages_backward(
         gradient, x, parameters, saved, ctx.numbers, input_too
     )
@@ -227,6 +273,11 @@ class _Direct(torch.autograd.Function):
     def backward(ctx: Any, *gradient: Tensor) -> Any:
         x, saved, *parameters = ctx.saved_tensors
         input_too = ctx.needs_input_grad[0]
+        if torch_must_derive(gradient[0]):
+            needed = (input_too, *ctx.needs_input_grad[2:])
+            tensors = (x, *parameters)
+            found = _gradients_by_torch(gradient[0], tensors, ctx.numbers, needed)
+            return found[0], None, *found[1:]
         direct = is_plain(gradient[0])
         backward = _backward if direct else torch.ops.convscope.stages_backward
         grad_x, gradients = backward(

@@ -1,15 +1,23 @@
 """GELU by itself, faster than torch's: the activation of ``norm`` without the norm."""
 
-import ctypes
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
-from convscope.kernels.library import available, library
-from convscope.kernels.norm import ACTIVATIONS, _Norm
-from convscope.kernels.operations import OPERATORS, is_plain, pointer, threads_for
+from convscope.errors import ArgumentError
+from convscope.kernels.activation import ACTIVATIONS
+from convscope.kernels.library import available, call
+from convscope.kernels.operations import (
+    OPERATORS,
+    gradients_by_torch,
+    is_plain,
+    kernels_may_compute,
+    threads_for,
+    torch_must_derive,
+)
+from convscope.kernels.signatures import Norm
 
 
 def serves_gelu(x: Tensor) -> bool:
@@ -43,6 +51,8 @@ def gelu(x: Tensor) -> Tensor:
     >>> gelu(x).tolist() if available() else x.tolist()
     [0.0, 10.0]
     """
+    if not kernels_may_compute():
+        return F.gelu(x)
     compute: Any = _Direct.apply if is_plain(x) else torch.ops.convscope.gelu
     out: Tensor = compute(x)
     return out
@@ -52,42 +62,42 @@ OPERATORS.define("gelu(Tensor x) -> Tensor")
 OPERATORS.define("gelu_backward(Tensor gradient, Tensor x) -> Tensor")
 
 
-def _described(x: Tensor) -> Any:
+def _described(x: Tensor) -> Norm:
     """Numbers as rows of one channel, of mean 0 and variance 1."""
+    if not serves_gelu(x):
+        raise ArgumentError(
+            f"gelu: x is {x.dtype} on {x.device} of shape {tuple(x.shape)} and strides "
+            f"{x.stride()}, but the kernel takes float32 or bfloat16 without gaps. Use "
+            "torch.nn.functional.gelu."
+        )
     half, kind = x.dtype == torch.bfloat16, ACTIVATIONS.index("gelu")
-    nothing = [pointer(None)] * 4
-    return ctypes.byref(_Norm(x.numel(), 1, half, kind, 0, 0, 0.0, *nothing))
+    return Norm(x.numel(), 1, half, kind, 0, 0, 0.0, None, None, None, None)
 
 
 def _scratch(x: Tensor) -> Tensor:
-    return torch.empty(library().convscope_norm_scratch(x.numel(), 1))
+    return torch.empty(call("norm_scratch", x.numel(), 1))
 
 
 def _forward(x: Tensor) -> Tensor:
-    y, scratch = torch.empty_like(x), _scratch(x)
-    library().convscope_norm_forward(
-        _described(x),
-        pointer(x),
-        pointer(None),
-        pointer(y),
-        pointer(scratch),
-        threads_for(x),
-    )
+    described, y, scratch = _described(x), torch.empty_like(x), _scratch(x)
+    read, written = x.data_ptr(), (y.data_ptr(), scratch.data_ptr())
+    call("norm_forward", described, read, None, *written, threads_for(x))
     return y
 
 
 def _backward(gradient: Tensor, x: Tensor) -> Tensor:
-    dx, scratch = torch.empty_like(x), _scratch(x)
+    described, dx, scratch = _described(x), torch.empty_like(x), _scratch(x)
     if gradient.stride() != x.stride() or gradient.dtype != x.dtype:
         gradient = torch.empty_like(x).copy_(gradient)
-    library().convscope_norm_backward(
-        _described(x),
-        pointer(gradient),
-        pointer(x),
-        pointer(None),
-        pointer(dx),
-        *[pointer(None)] * 3,
-        pointer(scratch),
+    call(
+        "norm_backward",
+        described,
+        gradient.data_ptr(),
+        x.data_ptr(),
+        None,
+        dx.data_ptr(),
+        *(None, None, None),
+        scratch.data_ptr(),
         threads_for(x),
     )
     return dx
@@ -97,8 +107,10 @@ def _keep(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _gradients(ctx: Any, gradient: Tensor) -> Tensor:
+def _gradients(ctx: Any, gradient: Tensor) -> Tensor | None:
     (x,) = ctx.saved_tensors
+    if torch_must_derive(gradient):
+        return gradients_by_torch(F.gelu, [x], [True], gradient)[0]
     backward: Any = torch.ops.convscope.gelu_backward
     if is_plain(x) and is_plain(gradient):
         backward = _backward
@@ -111,7 +123,7 @@ class _Direct(torch.autograd.Function):
 
     forward = staticmethod(_forward)
     setup_context = staticmethod(_keep)
-    backward = staticmethod(once_differentiable(_gradients))  # type: ignore[assignment]  # typed as methods
+    backward = staticmethod(_gradients)
 
 
 OPERATORS.impl("gelu", _forward, "CPU")

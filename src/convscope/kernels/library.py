@@ -9,45 +9,26 @@ import ctypes
 import functools
 import os
 import warnings
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-from convscope.errors import ArgumentError, UnknownNameError
+from convscope.errors import ArgumentError, KernelError, UnknownNameError
+from convscope.kernels.signatures import ERRORS, SIGNATURES, SURFACE
 
-SURFACE = 2  # CONVSCOPE_SURFACE of native/convscope.h
 BASELINES = ("sse2", "neon", "generic")  # run on every machine of their kind
 SETS = ("avx512", "avx2", *BASELINES)  # the fastest first
 
-ADDRESS, SIZE, WHOLE = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-FLOAT, DOUBLE = ctypes.c_float, ctypes.c_double
-SIGNATURES = {  # of native/convscope.h: what a function returns, and takes
-    "convscope_plan": (SIZE, (ADDRESS, SIZE, ADDRESS, SIZE)),
-    "convscope_saved_size": (SIZE, (ADDRESS, SIZE)),
-    "convscope_scratch_size": (SIZE, (ADDRESS, SIZE, WHOLE)),
-    "convscope_forward": (WHOLE, (ADDRESS, SIZE, WHOLE, *5 * (ADDRESS,))),
-    "convscope_backward": (WHOLE, (ADDRESS, SIZE, WHOLE, *7 * (ADDRESS,))),
-    "convscope_step": (
-        WHOLE,
-        (ADDRESS, SIZE, WHOLE, *4 * (ADDRESS,), FLOAT, *4 * (ADDRESS,)),
-    ),
-    "convscope_sgd": (
-        WHOLE,
-        (*3 * (ADDRESS,), SIZE, *4 * (FLOAT,), *3 * (WHOLE,)),
-    ),
-    "convscope_adamw": (
-        WHOLE,
-        (*4 * (ADDRESS,), SIZE, *5 * (DOUBLE,), SIZE, WHOLE),
-    ),
-}
+Functions = Mapping[str, Callable[..., int]]
 
 
 class Found(NamedTuple):
-    """The library that serves this process, or the reason why there is none."""
+    """The functions that serve this process, or the reason why there are none."""
 
-    library: ctypes.CDLL | None
+    functions: Functions
     instruction_set: str
     reason: str
 
@@ -72,14 +53,20 @@ def built() -> dict[str, Path]:
     return {name: path for name, path in paths if path.exists()}
 
 
-def opened(path: Path) -> ctypes.CDLL:
-    """The library, with OpenMP from torch's own runtime."""
+def opened(path: Path) -> Functions:
+    """The functions of a library, with OpenMP from torch's own runtime."""
     try:
-        return ctypes.CDLL(str(path))
+        native = ctypes.CDLL(str(path))
     except OSError:  # torch did not offer its runtime to all: do it here
         for runtime in (Path(torch.__file__).parent / "lib").glob("lib*omp*"):
             ctypes.CDLL(str(runtime), mode=ctypes.RTLD_GLOBAL)
-        return ctypes.CDLL(str(path))
+        native = ctypes.CDLL(str(path))
+    functions = {}
+    for name, (result, arguments) in SIGNATURES.items():
+        if hasattr(native, f"convscope_{name}"):  # an older library may lack it
+            functions[name] = getattr(native, f"convscope_{name}")
+            functions[name].restype, functions[name].argtypes = result, arguments
+    return functions
 
 
 def choose(wanted: str) -> Found:
@@ -87,29 +74,25 @@ def choose(wanted: str) -> Found:
     if wanted and wanted != "off" and wanted not in SETS:
         raise UnknownNameError("instruction set", wanted, ("off", *SETS))
     if wanted == "off":
-        return Found(None, "", "CONVSCOPE_KERNELS=off")
+        return Found({}, "", "CONVSCOPE_KERNELS=off")
     paths = built()
     base = next((name for name in BASELINES if name in paths), None)
     if base is None:
-        return Found(None, "", "no native library was built: no C++ compiler was found")
+        return Found({}, "", "no native library was built: no C++ compiler was found")
     try:
         probe = opened(paths[base])
     except OSError as error:
-        return Found(None, "", f"the native library cannot be loaded: {error}")
-    if probe.convscope_surface() != SURFACE:
-        return Found(None, "", "the native library is of another version: reinstall")
-    runs = [name for name in paths if probe.convscope_runs(name.encode())]
+        return Found({}, "", f"the native library cannot be loaded: {error}")
+    if probe["surface"]() != SURFACE:
+        return Found({}, "", "the native library is of another version: reinstall")
+    runs = [name for name in paths if probe["runs"](name.encode())]
     if wanted and wanted not in runs:
         raise ArgumentError(
             f"CONVSCOPE_KERNELS={wanted} does not run on this machine. "
             f"Use one of {', '.join(runs)}, or off."
         )
     name = wanted or runs[0]
-    native = opened(paths[name])
-    for function, (result, arguments) in SIGNATURES.items():
-        entry = getattr(native, function)
-        entry.restype, entry.argtypes = result, arguments
-    return Found(native, name, "")
+    return Found(opened(paths[name]), name, "")
 
 
 @functools.cache
@@ -125,7 +108,7 @@ def available() -> bool:
     >>> kernels.available() == (kernels.why_not() == "")
     True
     """
-    return found().library is not None
+    return bool(found().functions)
 
 
 def why_not() -> str:
@@ -145,26 +128,41 @@ def sets() -> tuple[str, ...]:
     if base is None:
         return ()
     probe = opened(paths[base])
-    return tuple(name for name in paths if probe.convscope_runs(name.encode()))
+    return tuple(name for name in paths if probe["runs"](name.encode()))
 
 
-def library() -> ctypes.CDLL:
-    """The loaded library.
+def call(name: str, *arguments: Any) -> int:
+    """What a function of native/convscope.h returns: the only way to any of them.
+
+    Args:
+        name: Without ``convscope_``.
+        arguments: Numbers, structures, and addresses of tensors or None.
 
     Raises:
-        ArgumentError: There is none; ask ``available`` first.
+        KernelError: It returned an error code, so that nothing was computed.
+        ArgumentError: There are no native kernels; ask ``available`` first.
+
+    >>> call("norm_scratch", 8, 16) > 0 if available() else True
+    True
     """
-    native = found().library
-    if native is None:
+    functions, _, reason = found()
+    if not functions:
         raise ArgumentError(
-            f"kernels: there are no native kernels here ({why_not()}). "
+            f"kernels: there are no native kernels here ({reason}). "
             "Ask kernels.available() first, and use torch where it is False."
         )
-    return native
+    code = functions[name](*arguments)
+    if code < 0:
+        meaning, remedy = ERRORS.get(code, ("an error without a name", ERRORS[-2][1]))
+        raise KernelError(
+            f"kernels: convscope_{name} returned {code}, {meaning}, and computed "
+            f"nothing. {remedy}"
+        )
+    return code
 
 
 @functools.cache
-def say_once_that_it_is_slower() -> None:
+def warn_if_missing() -> None:
     """Warn, at most once per process, where torch has to do what kernels would."""
     if not available() and why_not() != "CONVSCOPE_KERNELS=off":
         warnings.warn(

@@ -4,39 +4,26 @@ torch keeps eight bytes for each output and clears the whole gradient before it 
 into it. Ties and NaN go as there: the first of equal numbers wins, and a NaN beats all.
 """
 
-import ctypes
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from convscope.arithmetic import output_size
-from convscope.kernels.library import available, library
-from convscope.kernels.operations import OPERATORS, is_plain, pointer, threads_for
+from convscope.errors import ArgumentError
+from convscope.kernels.library import available, call
+from convscope.kernels.operations import (
+    OPERATORS,
+    is_plain,
+    kernels_may_compute,
+    threads_for,
+    torch_must_derive,
+)
+from convscope.kernels.signatures import MaxPool
 
 Pair = tuple[int, int]
-_MOST_TAPS = 255  # a winner is a byte
-
-
-class _Pool(ctypes.Structure):
-    """convscope_maxpool of native/convscope.h."""
-
-    _fields_ = (
-        ("images", ctypes.c_int64),
-        ("channels", ctypes.c_int64),
-        ("height", ctypes.c_int64),
-        ("width", ctypes.c_int64),
-        ("out_height", ctypes.c_int64),
-        ("out_width", ctypes.c_int64),
-        ("kernel_height", ctypes.c_int64),
-        ("kernel_width", ctypes.c_int64),
-        ("stride_height", ctypes.c_int64),
-        ("stride_width", ctypes.c_int64),
-        ("padding_height", ctypes.c_int64),
-        ("padding_width", ctypes.c_int64),
-        ("half", ctypes.c_int32),
-    )
+MOST_TAPS = 255  # a winner is a byte
 
 
 def serves_max_pool(x: Tensor, kernel_size: Pair, stride: Pair) -> bool:
@@ -47,7 +34,7 @@ def serves_max_pool(x: Tensor, kernel_size: Pair, stride: Pair) -> bool:
         and x.dtype in (torch.float32, torch.bfloat16)
         and x.ndim == 4
         and x.numel() > 0
-        and kernel_size[0] * kernel_size[1] <= _MOST_TAPS
+        and kernel_size[0] * kernel_size[1] <= MOST_TAPS
         and kernel_size[0] <= 8 * stride[0]
         and kernel_size[1] <= 8 * stride[1]
     )
@@ -78,10 +65,13 @@ def max_pool(
     ...     y = max_pool(torch.arange(16.0).view(1, 1, 4, 4), (2, 2))
     ...     assert y.flatten().tolist() == [5.0, 7.0, 13.0, 15.0]
     """
+    stride = stride or kernel_size
+    if not kernels_may_compute():
+        return F.max_pool2d(x, kernel_size, stride, padding, 1, ceil_mode)
     keep = torch.is_grad_enabled() and x.requires_grad
     compute: Any = _Direct.apply if is_plain(x) else torch.ops.convscope.max_pool
     out: tuple[Tensor, Tensor] = compute(
-        x, kernel_size, stride or kernel_size, padding, ceil_mode, keep
+        x, kernel_size, stride, padding, ceil_mode, keep
     )
     return out[0]
 
@@ -102,17 +92,29 @@ def _described(
     kernel_size: Pair,
     stride: Pair,
     padding: Pair,
-) -> _Pool:
+) -> MaxPool:
     """``outside`` is of the output's shape, ``size`` the input's height and width."""
     images, channels, *out = outside.shape
     half = outside.dtype == torch.bfloat16
-    return _Pool(images, channels, *size, *out, *kernel_size, *stride, *padding, half)
+    return MaxPool(images, channels, *size, *out, *kernel_size, *stride, *padding, half)
 
 
 def _outside(
     x: Tensor, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool
 ) -> Tensor:
-    """An empty output."""
+    """An empty output.
+
+    Raises:
+        ArgumentError: The kernel does not serve this.
+    """
+    if not serves_max_pool(x, kernel_size, stride):
+        taps = kernel_size[0] * kernel_size[1]
+        raise ArgumentError(
+            f"max_pool: x of shape {tuple(x.shape)} and {x.dtype} on {x.device}, "
+            f"kernel_size={kernel_size} ({taps} taps), stride={stride}: the kernel "
+            f"takes images (N, C, H, W) in float32 or bfloat16 on the CPU, {MOST_TAPS} "
+            "taps and 8 strides at most. Use torch.nn.functional.max_pool2d."
+        )
     size = [
         output_size(
             x.shape[2 + axis],
@@ -149,12 +151,12 @@ def _forward(
     x = x.contiguous(memory_format=torch.channels_last)
     y = _outside(x, kernel_size, stride, padding, ceil_mode)
     winners = _winners(y, keep)
-    pool = _described(y, x.shape[2:], kernel_size, stride, padding)
-    library().convscope_maxpool_forward(
-        ctypes.byref(pool),
-        pointer(x),
-        pointer(y),
-        pointer(winners if keep else None),
+    call(
+        "maxpool_forward",
+        _described(y, x.shape[2:], kernel_size, stride, padding),
+        x.data_ptr(),
+        y.data_ptr(),
+        winners.data_ptr() if keep else None,
         threads_for(x),
     )
     return y, winners
@@ -170,12 +172,12 @@ def _backward(
 ) -> Tensor:
     gradient = gradient.contiguous(memory_format=torch.channels_last)
     dx = _inside(gradient, winners, size)
-    pool = _described(gradient, tuple(size), kernel_size, stride, padding)
-    library().convscope_maxpool_backward(
-        ctypes.byref(pool),
-        pointer(gradient),
-        pointer(winners),
-        pointer(dx),
+    call(
+        "maxpool_backward",
+        _described(gradient, tuple(size), kernel_size, stride, padding),
+        gradient.data_ptr(),
+        winners.data_ptr(),
+        dx.data_ptr(),
         threads_for(dx),
     )
     return dx
@@ -203,6 +205,30 @@ def _shapes(
     return y, _winners(y, keep)
 
 
+def _by_torch(
+    gradient: Tensor,
+    winners: Tensor,
+    size: tuple[int, int],
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+) -> Tensor:
+    """``_backward`` by torch's own operations: linear in the gradient."""
+    width = size[1]
+    tap = winners.long()
+    down, across = (
+        torch.arange(n) * stride[axis] - padding[axis]
+        for axis, n in enumerate(winners.shape[2:])
+    )
+    rows = tap // kernel_size[1] + down.unsqueeze(1)
+    places = rows * width + tap % kernel_size[1] + across
+    maps = winners.shape[:2]
+    sums: Tensor = gradient.new_zeros((*maps, size[0] * width), dtype=torch.float)
+    spread = gradient.float().reshape(*maps, -1)
+    sums = sums.scatter_add(2, places.reshape(*maps, -1), spread)
+    return sums.reshape(*maps, *size).to(gradient.dtype)
+
+
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(output[1])
     ctx.size, ctx.window = inputs[0].shape[2:], inputs[1:4]
@@ -210,9 +236,14 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     ctx.set_materialize_grads(False)
 
 
-def _gradients(ctx: Any, gradient: Tensor, _: None) -> tuple[Tensor | None, ...]:
-    direct = is_plain(gradient)
-    backward = _backward if direct else torch.ops.convscope.max_pool_backward
+def _gradients(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Any, ...]:
+    if gradient is None:
+        return (None,) * 6
+    backward: Any = torch.ops.convscope.max_pool_backward
+    if torch_must_derive(gradient):
+        backward = _by_torch
+    elif is_plain(gradient):
+        backward = _backward
     dx = backward(gradient, ctx.saved_tensors[0], ctx.size, *ctx.window)
     return dx, None, None, None, None, None
 
@@ -222,7 +253,7 @@ class _Direct(torch.autograd.Function):
 
     forward = staticmethod(_forward)
     setup_context = staticmethod(_keep)
-    backward = staticmethod(once_differentiable(_gradients))  # type: ignore[assignment]  # typed as methods
+    backward = staticmethod(_gradients)
 
 
 OPERATORS.impl("max_pool", _forward, "CPU")

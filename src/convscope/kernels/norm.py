@@ -10,44 +10,33 @@ Chan, Golub & LeVeque do (1979), so that an offset far from 0 costs no digits. T
 result is the same to the last bit for any number of threads.
 """
 
-import ctypes
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
-from convscope.kernels.library import available, library
+from convscope.errors import ArgumentError
+from convscope.kernels.activation import ACTIVATIONS, IN_TORCH, Activation
+from convscope.kernels.library import available, call
 from convscope.kernels.operations import (
     OPERATORS,
+    address,
+    gradients_by_torch,
     is_plain,
-    pointer,
+    kernels_may_compute,
     rows,
     threads_for,
+    torch_must_derive,
 )
+from convscope.kernels.signatures import Norm
 
-Activation = Literal["none", "relu", "gelu"]
 Residual = Literal["none", "before", "after"]
-ACTIVATIONS: tuple[Activation, ...] = ("none", "relu", "gelu")
-RESIDUALS: tuple[Residual, ...] = ("none", "before", "after")
+SERVED: Final[tuple[Activation, ...]] = ("none", "relu", "gelu")
+RESIDUALS: Final[tuple[Residual, ...]] = ("none", "before", "after")
 
 
-class _Norm(ctypes.Structure):
-    """convscope_norm of native/convscope.h."""
-
-    _fields_ = (
-        ("rows", ctypes.c_int64),
-        ("channels", ctypes.c_int64),
-        ("half", ctypes.c_int32),
-        ("activation", ctypes.c_int32),
-        ("residual", ctypes.c_int32),
-        ("training", ctypes.c_int32),
-        ("epsilon", ctypes.c_float),
-        ("weight", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-        ("mean", ctypes.c_void_p),
-        ("variance", ctypes.c_void_p),
-    )
+Choices = tuple[float, int, int]  # epsilon, activation, residual: places in the lists
 
 
 def serves_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
@@ -97,16 +86,14 @@ def batch_norm(
     ...     y, mean, variance = batch_norm(torch.tensor([[1.0], [3.0]]), epsilon=0.0)
     ...     assert (y.flatten().tolist(), mean.item()) == ([-1.0, 1.0], 2.0)
     """
+    choices = epsilon, ACTIVATIONS.index(activation), RESIDUALS.index(residual)
+    if not kernels_may_compute():
+        axes = [axis for axis in range(x.ndim) if axis != 1]
+        variance, mean = torch.var_mean(x.detach().float(), axes, correction=0)
+        y = _by_torch(x, weight, bias, other, None, None, choices=choices)
+        return y, mean, variance
     compute: Any = _Direct.apply if is_plain(x) else torch.ops.convscope.norm
-    out: tuple[Tensor, Tensor, Tensor] = compute(
-        x,
-        weight,
-        bias,
-        other,
-        epsilon,
-        ACTIVATIONS.index(activation),
-        RESIDUALS.index(residual),
-    )
+    out: tuple[Tensor, Tensor, Tensor] = compute(x, weight, bias, other, *choices)
     return out
 
 
@@ -129,20 +116,40 @@ def frozen_norm(
     ...     y = frozen_norm(x, None, None, None, 0 * one, 4 * one, epsilon=0.0)
     ...     assert y.flatten().tolist() == [0.5, 0.5]
     """
+    choices = epsilon, ACTIVATIONS.index(activation), RESIDUALS.index(residual)
+    if not kernels_may_compute():
+        return _by_torch(x, weight, bias, other, mean, variance, choices=choices)
     frozen = torch.ops.convscope.norm_frozen
     compute: Any = _DirectFrozen.apply if is_plain(x) else frozen
-    out: Tensor = compute(
-        x,
-        weight,
-        bias,
-        other,
-        mean,
-        variance,
-        epsilon,
-        ACTIVATIONS.index(activation),
-        RESIDUALS.index(residual),
-    )
+    out: Tensor = compute(x, weight, bias, other, mean, variance, *choices)
     return out
+
+
+def _by_torch(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    other: Tensor | None,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    *,
+    choices: Choices,
+) -> Tensor:
+    """What the kernels compute, by torch's own operations, rounded where they round.
+
+    Without mean and variance, those of the batch.
+    """
+    epsilon, activation, residual = choices
+    y = F.batch_norm(
+        x.float(), mean, variance, weight, bias, mean is None, 0.0, epsilon
+    )
+    added = None if other is None else other.float()
+    if added is not None and RESIDUALS[residual] == "before":
+        y = y + added
+    y = IN_TORCH[ACTIVATIONS[activation]](y)
+    if added is not None and RESIDUALS[residual] == "after":
+        y = y + added
+    return y.to(x.dtype)
 
 
 _ARGUMENTS = "Tensor x, Tensor? weight, Tensor? bias, Tensor? other, "
@@ -162,28 +169,30 @@ def _described(
     weight: Tensor | None,
     bias: Tensor | None,
     statistics: tuple[Tensor, Tensor] | None,
-    choices: tuple[float, int, int],
+    choices: Choices,
     training: bool = False,
-) -> _Norm:
+) -> Norm:
+    if not serves_norm(x, weight, bias):
+        dtypes = [str(t.dtype) for t in (x, weight, bias) if t is not None]
+        raise ArgumentError(
+            f"batch_norm: x of shape {tuple(x.shape)} on {x.device}, with weight and "
+            f"bias of dtypes {dtypes}: the kernel takes (N, C, ...) with two values or "
+            "more per channel on the CPU, float32 or bfloat16, and float32 parameters. "
+            "Use torch.nn.functional.batch_norm."
+        )
     epsilon, activation, residual = choices
     mean, variance = statistics or (None, None)
-    channels = x.shape[1]
-    return _Norm(
-        x.numel() // channels,
-        channels,
-        x.dtype == torch.bfloat16,
-        activation,
-        residual,
-        training,
+    channels, half = x.shape[1], x.dtype == torch.bfloat16
+    return Norm(
+        *(x.numel() // channels, channels, half, activation, residual, training),
         epsilon,
-        *(pointer(each) for each in (weight, bias, mean, variance)),
+        *(address(each) for each in (weight, bias, mean, variance)),
     )
 
 
 def _scratch(x: Tensor) -> Tensor:
-    size = library().convscope_norm_scratch
-    size.argtypes, size.restype = (ctypes.c_int64, ctypes.c_int64), ctypes.c_int64
-    return torch.empty(size(x.numel() // x.shape[1], x.shape[1]))
+    channels = x.shape[1]
+    return torch.empty(call("norm_scratch", x.numel() // channels, channels))
 
 
 def _norm(
@@ -198,15 +207,9 @@ def _norm(
     x = rows(x)
     mean = x.new_empty(x.shape[1], dtype=torch.float32)
     variance = torch.empty_like(mean)
-    scratch, threads = _scratch(x), threads_for(x)
-    library().convscope_norm_statistics(
-        ctypes.byref(_described(x, None, None, None, (epsilon, 0, 0))),
-        pointer(x),
-        pointer(mean),
-        pointer(variance),
-        pointer(scratch),
-        threads,
-    )
+    described, scratch = _described(x, None, None, None, (epsilon, 0, 0)), _scratch(x)
+    written = [t.data_ptr() for t in (mean, variance, scratch)]
+    call("norm_statistics", described, x.data_ptr(), *written, threads_for(x))
     choices = (epsilon, activation, residual)
     y = _applied(x, weight, bias, other, (mean, variance), choices, scratch)
     return y, mean, variance
@@ -218,21 +221,15 @@ def _applied(
     bias: Tensor | None,
     other: Tensor | None,
     statistics: tuple[Tensor, Tensor],
-    choices: tuple[float, int, int],
+    choices: Choices,
     scratch: Tensor,
 ) -> Tensor:
     y = torch.empty_like(x)
     other = None if other is None else rows(other.to(x.dtype))
     weight, bias = _dense(weight), _dense(bias)
-    norm = _described(x, weight, bias, statistics, choices)
-    library().convscope_norm_forward(
-        ctypes.byref(norm),
-        pointer(x),
-        pointer(other),
-        pointer(y),
-        pointer(scratch),
-        threads_for(x),
-    )
+    described = _described(x, weight, bias, statistics, choices)
+    tensors = [address(t) for t in (x, other, y, scratch)]
+    call("norm_forward", described, *tensors, threads_for(x))
     return y
 
 
@@ -276,18 +273,10 @@ def _norm_backward(
     statistics = (mean.contiguous(), variance.contiguous())
     dx, *rest = _empty_gradients(x, residual)
     choices = (epsilon, activation, residual)
-    norm = _described(x, weight, bias, statistics, choices, training)
+    described = _described(x, weight, bias, statistics, choices, training)
     scratch = _scratch(x)
-    library().convscope_norm_backward(
-        ctypes.byref(norm),
-        pointer(gradient),
-        pointer(x),
-        pointer(other),
-        pointer(dx),
-        *map(pointer, rest),
-        pointer(scratch),
-        threads_for(x),
-    )
+    tensors = [address(t) for t in (gradient, x, other, dx, *rest, scratch)]
+    call("norm_backward", described, *tensors, threads_for(x))
     return dx, rest[0], rest[1], rest[2]
 
 
@@ -327,6 +316,8 @@ def _keep_frozen(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _gradients(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     """Of every argument of ``norm`` or ``norm_frozen``."""
     x, weight, bias, other, mean, variance = ctx.saved_tensors
+    if torch_must_derive(gradient):
+        return _gradients_by_torch(ctx, gradient)
     direct = is_plain(x) and is_plain(gradient)
     backward: Any = _norm_backward if direct else torch.ops.convscope.norm_backward
     dx, dother, dweight, dbias = backward(
@@ -349,12 +340,25 @@ def _gradients(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]
     )
 
 
+def _gradients_by_torch(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    inputs = ctx.saved_tensors
+    count = 4 if ctx.training else 6  # mean and variance are arguments, or results
+    needed = ctx.needs_input_grad[:count]
+
+    def compute(*inputs: Any) -> Tensor:
+        statistics = (None, None) if ctx.training else ()
+        return _by_torch(*inputs, *statistics, choices=ctx.choices)
+
+    found = gradients_by_torch(compute, inputs[:count], needed, gradient)
+    return *found, None, None, None
+
+
 class _Direct(torch.autograd.Function):
     """``norm`` without the dispatcher."""
 
     forward = staticmethod(_norm)
     setup_context = staticmethod(_keep_norm)
-    backward = staticmethod(once_differentiable(_gradients))  # type: ignore[assignment]  # typed as methods
+    backward = staticmethod(_gradients)
 
 
 class _DirectFrozen(torch.autograd.Function):
@@ -362,7 +366,7 @@ class _DirectFrozen(torch.autograd.Function):
 
     forward = staticmethod(_norm_frozen)
     setup_context = staticmethod(_keep_frozen)
-    backward = staticmethod(once_differentiable(_gradients))  # type: ignore[assignment]  # typed as methods
+    backward = staticmethod(_gradients)
 
 
 OPERATORS.impl("norm", _norm, "CPU")

@@ -1,16 +1,31 @@
-"""What our operators share: their names in torch, their layout, their threads."""
+"""What our operators share: their names in torch, who computes them, their threads.
 
-import ctypes
+A kernel gives a number and its first derivative. Where more is wanted, torch's own
+operations compute the same: `kernels_may_compute` asks that of a call's surroundings,
+`is_plain` of a tensor, and `gradients_by_torch` is the way on from a first derivative.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 OPERATORS: Final = torch.library.Library("convscope", "FRAGMENT")
-_WORTH_A_THREAD = (
-    1 << 15
-)  # numbers: below, starting a thread takes longer than it saves
+WORTH_A_THREAD: Final = 1 << 15  # numbers: below, starting one costs more than it saves
+
+
+def kernels_may_compute() -> bool:
+    """Whether no transform of torch.func and no forward-mode derivative is active.
+
+    Those see through torch's own operations, but not into a kernel.
+    """
+    return (
+        torch._C._functorch.maybe_current_level() is None
+        and forward_ad._current_level < 0
+    )
 
 
 def is_plain(x: Tensor) -> bool:
@@ -23,7 +38,44 @@ def is_plain(x: Tensor) -> bool:
         type(x) in (Tensor, Parameter)
         and not torch.compiler.is_compiling()
         and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._functorch.peek_interpreter_stack() is None
+        and kernels_may_compute()
+    )
+
+
+def gradients_by_torch(
+    compute: Callable[..., Tensor],
+    inputs: Sequence[Tensor | None],
+    needed: Sequence[bool],
+    gradient: Tensor,
+) -> list[Tensor | None]:
+    """Gradients of the inputs that need one, from which torch can go on deriving.
+
+    Args:
+        compute: What the kernel computes, by torch's own operations.
+        inputs: Its arguments, as the graph of the forward pass holds them.
+        needed: Which of them need a gradient.
+        gradient: Of its output.
+    """
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # A view each: a tensor that is given twice has two gradients.
+        own = [None if x is None else x.view_as(x) for x in inputs]
+        pairs = zip(own, needed, strict=True)
+        wanted = [x for x, need in pairs if need and x is not None]
+        found = iter(
+            torch.autograd.grad(
+                compute(*own), wanted, gradient, create_graph=again, allow_unused=True
+            )
+        )
+    return [next(found) if need else None for need in needed]
+
+
+def torch_must_derive(gradient: Tensor) -> bool:
+    """Whether this backward pass is itself derived, or run for a batch of gradients."""
+    return (
+        torch.is_grad_enabled()
+        or not kernels_may_compute()
+        or torch._C._functorch.is_legacy_batchedtensor(gradient)
     )
 
 
@@ -40,9 +92,9 @@ def rows(x: Tensor) -> Tensor:
 
 def threads_for(x: Tensor) -> int:
     """How many threads a pass over ``x`` is worth, of those that torch has."""
-    return max(1, min(torch.get_num_threads(), x.numel() // _WORTH_A_THREAD))
+    return max(1, min(torch.get_num_threads(), x.numel() // WORTH_A_THREAD))
 
 
-def pointer(x: Tensor | None) -> ctypes.c_void_p:
-    """Where the numbers of ``x`` begin; null for none."""
-    return ctypes.c_void_p(None if x is None else x.data_ptr())
+def address(x: Tensor | None) -> int | None:
+    """Where the numbers of ``x`` begin; None (a null pointer) for none."""
+    return None if x is None else x.data_ptr()

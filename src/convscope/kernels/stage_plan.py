@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
@@ -10,22 +11,13 @@ from typing import Final, Literal, NamedTuple
 import torch
 
 from convscope.arithmetic import output_size
-from convscope.errors import ArgumentError, ShapeError, UnknownNameError
-from convscope.kernels.library import library
+from convscope.errors import ArgumentError, KernelError, ShapeError, UnknownNameError
+from convscope.kernels.activation import ACTIVATIONS, Activation
+from convscope.kernels.library import call
 
-Activation = Literal["none", "relu", "tanh", "abs", "gelu", "sigmoid"]
-"""What a stage can apply to its sums."""
 Pooling = Literal["none", "max", "average"]
 Pair = tuple[int, int]
 
-ACTIVATIONS: Final[tuple[Activation, ...]] = (
-    "none",
-    "relu",
-    "tanh",
-    "abs",
-    "gelu",
-    "sigmoid",
-)
 POOLINGS: Final[tuple[Pooling, ...]] = ("none", "max", "average")
 NUMBERS = 19  # of convscope_stage in native/convscope.h
 
@@ -126,6 +118,24 @@ class StagePlan:
         ]
 
 
+def stage_of(numbers: Sequence[int]) -> StagePlan:
+    """The stage whose ``numbers()`` these are."""
+    channels, height, width, out_channels, *window = numbers[:6]
+    return StagePlan(
+        in_channels=channels,
+        in_size=(height, width),
+        out_channels=out_channels,
+        kernel_size=(window[0], window[1]),
+        stride=(numbers[6], numbers[7]),
+        padding=((numbers[8], numbers[9]), (numbers[10], numbers[11])),
+        bias=bool(numbers[12]),
+        activation=ACTIVATIONS[numbers[13]],
+        pooling=POOLINGS[numbers[14]],
+        pool_size=(numbers[15], numbers[16]),
+        pool_stride=(numbers[17], numbers[18]),
+    )
+
+
 def numbers_of(plan: Sequence[StagePlan]) -> list[int]:
     """A whole chain as integers.
 
@@ -150,6 +160,7 @@ class Prepared(NamedTuple):
 
     buffer: torch.Tensor  # of the native side's own sizes and tables
     address: int
+    stages: tuple[StagePlan, ...]
     in_numbers: int  # of one image
     out_shape: tuple[int, int, int]
     saved_of_block: int  # bytes kept for 16 images between forward and backward
@@ -159,40 +170,27 @@ class Prepared(NamedTuple):
 @functools.lru_cache(maxsize=256)
 def prepared(numbers: tuple[int, ...]) -> Prepared:
     """Sizes and tables of a chain, kept for the chains used last."""
-    native = library()
     given = (ctypes.c_int64 * len(numbers))(*numbers)
     count = len(numbers) // NUMBERS
-    bytes_ = native.convscope_plan(given, count, None, 0)
-    if bytes_ < 0:
+    try:
+        bytes_ = call("plan", given, count, None, 0)
+    except KernelError as error:
         raise ArgumentError(
             f"stages: plan={list(numbers)} is not one that the native kernels take. "
             "Build it from StagePlan, or use torch for these layers."
-        )
+        ) from error
     buffer = torch.empty(bytes_, dtype=torch.uint8)
-    native.convscope_plan(given, count, buffer.data_ptr(), bytes_)
-    stages = [numbers[i : i + NUMBERS] for i in range(0, len(numbers), NUMBERS)]
-    channels, height, width = stages[0][:3]
+    call("plan", given, count, buffer.data_ptr(), bytes_)
+    stages = tuple(
+        stage_of(numbers[i : i + NUMBERS]) for i in range(0, len(numbers), NUMBERS)
+    )
+    first, last = stages[0], stages[-1]
     return Prepared(
         buffer,
         buffer.data_ptr(),
-        channels * height * width,
-        _out_shape(stages[-1]),
-        4 * native.convscope_saved_size(buffer.data_ptr(), 1),
-        tuple((s[3] * s[0] * s[4] * s[5], s[3] * s[12]) for s in stages),
+        stages,
+        first.in_channels * math.prod(first.in_size),
+        (last.out_channels, *last.out_size),
+        4 * call("saved_size", buffer.data_ptr(), 1),
+        tuple((math.prod(s.weight_shape), s.out_channels * s.bias) for s in stages),
     )
-
-
-def _out_shape(stage: Sequence[int]) -> tuple[int, int, int]:
-    """Channels, height and width that a stage's numbers lead to."""
-    in_size, kernel, stride = stage[1:3], stage[4:6], stage[6:8]
-    paddings, pool, step = (stage[8:10], stage[10:12]), stage[15:17], stage[17:19]
-    sizes = []
-    for axis in (0, 1):
-        before, after = paddings[axis]
-        size = output_size(
-            in_size[axis], kernel[axis], stride=stride[axis], padding=(before, after)
-        )
-        if stage[14]:
-            size = output_size(size, pool[axis], stride=step[axis])
-        sizes.append(size)
-    return stage[3], sizes[0], sizes[1]

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from convscope.errors import ArgumentError, ShapeError
+from convscope.errors import ArgumentError, KernelError, ShapeError
 from convscope.kernels.chain import addresses
-from convscope.kernels.library import library
+from convscope.kernels.library import call
 from convscope.kernels.stage_plan import StagePlan, numbers_of, prepared
 
 
@@ -101,37 +101,39 @@ class ChainStep:
             label_smoothing: Part of every image's share that all classes get alike.
             logits: (N, classes) float32; written, if given.
         """
-        native, threads, batch = library(), torch.get_num_threads(), x.shape[0]
+        threads, batch = torch.get_num_threads(), x.shape[0]
         self._check(x, targets, logits)
         x, targets = x.contiguous(), targets.contiguous()
         soft = targets.ndim == 2
         loss = torch.empty(())
-        failed = native.convscope_step(
-            self._chain.address,
-            batch,
-            threads,
-            x.data_ptr(),
-            addresses(self.parameters, self._chain.weights),
-            None if soft else targets.data_ptr(),
-            targets.data_ptr() if soft else None,
-            label_smoothing,
-            None if logits is None else logits.data_ptr(),
-            loss.data_ptr(),
-            addresses(self._views, self._chain.weights),
-            self._scratch_for(batch, threads).data_ptr(),
-        )
-        if failed:
+        try:
+            call(
+                "step",
+                self._chain.address,
+                batch,
+                threads,
+                x.data_ptr(),
+                addresses(self.parameters, self._chain.weights),
+                None if soft else targets.data_ptr(),
+                targets.data_ptr() if soft else None,
+                label_smoothing,
+                None if logits is None else logits.data_ptr(),
+                loss.data_ptr(),
+                addresses(self._views, self._chain.weights),
+                self._scratch_for(batch, threads).data_ptr(),
+            )
+        except KernelError as error:
             raise ArgumentError(
                 f"ChainStep: targets are between {int(targets.min())} and "
                 f"{int(targets.max())}, but the chain has {self.classes} logits. "
                 f"Use 0 to {self.classes - 1}."
-            )
+            ) from error
         return loss
 
     def _scratch_for(self, batch: int, threads: int) -> Tensor:
         key = (batch, threads)
         if key not in self._scratch:
-            size = library().convscope_scratch_size(self._chain.address, *key)
+            size = call("scratch_size", self._chain.address, *key)
             self._scratch[key] = torch.empty(size)
         return self._scratch[key]
 

@@ -15,7 +15,7 @@ extern "C" {
 #define CONVSCOPE_API __attribute__((visibility("default")))
 
 /* Rises with every change of this file: a library and the Python beside it must agree. */
-#define CONVSCOPE_SURFACE 2
+#define CONVSCOPE_SURFACE 3
 
 #define CONVSCOPE_E_ARGUMENT (-1) /* a size or a choice that is not supported */
 #define CONVSCOPE_E_SPACE (-2)    /* a buffer is smaller than was asked for */
@@ -53,8 +53,8 @@ typedef struct {
 
 /* Works out a plan from a chain: sizes and tables that all calls below read. With plan =
  * NULL returns the bytes that it takes; else writes it, and returns 0. */
-CONVSCOPE_API int64_t convscope_plan(const convscope_stage *stages, int64_t count,
-                                     void *plan, int64_t bytes);
+CONVSCOPE_API int64_t convscope_plan(const convscope_stage *stages, int64_t count, void *plan,
+                                     int64_t bytes);
 
 /* Floats of `saved` (between forward and backward) and of `scratch` (for any call). */
 CONVSCOPE_API int64_t convscope_saved_size(const void *plan, int64_t batch);
@@ -62,36 +62,23 @@ CONVSCOPE_API int64_t convscope_scratch_size(const void *plan, int64_t batch, in
 
 /* Forward. parameters: weight and bias of each stage in turn (bias NULL where it has
  * none). saved: NULL where no gradient will be asked for. */
-CONVSCOPE_API int convscope_forward(const void *plan, int64_t batch, int threads,
-                                    const float *x, const float *const *parameters,
-                                    float *out, float *saved, float *scratch);
+CONVSCOPE_API int convscope_forward(const void *plan, int64_t batch, int threads, const float *x,
+                                    const float *const *parameters, float *out, float *saved,
+                                    float *scratch);
 
 /* Backward: overwrites the gradient of every parameter, and of x unless grad_x is NULL. */
-CONVSCOPE_API int convscope_backward(const void *plan, int64_t batch, int threads,
-                                     const float *x, const float *const *parameters,
-                                     const float *saved, const float *grad_out,
-                                     float *grad_x, float *const *grad_parameters,
-                                     float *scratch);
+CONVSCOPE_API int convscope_backward(const void *plan, int64_t batch, int threads, const float *x,
+                                     const float *const *parameters, const float *saved,
+                                     const float *grad_out, float *grad_x,
+                                     float *const *grad_parameters, float *scratch);
 
 /* Forward, mean cross-entropy and backward at once, for a chain that ends in a map of 1x1
  * (logits of classes). targets: a class per image; or NULL, and shares[n][class] instead.
  * out (logits): may be NULL. loss: one number. */
-CONVSCOPE_API int convscope_step(const void *plan, int64_t batch, int threads,
-                                 const float *x, const float *const *parameters,
-                                 const int64_t *targets, const float *shares,
-                                 float label_smoothing, float *out, float *loss,
-                                 float *const *grad_parameters, float *scratch);
-
-/* One update of `count` parameters, as torch.optim.SGD and AdamW make it (optimizer.cpp).
- * velocity: of momentum; `first` says that it holds nothing yet. step: 1, 2, 3, ... */
-CONVSCOPE_API int convscope_sgd(float *parameters, const float *gradients, float *velocity,
-                                int64_t count, float learning_rate, float momentum,
-                                float dampening, float weight_decay, int nesterov, int first,
-                                int threads);
-CONVSCOPE_API int convscope_adamw(float *parameters, const float *gradients, float *mean,
-                                  float *square, int64_t count, double learning_rate,
-                                  double beta1, double beta2, double epsilon,
-                                  double weight_decay, int64_t step, int threads);
+CONVSCOPE_API int convscope_step(const void *plan, int64_t batch, int threads, const float *x,
+                                 const float *const *parameters, const int64_t *targets,
+                                 const float *shares, float label_smoothing, float *out,
+                                 float *loss, float *const *grad_parameters, float *scratch);
 
 /* Batch norm, an activation and a residual over rows of channels (norm.cpp).
  *
@@ -100,7 +87,7 @@ CONVSCOPE_API int convscope_adamw(float *parameters, const float *gradients, flo
 typedef struct {
   int64_t rows, channels;
   int32_t half;       /* 1: numbers are bfloat16 */
-  int32_t activation; /* 0 none, 1 ReLU, 2 GELU */
+  int32_t activation; /* CONVSCOPE_NONE, CONVSCOPE_RELU or CONVSCOPE_GELU */
   int32_t residual;   /* other is added: 0 not, 1 before, 2 after the activation */
   int32_t training;   /* backward: mean and variance depend on x */
   float epsilon;
@@ -111,21 +98,19 @@ typedef struct {
 CONVSCOPE_API int64_t convscope_norm_scratch(int64_t rows, int64_t channels);
 
 /* Mean and biased variance of each channel. */
-CONVSCOPE_API int convscope_norm_statistics(const convscope_norm *norm, const void *x,
-                                            float *mean, float *variance, float *scratch,
-                                            int threads);
+CONVSCOPE_API int convscope_norm_statistics(const convscope_norm *norm, const void *x, float *mean,
+                                            float *variance, float *scratch, int threads);
 
 /* y = activation((x - mean) / sqrt(variance + epsilon) * weight + bias) */
 CONVSCOPE_API int convscope_norm_forward(const convscope_norm *norm, const void *x,
-                                         const void *other, void *y, float *scratch,
-                                         int threads);
+                                         const void *other, void *y, float *scratch, int threads);
 
 /* Gradients. dx may be NULL, and so may dweight and dbias; dother is written where the
  * residual comes before the activation. */
 CONVSCOPE_API int convscope_norm_backward(const convscope_norm *norm, const void *gradient,
-                                          const void *x, const void *other, void *dx,
-                                          void *dother, float *dweight, float *dbias,
-                                          float *scratch, int threads);
+                                          const void *x, const void *other, void *dx, void *dother,
+                                          float *dweight, float *dbias, float *scratch,
+                                          int threads);
 
 /* Max pooling of channels-last images (maxpool.cpp).
  *
@@ -142,13 +127,12 @@ typedef struct {
 } convscope_maxpool;
 
 /* winners may be NULL. */
-CONVSCOPE_API int convscope_maxpool_forward(const convscope_maxpool *pool, const void *x,
-                                            void *y, uint8_t *winners, int threads);
+CONVSCOPE_API int convscope_maxpool_forward(const convscope_maxpool *pool, const void *x, void *y,
+                                            uint8_t *winners, int threads);
 
 /* Writes every number of dx once. */
-CONVSCOPE_API int convscope_maxpool_backward(const convscope_maxpool *pool,
-                                             const void *gradient, const uint8_t *winners,
-                                             void *dx, int threads);
+CONVSCOPE_API int convscope_maxpool_backward(const convscope_maxpool *pool, const void *gradient,
+                                             const uint8_t *winners, void *dx, int threads);
 
 #ifdef __cplusplus
 }

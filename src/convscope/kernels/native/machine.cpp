@@ -3,7 +3,9 @@
 
 #include "convscope.h"
 
-extern "C" int convscope_surface(void) { return CONVSCOPE_SURFACE; }
+extern "C" int convscope_surface(void) {
+  return CONVSCOPE_SURFACE;
+}
 
 extern "C" int convscope_runs(const char *instruction_set) {
 #if defined(__x86_64__)

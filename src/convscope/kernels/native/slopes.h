@@ -1,11 +1,10 @@
 // What a number becomes after a layer, and the slope there.
 #pragma once
 
+#include "convscope.h"
 #include "lanes.h"
 
 namespace {
-
-enum Activation { kNone = 0, kRelu = 1, kGelu = 2 };
 
 // Phi(z), the normal distribution, and phi(z), its density.
 //
@@ -16,15 +15,15 @@ struct Normal {
   typedef typename Lanes<L>::F F;
   F below, density;
   explicit Normal(F z) {
-    const F size = z < 0.0f ? -z : z;
+    const F size = z < 0.f ? -z : z;
     const F bell = exp_of_negative<L>(z * z * -0.5f);
-    const F t = 1.0f / (size * (0.3275911f * 0.70710678f) + 1.0f);
+    const F t = 1.f / (size * (0.3275911f * 0.70710678f) + 1.f);
     F p = t * 1.061405429f - 1.453152027f;
     p = p * t + 1.421413741f;
     p = p * t - 0.284496736f;
     p = p * t + 0.254829592f;
     const F tail = p * t * bell * 0.5f;
-    below = z < 0.0f ? tail : 1.0f - tail;
+    below = z < 0.f ? tail : 1.f - tail;
     density = bell * 0.39894228f;
   }
 };
@@ -76,19 +75,17 @@ constexpr bool is_half = sizeof(T) == 2;
 template <class T, int act, int L>
 inline typename Lanes<L>::F activate(typename Lanes<L>::F z) {
   typedef typename Lanes<L>::F F;
-  if (act == kRelu) return z <= 0.0f ? F{} : z;  // NaN stays
-  if (act == kGelu)
-    return is_half<T> ? z * rough_normal<L>(z) : z * Normal<L>(z).below;
+  if (act == CONVSCOPE_RELU) return z <= 0.f ? F{} : z;  // NaN stays
+  if (act == CONVSCOPE_GELU) return is_half<T> ? z * rough_normal<L>(z) : z * Normal<L>(z).below;
   return z;
 }
 
 // gradient * activation'(z)
 template <class T, int act, int L>
-inline typename Lanes<L>::F slope(typename Lanes<L>::F z,
-                                  typename Lanes<L>::F gradient) {
+inline typename Lanes<L>::F slope(typename Lanes<L>::F z, typename Lanes<L>::F gradient) {
   typedef typename Lanes<L>::F F;
-  if (act == kRelu) return z <= 0.0f ? F{} : gradient;
-  if (act == kGelu) {
+  if (act == CONVSCOPE_RELU) return z <= 0.f ? F{} : gradient;
+  if (act == CONVSCOPE_GELU) {
     if (is_half<T>) return gradient * rough_slope<L>(z);
     const Normal<L> normal(z);
     return gradient * (normal.below + z * normal.density);

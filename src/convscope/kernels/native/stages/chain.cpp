@@ -8,7 +8,9 @@ using namespace convscope;
 
 namespace {
 
-const Plan &plan_of(const void *plan) { return *static_cast<const Plan *>(plan); }
+const Plan &plan_of(const void *plan) {
+  return *static_cast<const Plan *>(plan);
+}
 
 bool known(const int64_t *targets, int64_t batch, int64_t classes) {
   for (int64_t n = 0; n < batch; ++n)
@@ -42,9 +44,9 @@ extern "C" int convscope_forward(const void *plan, int64_t batch, int threads, c
   return 0;
 }
 
-extern "C" int convscope_backward(const void *plan, int64_t batch, int threads,
-                                  const float *x, const float *const *parameters,
-                                  const float *saved, const float *grad_out, float *grad_x,
+extern "C" int convscope_backward(const void *plan, int64_t batch, int threads, const float *x,
+                                  const float *const *parameters, const float *saved,
+                                  const float *grad_out, float *grad_x,
                                   float *const *grad_parameters, float *scratch) {
   const Call call(plan_of(plan), batch, threads, x, parameters);
   const int64_t size = call.plan.stages[call.plan.count - 1].out_size();
@@ -59,15 +61,14 @@ extern "C" int convscope_backward(const void *plan, int64_t batch, int threads,
       backward_group(call, block, count, saved + block * call.plan.block, own, grad_x);
     });
   });
-  in_parallel(call.threads,
-              [&](int thread) { reduce(call, scratch, thread, grad_parameters); });
+  in_parallel(call.threads, [&](int thread) { reduce(call, scratch, thread, grad_parameters); });
   return 0;
 }
 
 extern "C" int convscope_step(const void *plan, int64_t batch, int threads, const float *x,
                               const float *const *parameters, const int64_t *targets,
-                              const float *shares, float label_smoothing, float *out,
-                              float *loss, float *const *grad_parameters, float *scratch) {
+                              const float *shares, float label_smoothing, float *out, float *loss,
+                              float *const *grad_parameters, float *scratch) {
   const Call call(plan_of(plan), batch, threads, x, parameters);
   const Stage &last = call.plan.stages[call.plan.count - 1];
   const int64_t classes = last.given.out_channels;
@@ -83,9 +84,8 @@ extern "C" int convscope_step(const void *plan, int64_t batch, int threads, cons
       if (out) store_output(call, block, count, own.blocks, out);
       for (int64_t b = 0; b < count; ++b)
         total += cross_entropy(own.blocks + b * call.plan.block + call.plan.output, classes,
-                               wanted.from((block + b) * IMAGES, classes),
-                               call.images(block + b), 1.f / float(batch),
-                               own.gradient[0] + b * call.plan.gradient);
+                               wanted.from((block + b) * IMAGES, classes), call.images(block + b),
+                               1.f / float(batch), own.gradient[0] + b * call.plan.gradient);
       backward_group(call, block, count, own.blocks, own, nullptr);
     });
     memcpy(own.loss, &total, sizeof total);
@@ -97,7 +97,6 @@ extern "C" int convscope_step(const void *plan, int64_t batch, int threads, cons
     total += part;
   }
   *loss = float(total / double(batch));
-  in_parallel(call.threads,
-              [&](int thread) { reduce(call, scratch, thread, grad_parameters); });
+  in_parallel(call.threads, [&](int thread) { reduce(call, scratch, thread, grad_parameters); });
   return 0;
 }

@@ -52,8 +52,7 @@ inline void load_images(const Call &call, int64_t n, int64_t block, const float 
   const convscope_stage &s = stage.given;
   const int64_t pixels = stage.padded_height * stage.padded_width * s.in_channels;
   if (n > 0) {
-    to_images(space + stage.input, plan.table(stage.by_pixel), pixels, images, stage.image,
-              IMAGES);
+    to_images(space + stage.input, plan.table(stage.by_pixel), pixels, images, stage.image, IMAGES);
     return;
   }
   if (s.in_channels > 1 && !stage.connected()) {
@@ -67,8 +66,7 @@ inline void load_images(const Call &call, int64_t n, int64_t block, const float 
   for (int64_t image = 0; image < call.images(block); ++image)
     for (int64_t y = 0; y < s.in_height; ++y)
       memcpy(images + image * stage.image + (y + s.top) * stage.padded_width + s.left,
-             call.x + (block * IMAGES + image) * stage.in_size() + y * width,
-             size_t(width) * 4);
+             call.x + (block * IMAGES + image) * stage.in_size() + y * width, size_t(width) * 4);
 }
 
 inline void backward_winners(const Call &call, int64_t n, const float *space, const float *g,
@@ -133,8 +131,7 @@ inline void backward_dense(const Call &call, int64_t n, int64_t block, const flo
 }
 
 inline void backward_connected(const Call &call, int64_t n, int64_t block, int64_t count,
-                               const float *space, const float *g, const Space &own,
-                               float *to) {
+                               const float *space, const float *g, const Space &own, float *to) {
   const Plan &plan = call.plan;
   const Stage &stage = plan.stages[n];
   const Gradients gradients{g, IMAGES, 0, 0, plan.gradient};
@@ -143,8 +140,7 @@ inline void backward_connected(const Call &call, int64_t n, int64_t block, int64
     load_images(call, n, block + b, space + b * plan.block, own,
                 own.images + b * IMAGES * stage.image);
   dense_bias_sums(stage, gradients, count, own.sums + stage.bias_sum);
-  dense_weight_sums(stage, gradients, own.images, count, int(images),
-                    own.sums + stage.weight_sum);
+  dense_weight_sums(stage, gradients, own.images, count, int(images), own.sums + stage.weight_sum);
   if (to) connected_input_gradient(plan, stage, g, plan.gradient, count, call.weight(n), to);
 }
 

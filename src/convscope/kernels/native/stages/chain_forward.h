@@ -11,8 +11,7 @@ namespace convscope {
 // Where stage n of a block writes its output: into the next stage's input, or the chain's.
 inline Map output_map(const Plan &plan, int64_t n, float *block) {
   const Stage &stage = plan.stages[n];
-  if (n + 1 == plan.count)
-    return plain_map(block + plan.output, stage.out_height, stage.out_width);
+  if (n + 1 == plan.count) return plain_map(block + plan.output, stage.out_height, stage.out_width);
   const Stage &next = plan.stages[n + 1];
   if (next.connected()) return plain_map(block + next.input, stage.out_height, stage.out_width);
   Map map = plain_map(block + next.input, next.padded_height, next.padded_width);
@@ -46,8 +45,8 @@ inline void clear_unused(const Stage &stage, float *block) {
            size_t(stage.given.out_channels * stage.conv_area() * IMAGES) * 4);
 }
 
-inline void forward_stage(const Call &call, int64_t n, int64_t block, int64_t count,
-                          float *space, bool training, const Space &own) {
+inline void forward_stage(const Call &call, int64_t n, int64_t block, int64_t count, float *space,
+                          bool training, const Space &own) {
   const Plan &plan = call.plan;
   const Stage &stage = plan.stages[n];
   const float *weight = call.weight(n), *bias = call.bias(n);
@@ -60,8 +59,8 @@ inline void forward_stage(const Call &call, int64_t n, int64_t block, int64_t co
       for (int64_t b = 0; b < count; ++b)
         load_input(call, block + b, own.input + b * plan.first_input);
     forward_connected(plan, stage, n ? space + stage.input : own.input,
-                      n ? plan.block : plan.first_input, output_map(plan, n, space),
-                      slopes(space), plan.block, count, weight, bias);
+                      n ? plan.block : plan.first_input, output_map(plan, n, space), slopes(space),
+                      plan.block, count, weight, bias);
     return;
   }
   for (int64_t b = 0; b < count; ++b, space += plan.block) {

@@ -42,8 +42,7 @@ inline void add_products(const Stage &stage, const Gradients &g, const float *im
 
 template <int VECTORS>
 inline void add_products_of_channels(const Stage &stage, const Gradients &gradients,
-                                     const float *images, int64_t blocks, int count,
-                                     float *sums) {
+                                     const float *images, int64_t blocks, int count, float *sums) {
   constexpr int WIDEST = LANES == 16 ? 6 : 2;
   const int64_t channels = stage.given.out_channels;
   for (int64_t o = 0; o < channels; o += WIDEST) {
@@ -113,8 +112,10 @@ inline void turn_for_dense(const Stage &stage, const float *weight, float *turne
       for (int64_t o = 0; o < s.out_channels; ++o)
         for (int64_t i = 0; i < rows; ++i)
           for (int64_t j = 0; j < columns; ++j)
-            *turned++ = weight[((o * s.in_channels + c) * s.kernel_height + a +
-                                i * s.stride_height) * s.kernel_width + b + j * s.stride_width];
+            *turned++ =
+                weight[((o * s.in_channels + c) * s.kernel_height + a + i * s.stride_height) *
+                           s.kernel_width +
+                       b + j * s.stride_width];
   });
 }
 
@@ -146,7 +147,8 @@ inline void dense_input_gradient(const Plan &plan, const Stage &stage, const flo
       sweep_places(sweep, x_end - x_first, IMAGES, s.in_channels,
                    [&](Lanes g, int64_t c, int64_t y, int64_t x, int lane) {
                      store(map.place(c, (y + y_first) * s.stride_height + a - s.top,
-                                     (x + x_first) * s.stride_width + b - s.left) + lane,
+                                     (x + x_first) * s.stride_width + b - s.left) +
+                               lane,
                            g);
                    });
     taps += sweep.tap_count;
@@ -156,8 +158,7 @@ inline void dense_input_gradient(const Plan &plan, const Stage &stage, const flo
 
 // The gradient of a fully connected stage's input: grad_x[k] = sum_o g[o] w[o][k].
 inline void connected_input_gradient(const Plan &plan, const Stage &stage, const float *g,
-                                     int64_t step, int64_t blocks, const float *weight,
-                                     float *to) {
+                                     int64_t step, int64_t blocks, const float *weight, float *to) {
   const int64_t inputs = stage.given.in_channels;
   Sweep sweep{};
   sweep.in = g;

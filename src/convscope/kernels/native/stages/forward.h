@@ -94,8 +94,8 @@ struct Target {
         } else {
           window.add(z(i, j));
           if (slopes)
-            store(conv_slope(o, row * s.pool_stride_height + i,
-                             column * s.pool_stride_width + j) + lane,
+            store(conv_slope(o, row * s.pool_stride_height + i, column * s.pool_stride_width + j) +
+                      lane,
                   slope(s.activation, z(i, j), activate(s.activation, z(i, j))));
         }
     put(window, out.place(o, row, column) + lane, out_place(o, row, column) + lane);
@@ -112,16 +112,13 @@ struct Target {
 
 // A sweep over single places, P at a time in a row.
 template <class Put>
-inline void sweep_places(Sweep s, int64_t columns, int64_t step, int64_t channels,
-                         const Put &put) {
+inline void sweep_places(Sweep s, int64_t columns, int64_t step, int64_t channels, const Put &put) {
   for (int p = 0; p < 9; ++p) s.places[p] = p * step;
   const auto finish = [&](int64_t skipped) {
-    return [&put, skipped](const auto &tile, int64_t first, int64_t row, int64_t column,
-                           int lane) {
+    return [&put, skipped](const auto &tile, int64_t first, int64_t row, int64_t column, int lane) {
       constexpr int P = sizeof tile / sizeof tile[0], O = sizeof tile[0] / sizeof(Lanes);
       for (int p = 0; p < P; ++p)
-        for (int o = 0; o < O; ++o)
-          put(tile[p][o], first + o, row, skipped + column * P + p, lane);
+        for (int o = 0; o < O; ++o) put(tile[p][o], first + o, row, skipped + column * P + p, lane);
     };
   };
   s.column_step = 4 * step;
@@ -163,8 +160,7 @@ inline void pool_in_registers(Sweep sweep_, const Target &target) {
   sweep_.columns = stage.out_width;
   sweep_.row_step = s.pool_stride_height * down;
   sweep_.column_step = s.pool_stride_width * right;
-  for (int p = 0; p < P; ++p)
-    sweep_.places[p] = p / s.pool_width * down + p % s.pool_width * right;
+  for (int p = 0; p < P; ++p) sweep_.places[p] = p / s.pool_width * down + p % s.pool_width * right;
   const bool simple = stage.max_pooled && rises(s.activation);
   const auto pool = [&](const auto &tile, int64_t first, int64_t row, int64_t column, int lane) {
     constexpr int O = sizeof tile[0] / sizeof(Lanes);
@@ -228,8 +224,8 @@ inline void forward_block(const Plan &plan, const Target &target, const float *i
     for (int64_t row = 0; row < stage.out_height; ++row)
       for (int64_t column = 0; column < stage.out_width; ++column)
         for (int lane = 0; lane < IMAGES; lane += LANES) {
-          const float *corner = map.place(o, row * s.pool_stride_height,
-                                          column * s.pool_stride_width) + lane;
+          const float *corner =
+              map.place(o, row * s.pool_stride_height, column * s.pool_stride_width) + lane;
           target.pool(o, row, column, lane, [&](int64_t i, int64_t j) {
             return load(corner + i * map.row + j * IMAGES);
           });

@@ -20,8 +20,8 @@ struct Targets {
 // loss = -sum_k share_k log p_k with p = softmax(logits), in which log p_k =
 // logit_k - most - log sum_k exp(logit_k - most). The gradient is p_k sum_k share_k -
 // share_k, times `scale`; 0 for the lanes without an image. Returns the sum of the losses.
-inline double cross_entropy(const float *logits, int64_t count, const Targets &targets,
-                            int images, float scale, float *gradient) {
+inline double cross_entropy(const float *logits, int64_t count, const Targets &targets, int images,
+                            float scale, float *gradient) {
   double total = 0;
   for (int first = 0; first < images; first += LANES) {
     Lanes most = load(logits + first);

@@ -38,8 +38,8 @@ struct Patches {
     for (int64_t o = 0; o < s.out_channels; o += LANES) {
       const Lanes g = load(gradient + o);
       const Whole at = bits(load(code + o));
-      const Whole weight = channel + int32_t(o) * weights +
-                           (at & 15) * int32_t(s.out_channels * weights);
+      const Whole weight =
+          channel + int32_t(o) * weights + (at & 15) * int32_t(s.out_channels * weights);
       const Whole below = (at >> 4) != 0;
       lists[0].append(below ? Lanes{} : g, weight);
       lists[1].append(below ? g : Lanes{}, weight);
@@ -55,8 +55,7 @@ struct Patches {
       const float *weight = turned + lists[0].patch[n];
       const Lanes g = all(lists[0].gradient[n]);
       for (int i = 0; i < ROWS; ++i)
-        for (int v = 0; v < VECTORS; ++v)
-          sum[i][v] += g * load(weight + (i * VECTORS + v) * LANES);
+        for (int v = 0; v < VECTORS; ++v) sum[i][v] += g * load(weight + (i * VECTORS + v) * LANES);
     }
     for (int64_t n = 0; n < lists[1].count; ++n) {
       const float *weight = turned + lists[1].patch[n];
@@ -81,8 +80,7 @@ struct Patches {
         for (int64_t n = first; n < first + 4; ++n) {
           const int64_t from = n * stage.out_size() + place * s.out_channels;
           list(gradients + from, codes + from, ROWS * VECTORS * LANES);
-          window<ROWS, VECTORS>(to + n * stage.image + y * row_step + x * s.in_channels,
-                                row_step);
+          window<ROWS, VECTORS>(to + n * stage.image + y * row_step + x * s.in_channels, row_step);
         }
       }
   }
@@ -113,22 +111,21 @@ inline void turn_for_patches(const Stage &stage, const float *weight, float *tur
         for (int64_t k = 0; k < width; ++k) {
           const int64_t c = k % s.in_channels, j = k / s.in_channels - column;
           const bool inside = j >= 0 && j < s.kernel_width;
-          *turned++ = inside ? weight[((o * s.in_channels + c) * s.kernel_height + i) *
-                                          s.kernel_width + j]
-                             : 0.f;
+          *turned++ =
+              inside ? weight[((o * s.in_channels + c) * s.kernel_height + i) * s.kernel_width + j]
+                     : 0.f;
         }
 }
 
 // Like backward_by_winners, for the gradient of the input; `spare` holds 3 maps of the
 // stage's output, 16 images each, and 4 lists of its channels.
-inline void backward_by_patches(const Stage &stage, const int32_t *by_place,
-                                const uint8_t *winners, const float *gradient,
-                                const float *turned, float *image_gradients, float *spare) {
+inline void backward_by_patches(const Stage &stage, const int32_t *by_place, const uint8_t *winners,
+                                const float *gradient, const float *turned, float *image_gradients,
+                                float *spare) {
   const int64_t map = stage.out_size() * IMAGES;
   float *const codes = spare, *const code_images = spare + map;
   float *const gradient_images = spare + 2 * map;
-  for (int64_t at = 0; at < map; at += LANES)
-    store(codes + at, floats(load_bytes(winners + at)));
+  for (int64_t at = 0; at < map; at += LANES) store(codes + at, floats(load_bytes(winners + at)));
   to_images(codes, by_place, stage.out_size(), code_images, stage.out_size(), IMAGES);
   to_images(gradient, by_place, stage.out_size(), gradient_images, stage.out_size(), IMAGES);
   float *const lists = spare + 3 * map;

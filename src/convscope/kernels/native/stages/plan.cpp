@@ -24,7 +24,7 @@ struct Tables {
 };
 
 bool usable(const convscope_stage &s) {
-  const int64_t sizes[] = {s.in_channels,   s.in_height,    s.in_width,     s.out_channels,
+  const int64_t sizes[] = {s.in_channels,   s.in_height,    s.in_width,      s.out_channels,
                            s.kernel_height, s.kernel_width, s.stride_height, s.stride_width};
   for (int64_t size : sizes)
     if (size < 1 || size > MOST) return false;
@@ -48,8 +48,7 @@ convscope_stage normal_form(convscope_stage s) {
     s.stride_height = s.stride_width = 1;
     s.pooling = CONVSCOPE_NONE;  // of windows of one number
   }
-  if (!s.pooling)
-    s.pool_height = s.pool_width = s.pool_stride_height = s.pool_stride_width = 1;
+  if (!s.pooling) s.pool_height = s.pool_width = s.pool_stride_height = s.pool_stride_width = 1;
   return s;
 }
 
@@ -57,8 +56,7 @@ bool work_out_sizes(Stage &stage) {
   const convscope_stage &s = stage.given;
   stage.padded_height = s.in_height + s.top + s.bottom;
   stage.padded_width = s.in_width + s.left + s.right;
-  if (s.kernel_height > stage.padded_height || s.kernel_width > stage.padded_width)
-    return false;
+  if (s.kernel_height > stage.padded_height || s.kernel_width > stage.padded_width) return false;
   stage.height = (stage.padded_height - s.kernel_height) / s.stride_height + 1;
   stage.width = (stage.padded_width - s.kernel_width) / s.stride_width + 1;
   if (s.pool_height > stage.height || s.pool_width > stage.width) return false;
@@ -73,10 +71,9 @@ bool work_out_sizes(Stage &stage) {
   stage.by_winners = stage.max_pooled;
   stage.by_patches = meets_in_patches(stage);
   const int64_t window = s.pool_height * s.pool_width;
-  const bool apart = s.pool_stride_height >= s.pool_height &&
-                     s.pool_stride_width >= s.pool_width;
-  const bool in_registers = (s.pool_height <= 3 && s.pool_width <= 3) &&
-                            (window <= 4 || window == 9);
+  const bool apart = s.pool_stride_height >= s.pool_height && s.pool_stride_width >= s.pool_width;
+  const bool in_registers =
+      (s.pool_height <= 3 && s.pool_width <= 3) && (window <= 4 || window == 9);
   stage.fused = stage.pooled && apart && in_registers;
   return pixels < MOST && s.out_channels * stage.conv_area() < MOST &&
          s.out_channels < MOST / stage.patch;
@@ -158,8 +155,7 @@ void work_out_places(Plan &plan) {
                      : stage.by_winners ? s.out_channels * stage.patch
                                         : round_up(stage.weight_count());
     if (stage.by_patches)
-      plan.spare = most(plan.spare, 3 * stage.out_size() * IMAGES +
-                                        4 * (s.out_channels + LANES));
+      plan.spare = most(plan.spare, 3 * stage.out_size() * IMAGES + 4 * (s.out_channels + LANES));
     const bool spread = stage.pooled && !stage.fused;
     if (spread) plan.conv_map = most(plan.conv_map, s.out_channels * stage.conv_area() * IMAGES);
     const int64_t larger = most(stage.in_size(), stage.out_size());
@@ -168,8 +164,7 @@ void work_out_places(Plan &plan) {
       plan.bordered = most(plan.bordered, s.out_channels * stage.gradient_height() *
                                               stage.gradient_width() * IMAGES);
     plan.images = most(plan.images, (stage.connected() ? GROUP : 1) * IMAGES * stage.image);
-    if (stage.by_winners)
-      plan.lists = most(plan.lists, s.out_channels * 2 * (stage.list() + 1));
+    if (stage.by_winners) plan.lists = most(plan.lists, s.out_channels * 2 * (stage.list() + 1));
   }
   const Stage &first = plan.stages[0], &last = plan.stages[plan.count - 1];
   plan.first_input = first.padded_size() * IMAGES;
@@ -196,13 +191,11 @@ extern "C" int64_t convscope_plan(const convscope_stage *stages, int64_t count, 
       if (!usable(stages[n])) return CONVSCOPE_E_ARGUMENT;
       stage.given = normal_form(stages[n]);
       if (!work_out_sizes(stage)) return CONVSCOPE_E_ARGUMENT;
-      if (n > 0 && stage.in_size() != plan.stages[n - 1].out_size())
-        return CONVSCOPE_E_ARGUMENT;
+      if (n > 0 && stage.in_size() != plan.stages[n - 1].out_size()) return CONVSCOPE_E_ARGUMENT;
       widest = most(widest, most(stage.in_size(), stage.out_size()));
     }
     plan.identity = tables.add(widest, [](int64_t q) { return q * IMAGES; });
-    for (int64_t n = 0; n < count; ++n)
-      work_out_tables(plan.stages[n], plan.identity, tables);
+    for (int64_t n = 0; n < count; ++n) work_out_tables(plan.stages[n], plan.identity, tables);
     plan.tables = tables.used;
     const int64_t needed = int64_t(sizeof plan) + 4 * plan.tables;
     if (!buffer) return needed;

@@ -28,16 +28,14 @@ inline float reduce_bias(const Stage &stage, const Call &call, float *scratch, i
                          int64_t o) {
   float total = 0;
   for (int thread = 0; thread < call.threads; ++thread) {
-    const float *sums =
-        Space(call, scratch + thread * step).sums + stage.bias_sum + o * IMAGES;
+    const float *sums = Space(call, scratch + thread * step).sums + stage.bias_sum + o * IMAGES;
     for (int lane = 0; lane < IMAGES; ++lane) total += sums[lane];
   }
   return total;
 }
 
 // Thread `thread` adds up its share of every stage's output channels.
-inline void reduce(const Call &call, float *scratch, int thread,
-                   float *const *grad_parameters) {
+inline void reduce(const Call &call, float *scratch, int thread, float *const *grad_parameters) {
   const int64_t step = Space(call, nullptr).size;
   for (int64_t n = 0; n < call.plan.count; ++n) {
     const Stage &stage = call.plan.stages[n];

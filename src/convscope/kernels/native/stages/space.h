@@ -36,18 +36,18 @@ struct Call {
 
 // One thread's scratch, cut up. With scratch = NULL it only measures.
 struct Space {
-  float *input;         // the map of the first stage's input
-  float *map;           // an unpooled map
-  float *gradient[2];   // maps of gradients, of all blocks of a group
-  float *bordered;      // a map of gradients with border
-  float *images;        // [n][y][x][c]
+  float *input;        // the map of the first stage's input
+  float *map;          // an unpooled map
+  float *gradient[2];  // maps of gradients, of all blocks of a group
+  float *bordered;     // a map of gradients with border
+  float *images;       // [n][y][x][c]
   float *image_gradients;
-  float *turned;        // weights for the gradient of the input
-  float *sums;          // gradients of weights and biases
-  float *list;          // of winners: gradients, places, and how many
-  float *spare;         // for patches.h
-  float *loss;          // a double
-  float *blocks;        // what a forward pass keeps, where the caller does not
+  float *turned;  // weights for the gradient of the input
+  float *sums;    // gradients of weights and biases
+  float *list;    // of winners: gradients, places, and how many
+  float *spare;   // for patches.h
+  float *loss;    // a double
+  float *blocks;  // what a forward pass keeps, where the caller does not
   int64_t size = 0;
 
   Space(const Call &call, float *scratch) {

@@ -10,15 +10,15 @@
 namespace convscope {
 
 struct Sweep {
-  const float *in;        // the first tap of the first place, channel 0
-  const int32_t *taps;    // offsets from there
+  const float *in;      // the first tap of the first place, channel 0
+  const int32_t *taps;  // offsets from there
   int64_t tap_count;
-  const float *weight;    // weight[o * weight_out + t * weight_tap]
+  const float *weight;  // weight[o * weight_out + t * weight_tap]
   int64_t weight_out, weight_tap;
-  const float *bias;      // NULL: none
-  int64_t rows, columns;  // of tiles
+  const float *bias;              // NULL: none
+  int64_t rows, columns;          // of tiles
   int64_t row_step, column_step;  // from tile to tile, in the input
-  int64_t places[9];      // of one tile, from its first
+  int64_t places[9];              // of one tile, from its first
 };
 
 template <int P, int O>

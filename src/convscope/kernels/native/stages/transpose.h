@@ -30,7 +30,9 @@ inline void swap_all(Lanes (&rows)[LANES]) {
   if constexpr (D > 1) swap_all<D / 2>(rows);
 }
 
-inline void transpose(Lanes (&rows)[LANES]) { swap_all<LANES / 2>(rows); }
+inline void transpose(Lanes (&rows)[LANES]) {
+  swap_all<LANES / 2>(rows);
+}
 
 // to[n][q] = from[table[q] + n] for n < images. Rows of `to` are `step` apart.
 inline void to_images(const float *from, const int32_t *table, int64_t count, float *to,
@@ -39,8 +41,7 @@ inline void to_images(const float *from, const int32_t *table, int64_t count, fl
     for (int64_t q = 0; q < count; q += LANES) {
       const int64_t width = count - q < LANES ? count - q : LANES;
       Lanes tile[LANES];
-      for (int i = 0; i < LANES; ++i)
-        tile[i] = load(from + table[i < width ? q + i : q] + first);
+      for (int i = 0; i < LANES; ++i) tile[i] = load(from + table[i < width ? q + i : q] + first);
       transpose(tile);
       const int rows = images - first < LANES ? images - first : LANES;
       float *corner = to + first * step + q;

@@ -29,10 +29,18 @@ typedef float LooseLanes __attribute__((vector_size(4 * LANES), aligned(4), may_
 typedef int32_t LooseWhole __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint8_t LooseBytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 
-inline Lanes load(const float *from) { return *reinterpret_cast<const LooseLanes *>(from); }
-inline void store(float *to, Lanes value) { *reinterpret_cast<LooseLanes *>(to) = value; }
-inline Lanes all(float value) { return value - Lanes{}; }  // -0.0 stays -0.0
-inline Whole all(int32_t value) { return value + Whole{}; }
+inline Lanes load(const float *from) {
+  return *reinterpret_cast<const LooseLanes *>(from);
+}
+inline void store(float *to, Lanes value) {
+  *reinterpret_cast<LooseLanes *>(to) = value;
+}
+inline Lanes all(float value) {
+  return value - Lanes{};
+}  // -0.0 stays -0.0
+inline Whole all(int32_t value) {
+  return value + Whole{};
+}
 
 // Whole numbers below 256, one byte each in memory. (Compilers convert these one by one.)
 inline Whole load_bytes(const uint8_t *from) {
@@ -61,8 +69,12 @@ inline void store_bytes(uint8_t *to, Whole value) {
 #endif
 }
 
-inline Whole bits(Lanes value) { return (Whole)value; }
-inline Lanes floats(Whole value) { return (Lanes)value; }
+inline Whole bits(Lanes value) {
+  return (Whole)value;
+}
+inline Lanes floats(Whole value) {
+  return (Lanes)value;
+}
 
 inline float sum(Lanes value) {
   float total = 0;

@@ -22,8 +22,7 @@ struct Winners {
     const Whole live = g != 0.f;  // also where g is NaN
 #if defined(__AVX512F__)
     const __mmask16 mask = _mm512_movepi32_mask(reinterpret_cast<__m512i>(live));
-    store(gradient + count,
-          Lanes(_mm512_maskz_compress_ps(mask, reinterpret_cast<__m512>(g))));
+    store(gradient + count, Lanes(_mm512_maskz_compress_ps(mask, reinterpret_cast<__m512>(g))));
     *reinterpret_cast<LooseWhole *>(patch + count) =
         Whole(_mm512_maskz_compress_epi32(mask, reinterpret_cast<__m512i>(where)));
     count += __builtin_popcount(mask);
@@ -49,9 +48,8 @@ struct Lists {
 
 // Lists row `row` of channel o, and adds its gradients to bias_sum, lane by lane. Returns
 // how many there are.
-inline int64_t list_winners(const Stage &stage, int64_t o, int64_t row,
-                            const uint8_t *winners, const float *gradient, Winners list,
-                            float *bias_sum) {
+inline int64_t list_winners(const Stage &stage, int64_t o, int64_t row, const uint8_t *winners,
+                            const float *gradient, Winners list, float *bias_sum) {
   const convscope_stage &s = stage.given;
   const int32_t right = int32_t(s.stride_width * s.in_channels);
   const int32_t down = int32_t(s.stride_height * stage.padded_width * s.in_channels);
@@ -79,8 +77,8 @@ inline int64_t list_winners(const Stage &stage, int64_t o, int64_t row,
 // sums[i][v] += sum over winners of gradient * images[patch + i * row_step + v], in vectors
 // of type V: of half the width where a row is that short, since fewer cross a cache line.
 template <int ROWS, int VECTORS, class V>
-inline void add_to_weights(const Winners &list, const float *images, int64_t row_step,
-                           float *sums, int64_t sum_step) {
+inline void add_to_weights(const Winners &list, const float *images, int64_t row_step, float *sums,
+                           int64_t sum_step) {
   constexpr int WIDTH = sizeof(V) / 4, WAYS = ROWS * VECTORS <= 4 ? 2 : 1;
   const auto at = [](const float *from) {
     V value;
@@ -143,15 +141,14 @@ inline void with_sizes(int64_t rows, int64_t vectors, const Arguments &...argume
   switch (rows * 8 + vectors) {
 #define CONVSCOPE_CASE(R, V) \
   case R * 8 + V: return Function<R, V>::call(arguments...);
-#define CONVSCOPE_CASES(V) \
-  CONVSCOPE_CASE(1, V) CONVSCOPE_CASE(2, V) CONVSCOPE_CASE(3, V)
-    CONVSCOPE_CASES(1) CONVSCOPE_CASE(4, 1) CONVSCOPE_CASE(5, 1) CONVSCOPE_CASE(6, 1)
-    CONVSCOPE_CASES(2) CONVSCOPE_CASE(4, 2) CONVSCOPE_CASE(5, 2) CONVSCOPE_CASE(6, 2)
-    CONVSCOPE_CASES(3) CONVSCOPE_CASE(4, 3)
-    CONVSCOPE_CASES(4)
+#define CONVSCOPE_CASES(V) CONVSCOPE_CASE(1, V) CONVSCOPE_CASE(2, V) CONVSCOPE_CASE(3, V)
+    CONVSCOPE_CASES(1)
+    CONVSCOPE_CASE(4, 1) CONVSCOPE_CASE(5, 1) CONVSCOPE_CASE(6, 1) CONVSCOPE_CASES(2)
+        CONVSCOPE_CASE(4, 2) CONVSCOPE_CASE(5, 2) CONVSCOPE_CASE(6, 2) CONVSCOPE_CASES(3)
+            CONVSCOPE_CASE(4, 3) CONVSCOPE_CASES(4)
 #undef CONVSCOPE_CASES
 #undef CONVSCOPE_CASE
-    default: return;
+                default : return;
   }
 }
 
@@ -183,9 +180,8 @@ struct ToImages {
 // The gradients of weight and bias (into sums), and of the input (into image_gradients,
 // which start at zero; NULL: not wanted), for one block. `gradient` is that of the pooled
 // map before its activation.
-inline void backward_by_winners(const Stage &stage, const uint8_t *winners,
-                                const float *gradient, const float *images,
-                                float *image_gradients, const float *turned,
+inline void backward_by_winners(const Stage &stage, const uint8_t *winners, const float *gradient,
+                                const float *images, float *image_gradients, const float *turned,
                                 float *weight_sum, float *bias_sum, const Lists &lists) {
   const convscope_stage &s = stage.given;
   const int64_t row_step = stage.padded_width * s.in_channels;
@@ -193,11 +189,11 @@ inline void backward_by_winners(const Stage &stage, const uint8_t *winners,
   const bool is_short = s.kernel_width * s.in_channels <= LANES / 2;
   const auto for_parts = [&](const auto &walk) {
     for (int64_t o = 0; o < s.out_channels; ++o)
-      for_parts_of_patch(s.kernel_height, vectors, [&](int64_t i, int64_t rows, int64_t v,
-                                                       int64_t width) {
-        walk(lists.of(o), o * stage.patch + i * stage.patch_row + v * LANES,
-             i * row_step + v * LANES, rows, width);
-      });
+      for_parts_of_patch(s.kernel_height, vectors,
+                         [&](int64_t i, int64_t rows, int64_t v, int64_t width) {
+                           walk(lists.of(o), o * stage.patch + i * stage.patch_row + v * LANES,
+                                i * row_step + v * LANES, rows, width);
+                         });
   };
   // A row of windows at a time: the input rows under it, and the sums, stay in the cache.
   for (int64_t row = 0; row < stage.out_height; ++row) {
@@ -206,8 +202,8 @@ inline void backward_by_winners(const Stage &stage, const uint8_t *winners,
           list_winners(stage, o, row, winners, gradient, lists.of(o), bias_sum + o * IMAGES);
     for_parts([&](const Winners &list, int64_t part, int64_t under, int64_t rows, int64_t width) {
       if (is_short)
-        with_sizes<ToShortWeights>(rows, width, list, images + under, row_step,
-                                   weight_sum + part, stage.patch_row);
+        with_sizes<ToShortWeights>(rows, width, list, images + under, row_step, weight_sum + part,
+                                   stage.patch_row);
       else
         with_sizes<ToWeights>(rows, width, list, images + under, row_step, weight_sum + part,
                               stage.patch_row);
@@ -229,9 +225,7 @@ inline void turn_for_winners(const Stage &stage, const float *weight, float *tur
       const float *from = weight + o * stage.tap_count() + i * s.kernel_width;
       for (int64_t k = 0; k < stage.patch_row; ++k) {
         const int64_t c = k % s.in_channels, j = k / s.in_channels;
-        row[k] = j < s.kernel_width
-                     ? from[c * s.kernel_height * s.kernel_width + j]
-                     : 0.f;
+        row[k] = j < s.kernel_width ? from[c * s.kernel_height * s.kernel_width + j] : 0.f;
       }
     }
 }
