@@ -128,7 +128,9 @@ def ways_around(sources):
         path.name
         for path in sources
         if path.name not in ("library.py", "signatures.py")
-        and re.search(r"CDLL\((?!None)|found\(\)|\bconvscope_[a-z]+\w*\(", path.read_text())
+        and re.search(
+            r"CDLL\((?!None)|found\(\)|\bconvscope_[a-z]+\w*\(", path.read_text()
+        )
     ]
 
 
