@@ -60,6 +60,8 @@ def train(
     weights: Annotated[
         str | None,
         typer.Option(
+            "--weights",
+            "--start",
             metavar="NAME|FILE|RUN",
             help="Begin with these: imagenet, a weights file, or a run; by default "
             "imagenet for a folder of color photographs.",
