@@ -60,11 +60,9 @@ def train(
     weights: Annotated[
         str | None,
         typer.Option(
-            "--weights",
-            "--start",
             metavar="NAME|FILE|RUN",
-            help="Begin with these: imagenet, a weights file, or a run; by default "
-            "imagenet for a folder of color photographs.",
+            help=f"{Recipe.model_fields['start'].description} By default imagenet "
+            "for a folder of color photographs.",
         ),
     ] = None,
     from_scratch: Annotated[

@@ -36,6 +36,13 @@ class Recipe(BaseModel):
     model_options: dict[str, int | float | str] = Field(
         {}, description="Of the model, such as width=16."
     )
+    epochs: int = Field(20, ge=1, description="Passes over the training images.")
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="Train for this many minutes, however many epochs that is.",
+    )
+    batch_size: int = Field(128, ge=1, description="Images in one step.")
     start: str | None = Field(
         None,
         description="Weights to begin with: imagenet, a file, or a run; none: random.",
@@ -49,13 +56,6 @@ class Recipe(BaseModel):
     head_only: bool = Field(
         False, description="Fit the last layer by itself, in seconds; no epochs."
     )
-    epochs: int = Field(20, ge=1, description="Passes over the training images.")
-    minutes: float | None = Field(
-        None,
-        gt=0,
-        description="Train for this many minutes, however many epochs that is.",
-    )
-    batch_size: int = Field(128, ge=1, description="Images in one step.")
     optimizer: Optimizer = Field(
         "sgd", description="Rule by which gradients change the weights."
     )
