@@ -11,6 +11,7 @@ from PIL import Image
 from convscope.data import images, load, part_sizes
 from convscope.data.dataset import Samples
 from convscope.data.folders import pixel_cache
+from convscope.data.folders.audit import audit
 from convscope.data.folders.load_folder import load_folder
 from convscope.errors import DataError
 
@@ -163,17 +164,31 @@ def test_a_full_disk_leaves_nothing_half_written(folder, opened, tmp_path, monke
     text = refusal(opened, folder)
     assert re.match(
         r"cache: .*/folders/pets-\w+ cannot be written \(No space left on device\); "
-        r"0\.2 MB are needed, [\d,.]+ MB are free\. Make room, or give another "
-        r"cache_dir\.$",
+        r"0\.2 MB are needed, [\d,.]+ MB are free\. Make room, or use another place: "
+        r"Set XDG_CACHE_HOME to a folder that can be written, or pass cache_dir\.$",
         text,
     )
     assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file()] == []
 
 
-def test_a_cache_that_cannot_be_made_is_one_sentence(folder, tmp_path):
+def test_a_cache_that_cannot_be_written_is_told_and_memory_is_used(folder, tmp_path):
+    expected = load_folder(folder, cache_dir=tmp_path / "cache")
     (tmp_path / "file").write_text("not a folder")
-    text = refusal(load_folder, folder, cache_dir=tmp_path / "file")
-    assert "cannot be written (Not a directory)" in text
+    data = load_folder(folder, cache_dir=tmp_path / "file")
+    assert data.fingerprint() == expected.fingerprint()
+    assert data.preprocessing == expected.preprocessing
+    (note,) = (note for note in data.notes if "cannot be written" in note)
+    assert note.startswith(f"The cache {tmp_path / 'file'}/folders/pets-")
+    assert note.endswith(
+        " cannot be written (Not a directory): 0.1 MB of pixels are held in memory, and "
+        "decoded again the next time. Set XDG_CACHE_HOME to a folder that can be "
+        "written, or pass cache_dir."
+    )
+
+
+def test_the_audit_needs_no_cache_either(folder, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    assert audit(folder, cache_dir=tmp_path / "file").problems == ()
 
 
 def test_parts_with_folders_are_kept(tmp_path, opened):

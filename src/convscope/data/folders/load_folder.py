@@ -1,8 +1,6 @@
 """A folder of images as a data set: audited, decoded once, parted by content."""
 
-import statistics
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -13,18 +11,20 @@ from convscope.data import part_sizes
 from convscope.data.dataset import Dataset, Samples, SetAside
 from convscope.data.folders import decoding, file_records, pixel_cache
 from convscope.data.folders.audit import examine
+from convscope.data.folders.checks import check_classes, check_layout
+from convscope.data.folders.default_preprocessing import (
+    choose_preprocessing,
+    conversions,
+)
 from convscope.data.folders.file_records import FileRecord
-from convscope.data.folders.layout import Layout, meant_instead
+from convscope.data.folders.layout import Layout
 from convscope.data.folders.scan import Entry, Scan, scan
-from convscope.data.image_formats import IN_WORDS
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
 from convscope.data.splits import TEST, TRAIN, VALIDATION, assign, check_fractions
 from convscope.data.words import counted
 from convscope.errors import DataError
 
-LADDER = (28, 32, 48, 64, 96, 128)  # pixels each way
-GRAY_MODES = frozenset(("1", "L", "LA", "La"))
 PARTS = {"train": TRAIN, "val": VALIDATION, "test": TEST}
 
 
@@ -70,24 +70,24 @@ def load_folder(
 
     Raises:
         DataError: No images, no class folders, one class, a class with one image, a
-            class that cannot be trained on, a cache that cannot be written; with
-            ``strict``, a file that cannot be used.
+            class that cannot be trained on, folders that look like classes and like
+            parts, a disk that is full; with ``strict``, a file that cannot be used.
         ArgumentError: A share outside its interval.
     """
     check_fractions("load", validation=validation, test=test)
     listing = scan(path, layout)
     where = f"load: folder {str(path)!r}"
     judging = preprocessing is not None
-    _check_layout(listing, where, judging)
+    check_layout(listing, where, judging)
     at = decoding.place(listing, cache_dir)
     known = decoding.recalled(listing, at)
     headers = decoding.headers(listing, known)
     if preprocessing is None:
-        declared, reasons = _choose(headers, size, channels, bits, resize)
+        declared, reasons = choose_preprocessing(headers, size, channels, bits, resize)
     else:
-        declared, reasons = preprocessing, _changed(headers, preprocessing.channels)
+        declared, reasons = preprocessing, conversions(headers, preprocessing.channels)
     shares = {"val": validation, "test": test}
-    pixels, key, entries, parts, known = _pixels(
+    pixels, key, entries, parts, known, trouble = _pixels(
         listing, at, known, declared, shares, where, strict, progress, judging
     )
     names = tuple(c for c in listing.classes if any(e.label == c for e in entries))
@@ -119,6 +119,7 @@ def load_folder(
         ),
         notes=(
             *reasons,
+            *trouble,
             _how_parted(listing, samples),
             *part_sizes.warnings(samples, names),
             *_from_audit(listing, known, at, str(path)),
@@ -128,122 +129,6 @@ def load_folder(
             "test": test,
             **({} if layout == "auto" else {"layout": layout}),
         },
-    )
-
-
-def _check_layout(listing: Scan, where: str, judging: bool) -> None:
-    """Refuses what no decoding can mend."""
-    seen = list(dict.fromkeys(e.label for e in listing.entries))
-    if not seen and listing.stray:
-        count, first = len(listing.stray), listing.stray[0]
-        below, _, file = first.rpartition("/")
-        example = f"{below}/cat/{file}" if below else f"cat/{file}"
-        raise DataError(
-            f"{where} holds {counted(count, 'image')} but no class folders. Put the "
-            f"images of each class into a folder with its name: {example}"
-        )
-    if not seen:
-        others = ", ".join(f"{n:,} {suffix}" for suffix, n in listing.others.items())
-        raise DataError(
-            f"{where} holds no images{f' (it has {others})' if others else ''}. Put "
-            f"the images of each class into a folder with its name; "
-            f"{IN_WORDS} are read."
-        )
-    if len(seen) == 1 and not judging:
-        meant = meant_instead(listing.folder, seen[0])
-        raise DataError(
-            f"{where} has images of one class only, {seen[0]!r}; a network needs two "
-            f"to tell apart. {meant or 'Add a folder for another class.'}"
-        )
-
-
-def _check_classes(entries: Sequence[Entry], listing: Scan, where: str) -> None:
-    """Refuses classes that cannot be trained and judged."""
-    tally = Counter(e.label for e in entries)
-    if len(tally) < 2:
-        left = f"one class only, {next(iter(tally))!r}" if tally else "no class"
-        raise DataError(
-            f"{where} has usable images of {left}. See what is wrong with the others: "
-            f"convscope data audit {listing.folder}"
-        )
-    single = [label for label, count in tally.items() if count == 1]
-    if single:
-        raise DataError(
-            f"{where} has one usable image in class {single[0]!r}; at least 2 are "
-            "needed, one to train on and one to judge by. Add images or remove it."
-        )
-    train = {e.label for e in entries if e.part in ("", "train")}
-    unseen = sorted(tally.keys() - train)
-    if unseen:
-        raise DataError(
-            f"{where} has no usable image of class {unseen[0]!r} in train, only in the "
-            "other parts. Add some to train or remove the class."
-        )
-
-
-def _choose(
-    headers: Sequence[tuple[str, tuple[int, int]]],
-    size: int | tuple[int, int] | None,
-    channels: Literal[1, 3] | None,
-    bits: Literal[8, 16] | None,
-    resize: Literal["crop", "squash", "pad"] | None,
-) -> tuple[Preprocessing, list[str]]:
-    """What is not given, from the images; and why."""
-    reasons = []
-    wide = sum(mode.startswith("I") for mode, _ in headers)
-    gray = sum(mode in GRAY_MODES for mode, _ in headers) + wide
-    if channels is None:
-        channels = 1 if headers and gray == len(headers) else 3
-        kept = "gray" if channels == 1 else "color"
-        reasons.append(f"Kept in {kept}: {gray:,} of {len(headers):,} images are gray.")
-    if bits is None:
-        bits = 16 if wide else 8
-        if wide:
-            reasons.append(
-                f"Kept with 16 bits: {wide:,} of {len(headers):,} have them."
-            )
-    if size is None:
-        size, why = _size([pair for _, pair in headers])
-        reasons.append(why)
-    return (
-        Preprocessing(
-            channels=channels,
-            bits=bits,
-            size=(size, size) if isinstance(size, int) else size,
-            resize=resize or "crop",
-            mean=(0.0,) * channels,
-            std=(1.0,) * channels,
-        ),
-        reasons,
-    )
-
-
-def _changed(
-    headers: Sequence[tuple[str, tuple[int, int]]], channels: int
-) -> list[str]:
-    """Says if images are made what the network takes: gray, or of three channels."""
-    gray = sum(mode in GRAY_MODES or mode.startswith("I") for mode, _ in headers)
-    color = len(headers) - gray
-    if channels == 1 and color:
-        return [f"{color:,} of {len(headers):,} images are in color; made gray."]
-    if channels == 3 and gray:
-        return [f"{gray:,} of {len(headers):,} images are gray; made red-green-blue."]
-    return []
-
-
-def _size(sizes: Sequence[tuple[int, int]]) -> tuple[int, str]:
-    """A square that loses little and trains in reasonable time."""
-    if not sizes:
-        return LADDER[0], "No header could be read."
-    first = sizes[0]
-    if first[0] == first[1] <= LADDER[-1] and all(pair == first for pair in sizes):
-        return first[0], f"Kept at {first[0]}x{first[0]} pixels: every image is."
-    median = round(statistics.median(min(pair) for pair in sizes))
-    rung = max((s for s in LADDER if s <= median), default=LADDER[0])
-    more = f" A larger size={2 * rung} shows more." if 2 * rung <= median else ""
-    return rung, (
-        f"Resized to {rung}x{rung} pixels: the shorter sides have a median of "
-        f"{median:,}.{more}"
     )
 
 
@@ -257,8 +142,8 @@ def _pixels(
     strict: bool,
     progress: Progress | None,
     judging: bool,
-) -> tuple[np.ndarray, str, list[Entry], np.ndarray, dict[str, FileRecord]]:
-    """Pixels by part, their key, file of each, part of each, and facts of all."""
+) -> tuple[np.ndarray, str, list[Entry], np.ndarray, dict[str, FileRecord], list[str]]:
+    """Pixels by part, their key, file and part of each, records of all, and trouble."""
     found = dict(known)
     if 2 * len(known) >= len(listing.entries):
         found = decoding.learn(listing, at, progress, known)
@@ -268,13 +153,13 @@ def _pixels(
         )
         kept = pixel_cache.recall(at, key)
         if kept is not None and len(kept) == len(entries):
-            return kept, key, entries, parts, found
+            return kept, key, entries, parts, found, []
     shape = (preprocessing.channels, *preprocessing.size)
     dtype = np.uint16 if preprocessing.bits == 16 else np.uint8
     candidates = [
         e for e in listing.entries if e.path not in found or not found[e.path].reason
     ]
-    with pixel_cache.PixelWriter(at, len(candidates), shape, dtype) as writer:
+    with pixel_cache.writer(at, len(candidates), shape, dtype) as writer:
         row: dict[str, int] = {}
 
         def sink(entry: Entry, pixels: np.ndarray) -> None:
@@ -290,7 +175,8 @@ def _pixels(
             preprocessing, (found[e.path].content for e in entries)
         )
         order = np.array([row[e.path] for e in entries])
-        return writer.finish(order, key), key, entries, parts, found
+        pixels = writer.finish(order, key)
+        return pixels, key, entries, parts, found, writer.trouble
 
 
 def _arranged(
@@ -312,7 +198,7 @@ def _arranged(
         )
     good = [e for e in listing.entries if not found[e.path].reason]
     if not (judging and good):
-        _check_classes(good, listing, where)
+        check_classes(good, listing, where)
     parts = np.array([PARTS[e.part or "train"] for e in good])
     free = np.flatnonzero(parts == TRAIN)
     parts[free] = assign(

@@ -19,6 +19,7 @@ from torch import Tensor
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import DataError
 
+CURE = "Set XDG_CACHE_HOME to a folder that can be written, or pass cache_dir."
 KEPT = 4  # sets of pixels per folder: as many settings can be switched between
 _SPOT = 1 << 16  # bytes per place that is looked at again
 
@@ -80,6 +81,75 @@ def with_statistics(
     return measured
 
 
+def writer(
+    place: Path, rows: int, shape: tuple[int, int, int], dtype: type
+) -> "PixelWriter | PixelHolder":
+    """A ``PixelWriter``, or where the folder cannot be written what holds in memory."""
+    try:
+        return PixelWriter(place, rows, shape, dtype)
+    except DataError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        reason = error.__cause__.strerror or str(error.__cause__)
+        return PixelHolder(place, rows, shape, dtype, reason)
+
+
+class PixelHolder:
+    """Does in memory what a ``PixelWriter`` does on disk; nothing is kept.
+
+    Args:
+        place: Folder that cannot be written.
+        rows: How many are expected.
+        shape: (C, H, W) of one row.
+        dtype: Type of a pixel.
+        reason: Why the folder cannot be written.
+
+    Attributes:
+        trouble: What to tell about it.
+
+    Raises:
+        DataError: They do not fit into memory.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        rows: int,
+        shape: tuple[int, int, int],
+        dtype: type,
+        reason: str,
+    ) -> None:
+        self.count = 0
+        try:
+            self._rows: np.ndarray = np.empty((rows, *shape), dtype)
+        except MemoryError:
+            raise DataError(
+                f"cache: {place} cannot be written ({reason}), and the pixels do not "
+                f"fit into memory. {CURE}"
+            ) from None
+        megabytes = self._rows.nbytes / 1e6
+        self.trouble = [
+            f"The cache {place} cannot be written ({reason}): {megabytes:,.1f} MB of "
+            f"pixels are held in memory, and decoded again the next time. {CURE}"
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is left behind."""
+
+    def append(self, row: np.ndarray) -> None:
+        """Adds one row."""
+        self._rows[self.count] = row
+        self.count += 1
+
+    def finish(self, order: np.ndarray, key: str) -> np.ndarray:
+        """The rows in ``order``."""
+        ordered: np.ndarray = self._rows[order]
+        return ordered
+
+
 class PixelWriter:
     """Writes rows one after the other, then puts them in order under their key.
 
@@ -92,6 +162,9 @@ class PixelWriter:
         shape: (C, H, W) of one row.
         dtype: Type of a pixel.
 
+    Attributes:
+        trouble: What to tell: nothing.
+
     Raises:
         DataError: The folder cannot be written, or the disk is full.
     """
@@ -102,6 +175,7 @@ class PixelWriter:
         self.place, self.shape, self.dtype = place, shape, np.dtype(dtype)
         self.needed = rows * int(np.prod(shape)) * self.dtype.itemsize
         self.count = 0
+        self.trouble: list[str] = []
         self._temporary: list[Path] = []
         with self._explained():
             place.mkdir(parents=True, exist_ok=True)
@@ -179,7 +253,7 @@ class PixelWriter:
             raise DataError(
                 f"cache: {self.place} cannot be written ({error.strerror or error}); "
                 f"{2 * self.needed / 1e6:,.1f} MB are needed{free}. Make room, or "
-                "give another cache_dir."
+                f"use another place: {CURE}"
             ) from error
 
 

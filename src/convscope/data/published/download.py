@@ -45,7 +45,8 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress | None = None) -> P
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"{folder}: cannot be made ({error}). Choose another cache folder."
+            f"{folder}: cannot be made ({error}). Set XDG_CACHE_HOME to a folder that "
+            "can be written, or pass cache_dir."
         ) from None
     with _alone(folder):
         return _fetch(file, folder, progress)
@@ -78,7 +79,7 @@ def _fetch(file: RemoteFile, folder: Path, progress: Progress | None) -> Path:
             except OSError as error:
                 raise DataError(
                     f"{folder}: {file.name} cannot be written ({error}). "
-                    "Make room, or choose another cache folder."
+                    "Make room, or set XDG_CACHE_HOME to another folder."
                 ) from None
     raise MissingDataError("; ".join(reasons))
 
@@ -184,7 +185,13 @@ def unpack(archive: Path, names: tuple[str, ...], folder: Path, *, limit: int) -
         DataError: The archive is damaged, lacks a file, or holds one that is too
             large or is not a plain file.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{archive}: cannot be unpacked into {folder.parent} ({error}). Set "
+            "XDG_CACHE_HOME to a folder that can be written, or pass cache_dir."
+        ) from None
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         taken = Path(temporary) / folder.name
         taken.mkdir()
