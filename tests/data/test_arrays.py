@@ -93,6 +93,29 @@ def test_labels_are_numbers_or_names(labels, classes, names, numbers):
     assert in_order(data)[1].tolist() == numbers
 
 
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ((60, 1, 800), "signals, 1 channel of 800 values"),
+        ((60, 12, 1000), "signals, 12 channels of 1,000 values"),
+        ((60, 128, 9), "signals, 9 channels of 128 values"),
+        ((60, 3, 16), "signals, 3 channels of 16 values"),
+        ((60, 1, 2), "signals, 1 channel of 2 values"),
+    ],
+)
+def test_signals_are_not_taken_for_gray_pictures(shape, told):
+    images = RNG.integers(0, 256, shape, np.uint8)
+    count, rows, columns = shape
+    with pytest.raises(DataError) as caught:
+        from_arrays(images, TWO)
+    assert str(caught.value) == (
+        f"from_arrays: images of shape {shape} look like {told}, which are not taken. "
+        f"If they are gray pictures of {rows:,} x {columns:,} pixels, give them as "
+        f"({count}, 1, {rows}, {columns}): images[:, None]."
+    )
+    assert from_arrays(images[:, None], TWO).input_shape == (1, rows, columns)
+
+
 def test_every_class_is_in_every_part():
     data = from_arrays(GRAY, np.arange(60) % 12)
     for part in data.parts.values():

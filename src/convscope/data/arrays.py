@@ -13,6 +13,7 @@ from convscope.data.preprocessing import Preprocessing
 from convscope.data.splits import assign, check_fractions, content_hashes, share_out
 from convscope.errors import DataError
 
+LONGEST = 4  # times as long as wide: what (N, H, W) is taken for a picture up to
 FLOAT_NOTE = (
     "Images given as floating-point numbers are kept as 8 bits: "
     "no value is off by more than 1/510."
@@ -45,7 +46,8 @@ def from_arrays(
         test: Share of the images to test on, in [0, 1).
 
     Shape:
-        images: (N, H, W), (N, H, W, C) or (N, C, H, W)
+        images: (N, H, W) with H and W at most 4 times each other, (N, H, W, C) or
+            (N, C, H, W)
         labels: (N,)
 
     Raises:
@@ -114,6 +116,7 @@ def _as_array(values: np.ndarray | Tensor | Sequence[Any]) -> np.ndarray:
 def _as_pixels(images: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """(N, C, H, W) uint8 or uint16, and what to tell about it."""
     if images.ndim == 3:
+        _refuse_signals(images.shape)
         images = images[:, None]
     elif images.ndim == 4 and images.shape[1] not in (1, 3):
         images = np.moveaxis(images, -1, 1)
@@ -146,6 +149,20 @@ def _as_pixels(images: np.ndarray) -> tuple[np.ndarray, list[str]]:
             f"{low:g} to {high:g}. Scale them, or pass uint8."
         )
     return np.round(images * 255).astype(np.uint8), [FLOAT_NOTE]
+
+
+def _refuse_signals(shape: tuple[int, ...]) -> None:
+    """(N, C, L) and (N, H, W) look alike: few rows and long ones are channels."""
+    count, rows, columns = shape
+    short, long = sorted((rows, columns))
+    if short * LONGEST < long or (short == 1 < long):
+        channels = "1 channel" if short == 1 else f"{short:,} channels"
+        raise DataError(
+            f"from_arrays: images of shape {shape} look like signals, {channels} of "
+            f"{long:,} values, which are not taken. If they are gray pictures of "
+            f"{rows:,} x {columns:,} pixels, give them as ({count}, 1, {rows}, "
+            f"{columns}): images[:, None]."
+        )
 
 
 def _as_labels(

@@ -41,6 +41,10 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        kind = str(self.pixels.dtype).removeprefix("torch.")
+        return f"Samples({len(self):,} of {tuple(self.pixels.shape[1:])} {kind})"
+
     def subset(self, indices: Sequence[int] | np.ndarray | Tensor) -> "Samples":
         """The samples at ``indices``, in that order."""
         chosen = torch.as_tensor(np.asarray(indices, dtype=np.int64))
@@ -62,6 +66,10 @@ class SetAside:
 @dataclass(frozen=True)
 class Dataset:
     """Training, validation and test samples with their classes and preprocessing.
+
+    >>> from convscope.data import load
+    >>> load("digits")
+    Dataset('digits', 10 classes, input_shape=(1, 8, 8), train=1,259, val=179, test=359)
 
     Attributes:
         name: Short name for tables and run folders: ``"mnist"``, or the folder's name.
@@ -86,6 +94,14 @@ class Dataset:
     set_aside: tuple[SetAside, ...] = ()
     notes: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name}={len(part):,}" for name, part in self.parts.items())
+        aside = f", set_aside={len(self.set_aside):,}" if self.set_aside else ""
+        return (
+            f"Dataset({self.name!r}, {len(self.classes):,} classes, "
+            f"input_shape={self.input_shape}, {parts}{aside})"
+        )
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

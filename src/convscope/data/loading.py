@@ -24,7 +24,7 @@ from convscope.data.published.local_files import (
     locate,
     roots,
 )
-from convscope.data.resizing import converted
+from convscope.data.resizing import converted, in_form, resized
 from convscope.data.splits import assign, check_fractions, content_hashes, share_out
 from convscope.errors import (
     ArgumentError,
@@ -38,7 +38,7 @@ FOLDER_TEST = 0.15
 
 
 def load(
-    source: str | Path,
+    source: str | Path | object,
     *,
     size: int | tuple[int, int] | None = None,
     channels: Literal[1, 3] | None = None,
@@ -52,7 +52,7 @@ def load(
     strict: bool = False,
     layout: Literal["auto", "classes"] = "auto",
 ) -> Dataset:
-    """A data set by name, or from a folder of images.
+    """A data set by name, from a folder of images, or from tensors.
 
     A named set is looked for under ``$CONVSCOPE_DATA``, then in the user's cache, and
     else downloaded (unless ``$CONVSCOPE_OFFLINE`` is 1). Its test part is the
@@ -62,7 +62,8 @@ def load(
     Args:
         source: ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, or a
             folder. A name goes before a folder of the same name; ``"./mnist"`` means
-            the folder.
+            the folder. Also a pair (images, labels) of tensors or arrays, or a torch
+            DataLoader or Dataset of such pairs, gone through once.
         size: Height and width, in pixels; by default that of the images.
         channels: 1 gray, 3 red-green-blue; by default that of the images.
         bits: Bits per channel kept in memory; by default that of the images.
@@ -81,8 +82,8 @@ def load(
 
     Raises:
         UnknownNameError: Neither a named set nor a folder.
-        ArgumentError: A share outside its interval, or ``test`` for a set whose test
-            part is published.
+        ArgumentError: A share outside its interval, ``test`` for a set whose test part
+            is published, or a source that is none of these.
         MissingDataError: The files are not here and cannot be downloaded.
         DataError: Files that cannot be used.
 
@@ -99,6 +100,16 @@ def load(
         if strict and data.notes:
             raise DataError(f"load: {data.notes[0]}")
         return _assembled(card, data, declared, validation, test, progress)
+    if not isinstance(source, str | Path):
+        return _from_memory(
+            source,
+            size,
+            {"channels": channels, "bits": bits, "resize": resize},
+            preprocessing,
+            validation,
+            FOLDER_TEST if test is None else test,
+            progress,
+        )
     looks_like_a_path = isinstance(source, Path) or "/" in name or os.sep in name
     if not looks_like_a_path and not Path(name).exists():
         raise UnknownNameError("data set or folder", name, CATALOG)
@@ -118,6 +129,32 @@ def load(
         strict=strict,
         layout=layout,
     )
+
+
+def _from_memory(
+    source: object,
+    size: int | tuple[int, int] | None,
+    others: Mapping[str, object],
+    preprocessing: Preprocessing | None,
+    validation: float,
+    test: float,
+    progress: Progress | None,
+) -> Dataset:
+    """A pair of tensors or a loader, at another size if one is asked for."""
+    from convscope.data.torch_sources import from_torch
+
+    given = [name for name, value in others.items() if value is not None]
+    if given:
+        raise ArgumentError(
+            f"load: {given[0]}={others[given[0]]!r} is for files; the images given are "
+            "in memory. Give them in that form."
+        )
+    data = from_torch(source, validation=validation, test=test, progress=progress)
+    if preprocessing is not None:
+        return in_form(data, preprocessing, progress)
+    if size is None:
+        return data
+    return resized(data, (size, size) if isinstance(size, int) else size, progress)
 
 
 def _declared(

@@ -48,8 +48,16 @@ def resized(
         progress: As for ``converted``.
     """
     declared = data.preprocessing.model_copy(update={"size": size})
+    changed = in_form(data, declared, progress)
+    return changed.replace(preprocessing=declared.with_statistics(changed.train.pixels))
+
+
+def in_form(
+    data: Dataset, preprocessing: Preprocessing, progress: Progress | None = None
+) -> Dataset:
+    """The same data as ``preprocessing`` declares them, its statistics included."""
     train, val, test = (
-        converted(part, declared, data.name, progress) for part in data.parts.values()
+        converted(part, preprocessing, data.name, progress)
+        for part in data.parts.values()
     )
-    preprocessing = declared.with_statistics(train.pixels)
     return data.replace(train=train, val=val, test=test, preprocessing=preprocessing)

@@ -309,7 +309,7 @@ def _large_enough(
     if min(data.input_shape[1:]) >= card.min_size:
         return data
     size = card.size_for_small
-    if isinstance(source, Dataset):
+    if not isinstance(source, str | Path):
         return resized(data, (size, size), progress)
     return load(source, **wanted, size=size, progress=progress)
 

@@ -180,8 +180,8 @@ def test_a_cache_that_cannot_be_written_is_told_and_memory_is_used(folder, tmp_p
     (note,) = (note for note in data.notes if "cannot be written" in note)
     assert note.startswith(f"The cache {tmp_path / 'file'}/folders/pets-")
     assert note.endswith(
-        " cannot be written (Not a directory): 0.1 MB of pixels are held in memory, and "
-        "decoded again the next time. Set XDG_CACHE_HOME to a folder that can be "
+        " cannot be written (Not a directory): 0.1 MB of pixels are held in memory, "
+        "and decoded again the next time. Set XDG_CACHE_HOME to a folder that can be "
         "written, or pass cache_dir."
     )
 
