@@ -112,3 +112,28 @@ def test_every_file_that_contributing_names_is_there():
     assert len(named) > 10
     files = {str(p) for p in ROOT.rglob("*.*") if ".venv" not in p.parts}
     assert [n for n in named if not any(f.endswith(f"/{n}") for f in files)] == []
+
+
+def private_names(code):
+    """Names of torch with an underscore in front that a piece of code uses."""
+    code = re.sub(r"#.*", "", code)
+    dotted = r"\b(?:torch|nn|F|forward_ad)(?:\.\w+)*\._\w+(?:\.\w+)*"
+    imported = r"^\s*from (torch[\w.]*) import .*?\b(_[a-z]\w*|_[A-Z]\w*)"
+    below = r"^\s*(?:from|import) (torch(?:\.\w+)*\._\w+(?:\.\w+)*)"
+    found = re.findall(dotted, code) + re.findall(below, code, re.MULTILINE)
+    found += [".".join(pair) for pair in re.findall(imported, code, re.MULTILINE)]
+    return {name for name in found if "__" not in name}
+
+
+def test_private_names_of_torch_are_in_one_file():
+    used = {file: private_names((SOURCE / file).read_text()) for file in FILES}
+    assert len(used.pop("private_torch.py")) > 5
+    assert {file: names for file, names in used.items() if names} == {}
+
+
+def test_a_private_name_of_torch_is_noticed():
+    assert private_names("x = torch._C._len()") == {"torch._C._len"}
+    assert private_names("from torch.nn.modules.conv import _ConvNd")
+    assert private_names("from torch.utils._pytree import tree_map")
+    assert private_names("nn.modules.batchnorm._BatchNorm")
+    assert private_names("torch.__version__, layer._modules  # torch._C") == set()

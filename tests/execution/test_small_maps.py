@@ -24,7 +24,7 @@ MAPS = [  # batch, channels in and out, map, kernel
 @pytest.fixture(autouse=True)
 def matrix_unit(monkeypatch):
     """The rule is for machines with one; the result is right on all."""
-    monkeypatch.setattr(small_maps, "_has_matrix_unit", lambda: True)
+    monkeypatch.setattr(small_maps, "has_matrix_unit", lambda: True)
 
 
 def problem(batch, inner, outer, size, kernel):
@@ -134,7 +134,7 @@ def test_the_rule_of_shapes(x, weight, expected):
 
 
 def test_without_a_matrix_unit_torch_computes_it(monkeypatch):
-    monkeypatch.setattr(small_maps, "_has_matrix_unit", lambda: False)
+    monkeypatch.setattr(small_maps, "has_matrix_unit", lambda: False)
     weight = torch.empty(32, 32, 3, 3, requires_grad=True)
     assert not small_maps.serves_small_maps(torch.empty(32, 32, 8, 8), weight, 1)
 

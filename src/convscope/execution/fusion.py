@@ -12,9 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
-from convscope import kernels, layers
+from convscope import kernels, layers, private_torch
 from convscope.arithmetic import resolve_paddings
 from convscope.errors import ConvscopeError
 from convscope.execution.small_maps import (
@@ -83,14 +82,14 @@ def is_plain_call() -> bool:
     """
     return (
         not torch.compiler.is_compiling()
-        and torch._C._get_tracing_state() is None
-        and torch._C._functorch.peek_interpreter_stack() is None
-        and forward_ad._current_level < 0
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._len_torch_function_stack() == 0
+        and not private_torch.is_traced()
+        and not private_torch.is_transformed()
+        and not private_torch.has_forward_gradients()
+        and not private_torch.has_dispatch_mode()
+        and not private_torch.has_function_mode()
         # Checkpointing computes layers again, and counts what they keep.
-        and torch._C._autograd._top_saved_tensors_default_hooks(False) is None
-        and not torch.nn.modules.module._has_any_global_hook()
+        and not private_torch.has_saved_tensor_hooks()
+        and not private_torch.has_global_hooks()
     )
 
 

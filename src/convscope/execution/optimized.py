@@ -14,6 +14,7 @@ from convscope.errors import ArgumentError
 from convscope.execution.fusion import Kind, compute_row, is_plain_call
 from convscope.execution.outputs import map_tensors, tensors_in
 from convscope.execution.setting import Setting
+from convscope.private_torch import is_traced
 
 
 class Optimized(nn.Module):
@@ -59,7 +60,7 @@ class Optimized(nn.Module):
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """What the network gives, in float32 where ours is another precision."""
-        if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        if torch.compiler.is_compiling() or is_traced():
             return super().__call__(*inputs, **named)
         net = _NETS.get(self)
         if net is None:  # our class on the network itself: see __setattr__

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from convscope.errors import ArgumentError
 from convscope.execution.outputs import map_tensors, tensors_in
+from convscope.private_torch import AnyConv
 
 Shape: TypeAlias = Sequence[int] | Sequence[Sequence[int]]
 
@@ -75,7 +76,7 @@ def require_shape(net: nn.Module, shape: Shape, where: str) -> None:
         ArgumentError: One number more than the first convolution takes.
     """
     sizes = shapes_of(shape)
-    convs: Any = (nn.modules.conv._ConvNd,)
+    convs: Any = (AnyConv,)
     first: Any = next((m for m in net.modules() if isinstance(m, convs)), None)
     if first is None or len(sizes) != 1:
         return

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from convscope.errors import ArgumentError
 from convscope.execution.fusion import Kind
+from convscope.private_torch import has_matrix_unit
 
 DEVICES = ("cpu", "cuda", "mps")
 
@@ -121,5 +122,5 @@ def has_native_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        return bool(torch.cpu._is_amx_tile_supported())
+        return has_matrix_unit()
     return False

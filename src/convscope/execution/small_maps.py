@@ -8,15 +8,14 @@ convolution pads with; the same library then takes 0.7 of the time with rows of 
 0.45 with 7, 0.15 with 3.
 """
 
-import functools
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from convscope.kernels.operations import is_plain
+from convscope.private_torch import has_forward_gradients, has_matrix_unit
 
 WIDEST_MAP = 8  # from 9 on copies cost about what they save
 FEWEST_CHANNELS = 32  # a row of the matrix unit; with 16 nothing is gained
@@ -73,7 +72,7 @@ def serves_small_maps(x: Tensor, weight: Tensor, padding: int) -> bool:
     bfloat16, or will be.
     """
     return (
-        _has_matrix_unit()
+        has_matrix_unit()
         and x.device.type == "cpu"
         and is_plain(x)
         and is_plain(weight)
@@ -81,11 +80,6 @@ def serves_small_maps(x: Tensor, weight: Tensor, padding: int) -> bool:
         and min(weight.shape[:2]) >= FEWEST_CHANNELS
         and images_side_by_side(x.shape[0], x.shape[3], padding) > 1
     )
-
-
-@functools.cache
-def _has_matrix_unit() -> bool:
-    return bool(torch.cpu._is_amx_tile_supported())
 
 
 def conv_on_small_maps(
@@ -109,7 +103,7 @@ def conv_on_small_maps(
     >>> weight.grad.flatten()
     tensor([16., 24., 16.])
     """
-    if not (is_plain(x) and is_plain(weight)) or forward_ad._current_level >= 0:
+    if not (is_plain(x) and is_plain(weight)) or has_forward_gradients():
         return F.conv2d(x, weight, bias, padding=padding)  # others derive it as well
     out: Tensor = _ConvOnSmallMaps.apply(x, weight, bias, padding)  # type: ignore[no-untyped-call]  # torch's
     return out

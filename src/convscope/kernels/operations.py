@@ -10,8 +10,14 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import Parameter
+
+from convscope.private_torch import (
+    has_dispatch_mode,
+    has_forward_gradients,
+    is_batch_of_gradients,
+    is_transformed,
+)
 
 OPERATORS: Final = torch.library.Library("convscope", "FRAGMENT")
 WORTH_A_THREAD: Final = 1 << 15  # numbers: below, starting one costs more than it saves
@@ -22,10 +28,7 @@ def kernels_may_compute() -> bool:
 
     Those see through torch's own operations, but not into a kernel.
     """
-    return (
-        torch._C._functorch.maybe_current_level() is None
-        and forward_ad._current_level < 0
-    )
+    return not (is_transformed() or has_forward_gradients())
 
 
 def is_plain(x: Tensor) -> bool:
@@ -37,7 +40,7 @@ def is_plain(x: Tensor) -> bool:
     return (
         type(x) in (Tensor, Parameter)
         and not torch.compiler.is_compiling()
-        and torch._C._len_torch_dispatch_stack() == 0
+        and not has_dispatch_mode()
         and kernels_may_compute()
     )
 
@@ -75,7 +78,7 @@ def torch_must_derive(gradient: Tensor) -> bool:
     return (
         torch.is_grad_enabled()
         or not kernels_may_compute()
-        or torch._C._functorch.is_legacy_batchedtensor(gradient)
+        or is_batch_of_gradients(gradient)
     )
 
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from convscope.errors import ShapeError
 from convscope.layers.shape import require_input
+from convscope.private_torch import AnyBatchNorm
 
 
-class _Checked(nn.modules.batchnorm._BatchNorm):
+class _Checked(AnyBatchNorm):
     """What the three layers check before torch sees the input."""
 
     axes: int

@@ -5,10 +5,10 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from convscope.errors import ArgumentError, ShapeError, explains_calls
 from convscope.functional.filters import FILTERS, filter_kernel
+from convscope.private_torch import AnyConv
 
 Convolution = TypeVar("Convolution", bound=nn.Module)
 
@@ -48,7 +48,7 @@ def set_filters(
             [-2.,  0.,  2.],
             [-1.,  0.,  1.]], grad_fn=<SelectBackward0>)
     """
-    if not isinstance(conv, _ConvNd) or conv.transposed:
+    if not isinstance(conv, AnyConv) or conv.transposed:
         raise ArgumentError(
             f"set_filters: conv is a {type(conv).__name__}, which applies no filters "
             "to its input. Give a Conv1d, Conv2d or Conv3d."

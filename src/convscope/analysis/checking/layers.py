@@ -23,6 +23,7 @@ from convscope.analysis.operations.refusal import (
 from convscope.analysis.operations.refusals import statistics_of_others
 from convscope.arithmetic import per_axis, resolve_paddings
 from convscope.layers.window import Sliding
+from convscope.private_torch import AnyBatchNorm
 
 CHANNELS = ("in_channels", "num_features", "channels")  # the argument, by layer
 
@@ -42,7 +43,7 @@ def layer_refusal(
             return None
         wanted = f"(N, {wants}{', ...' if x.ndim > 2 else ''})"
         return wrong_channels(x, x.shape[1], wants, wanted, argument=argument)
-    if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+    if isinstance(layer, AnyBatchNorm):
         if x.ndim == axes + 2 or (axes == 1 and x.ndim == 2):
             return statistics_of_others(x, layer.num_features)
         return wrong_rank(x, wants, axes)

@@ -12,11 +12,11 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from convscope.data.batching.batches import Batch, plain
 from convscope.data.dataset import Dataset
 from convscope.errors import ArgumentError
+from convscope.private_torch import AnyBatchNorm
 
 Batches: TypeAlias = Dataset | Tensor | Iterable[Tensor | Batch | Sequence[Any]]
 
@@ -244,12 +244,12 @@ def report(
     return StatisticsReport(tuple(layers), mean_tolerance, variance_tolerance)
 
 
-def batch_norms(net: nn.Module) -> dict[str, _BatchNorm]:
+def batch_norms(net: nn.Module) -> dict[str, AnyBatchNorm]:
     """Batch normalizations that keep running statistics, by path."""
     return {
         path: module
         for path, module in net.named_modules()
-        if isinstance(module, _BatchNorm) and module.running_mean is not None
+        if isinstance(module, AnyBatchNorm) and module.running_mean is not None
     }
 
 
@@ -307,7 +307,7 @@ def measure(
 
 
 @contextlib.contextmanager
-def _evaluating(net: nn.Module, training: Iterable[_BatchNorm]) -> Iterator[None]:
+def _evaluating(net: nn.Module, training: Iterable[AnyBatchNorm]) -> Iterator[None]:
     """Evaluation without gradients, but for layers that normalize with each batch."""
     modes = {module: module.training for module in net.modules()}
     chosen = list(training)

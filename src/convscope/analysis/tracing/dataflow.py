@@ -14,7 +14,6 @@ from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from convscope.analysis.operations.effects import (
     BLANK,
@@ -35,6 +34,7 @@ from convscope.analysis.operations.provenance import (
 )
 from convscope.analysis.operations.rearrange import written
 from convscope.arithmetic import AxisLayer
+from convscope.private_torch import tree_leaves
 
 Key: TypeAlias = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 

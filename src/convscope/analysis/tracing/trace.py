@@ -21,8 +21,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 from convscope.analysis.inputs import BATCH, Inputs, Shape
 from convscope.analysis.operations.provenance import Provenance
@@ -30,6 +28,12 @@ from convscope.analysis.operations.shapes import meta_result
 from convscope.analysis.tracing.dataflow import Dataflow
 from convscope.analysis.tracing.meta_copy import meta_copy
 from convscope.arithmetic import Window
+from convscope.private_torch import (
+    DispatchMode,
+    WithoutFunctionMode,
+    tree_leaves,
+    tree_map_only,
+)
 
 Change = Callable[[nn.Module], None]
 Refuse = Callable[[str | nn.Module, tuple[Any, ...], dict[str, Any]], None]
@@ -212,7 +216,7 @@ class _Recorder:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             turn = self.turns.get(id(module), 0)
             self.turns[id(module)] = turn + 1
-            with torch._C.DisableTorchFunction():
+            with WithoutFunctionMode():
                 call = Call(
                     path, "", module, self.stack[-1] if self.stack else None, turn
                 )
@@ -228,7 +232,7 @@ class _Recorder:
         while self.stack and self.stack[-1].module is not module:
             self.stack.pop()
         if self.stack:
-            with torch._C.DisableTorchFunction():
+            with WithoutFunctionMode():
                 self._declared(module, args, output)
                 self._returned(self.stack.pop(), output)
 
@@ -288,13 +292,13 @@ class _Recorder:
                 self._judge(name, args, kwargs)  # ours was judged as a whole
             return func(*args, **kwargs)
         call = Call(outer.path, name.strip("_"), None, outer)
-        with torch._C.DisableTorchFunction():
+        with WithoutFunctionMode():
             call.inputs = _shapes((args, kwargs))
             call.arguments = _plain_arguments(args, kwargs)
         self._push(call)
         self._judge(name, args, kwargs)
         result = func(*args, **kwargs)  # if it raises, the stack shows where
-        with torch._C.DisableTorchFunction():
+        with WithoutFunctionMode():
             self._returned(call, result)
         while self.stack.pop() is not call:
             pass
@@ -309,7 +313,7 @@ class _Recorder:
         kwargs: dict[str, Any],
     ) -> None:
         if self.refuse is not None:
-            with torch._C.DisableTorchFunction():
+            with WithoutFunctionMode():
                 self.refuse(called, args, kwargs)
 
     def operation(
@@ -352,7 +356,7 @@ class _Functions(TorchFunctionMode):
         return self.recorder.function(func, args, kwargs or {})
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(DispatchMode):
     """Sees the operations that functions are made of."""
 
     def __init__(self, recorder: _Recorder, values: bool) -> None:

@@ -6,7 +6,6 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from convscope.analysis.probes.batch_statistics import (
     Batches,
@@ -17,6 +16,7 @@ from convscope.analysis.probes.batch_statistics import (
     report,
 )
 from convscope.errors import ArgumentError
+from convscope.private_torch import AnyBatchNorm
 
 _WHERE = "recompute_statistics"
 
@@ -87,7 +87,7 @@ def recompute_statistics(
 
 
 @torch.no_grad()
-def _set(norm: _BatchNorm, moments: Moments) -> None:
+def _set(norm: AnyBatchNorm, moments: Moments) -> None:
     for kept, found in (
         (norm.running_mean, moments.mean),
         (norm.running_var, moments.variance),

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from convscope.private_torch import foreach_copy_, foreach_lerp_
+
 _DECAY = 0.95  # a step, at the end of training
 
 
@@ -55,8 +57,8 @@ class Lookahead:
 
     def _meet(self, keep: float) -> None:
         slow, fast = list(self.slow.values()), list(self._fast.values())
-        torch._foreach_lerp_(slow, fast, 1 - keep)
-        torch._foreach_copy_(fast, slow)
+        foreach_lerp_(slow, fast, 1 - keep)
+        foreach_copy_(fast, slow)
 
     def load(self, slow: Mapping[str, Tensor]) -> None:
         """Puts back what ``slow`` was."""

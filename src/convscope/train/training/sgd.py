@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope.private_torch import foreach_add, foreach_add_, foreach_mul_
+
 Group = dict[str, Any]
 
 
@@ -68,7 +70,7 @@ class SGD:
         gradients = [self._parameters[place].grad for place in places]
         steps: Any = gradients
         if decay:
-            steps = torch._foreach_add(steps, parameters, alpha=decay)
+            steps = foreach_add(steps, parameters, alpha=decay)
         if self.momentum:
             new = [p for p in places if p not in self._velocity]
             known = not new
@@ -79,13 +81,13 @@ class SGD:
                     self._velocity[place].mul_(self.momentum).add_(step)
             velocity = [self._velocity[place] for place in places]
             if known:
-                torch._foreach_mul_(velocity, self.momentum)
-                torch._foreach_add_(velocity, steps)
+                foreach_mul_(velocity, self.momentum)
+                foreach_add_(velocity, steps)
             if self.nesterov:
-                steps = torch._foreach_add(steps, velocity, alpha=self.momentum)
+                steps = foreach_add(steps, velocity, alpha=self.momentum)
             else:
                 steps = velocity
-        torch._foreach_add_(parameters, steps, alpha=-rate)
+        foreach_add_(parameters, steps, alpha=-rate)
 
     def state_dict(self) -> dict[str, Any]:
         """What later steps depend on, in the form of torch's optimizers."""
