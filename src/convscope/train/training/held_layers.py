@@ -4,9 +4,9 @@ import fnmatch
 from collections.abc import Iterable
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from convscope.errors import UnknownNameError
+from convscope.private_torch import AnyBatchNorm
 from convscope.train.recipe import Recipe
 
 
@@ -50,7 +50,7 @@ class HeldLayers:
         self._norms = [
             module
             for name, module in modules.items()
-            if isinstance(module, _BatchNorm) and (held or _is_in(name, frozen))
+            if isinstance(module, AnyBatchNorm) and (held or _is_in(name, frozen))
         ]
 
     def hold_statistics(self) -> None:
