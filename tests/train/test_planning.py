@@ -107,7 +107,7 @@ def test_how_to_load_is_not_said_of_data_that_are_loaded(tiny):
     with pytest.raises(ArgumentError) as error:
         plan(tiny, "mlp", size=9, test=0)
     assert str(error.value) == (
-        "plan: size=9, test=0: the data are loaded already. Give that to data.load."
+        "plan: test=0: the data are loaded already. Give that to data.load."
     )
 
 

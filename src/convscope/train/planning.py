@@ -131,6 +131,8 @@ def plan(
     if start is not None:
         data = loaded_for(start, loaded, size=size, wanted=wanted, progress=progress)
         return _from_weights(start, said, data, loaded, named, given, changes)
+    if isinstance(data, Dataset) and size is not None:
+        loaded = resized(loaded, (size, size), progress)
     chosen = named or recipes.suited(loaded, model)
     name, options, why = _chosen(model, chosen, loaded, given)
     notes: tuple[str, ...] = ()
@@ -276,8 +278,9 @@ def _loaded(
 ) -> Dataset:
     if not isinstance(data, Dataset):
         return load(data, **wanted, progress=progress)
-    if wanted:
-        said = ", ".join(f"{key}={value}" for key, value in wanted.items())
+    reading = {key: value for key, value in wanted.items() if key != "size"}
+    if reading:
+        said = ", ".join(f"{key}={value}" for key, value in reading.items())
         raise ArgumentError(
             f"plan: {said}: the data are loaded already. Give that to data.load."
         )
