@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch.nn.functional as F
 from torch import nn
@@ -5,6 +7,7 @@ from torch import nn
 from analysis import networks
 from analysis.support import require_support, supports
 from convscope.analysis import exact_ranges, summary
+from convscope.analysis.operations import registry
 
 
 class Rearranged(nn.Module):
@@ -111,9 +114,8 @@ def test_every_range_is_the_support_of_a_gradient(name):
 
 
 def test_the_check_rejects_a_planted_mistake(monkeypatch):
-    from convscope.analysis.operations import effects as operations
-
-    honest = operations.RULES["convolution"]
+    row = registry.by_torch("convolution")
+    honest = row.sees
 
     def blind_to_stride(arguments, shape):
         axes = len(arguments["stride"])
@@ -121,7 +123,8 @@ def test_the_check_rejects_a_planted_mistake(monkeypatch):
             arguments = {**arguments, "padding": [0] * axes}
         return honest(arguments, shape)
 
-    monkeypatch.setitem(operations.RULES, "convolution", blind_to_stride)
+    wrong = replace(row, sees=blind_to_stride)
+    monkeypatch.setitem(registry._BY_TORCH, "convolution", wrong)
     with pytest.raises(AssertionError):
         require_support(nn.Conv2d(1, 1, 3, stride=2, padding=1), (1, 9, 9))
 

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from convscope.analysis.operations.shapes import meta_result
+from convscope.analysis.operations.registry import meta_result
 
 
 class Compare(TorchDispatchMode):

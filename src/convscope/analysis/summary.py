@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from convscope.analysis.checking.check import failure_error
+from convscope.analysis.checking.check import failure_error, refuse_call
 from convscope.analysis.checking.rebuild import layer_text
-from convscope.analysis.inputs import Inputs, InputSize, Shape, parse_inputs
+from convscope.analysis.inputs import BATCH, Inputs, InputSize, Shape, parse_inputs
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary
 from convscope.analysis.tracing.trace import Call, LayerError, Trace, trace
@@ -52,14 +52,33 @@ def summary(
     inputs = parse_inputs(input_size, where="summary")
     note = ""
     try:
-        traced = trace(module, inputs, training=training, dtype=dtype)
+        traced = _traced(module, inputs, training, dtype)
     except LayerError as error:
+        if error.refusal is not None and error.refusal.kind == "rank":
+            raise failure_error(module, inputs, error, training) from None
         try:  # some networks are written for one image at a time
-            traced = trace(module, inputs, training=training, dtype=dtype, batch=1)
+            traced = _traced(module, inputs, training, dtype, batch=1)
             note = "it takes one image at a time"
         except LayerError:
-            raise failure_error(module, inputs, error) from None
+            raise failure_error(module, inputs, error, training) from None
     return _Builder(traced, name, note).build()
+
+
+def _traced(
+    module: nn.Module,
+    inputs: Inputs,
+    training: bool = False,
+    dtype: torch.dtype = torch.float32,
+    batch: int = BATCH,
+) -> Trace:
+    return trace(
+        module,
+        inputs,
+        training=training,
+        dtype=dtype,
+        batch=batch,
+        refuse=refuse_call,
+    )
 
 
 def exact_ranges(
@@ -84,7 +103,7 @@ def exact_ranges(
     """
     inputs = parse_inputs(input_size, where="exact_ranges")
     try:
-        traced = trace(module, inputs)
+        traced = _traced(module, inputs)
     except LayerError as error:
         raise failure_error(module, inputs, error) from None
     calls = [c for c in traced.calls if c.path == layer and c.module is not None]

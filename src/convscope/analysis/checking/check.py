@@ -20,7 +20,7 @@ from convscope.analysis.inputs import (
     parse_inputs,
 )
 from convscope.analysis.operations.refusal import Refusal, RefusedError, shape_text
-from convscope.analysis.operations.refusals import refusal
+from convscope.analysis.operations.registry import refusal
 from convscope.analysis.tracing.trace import Call, Change, LayerError, Trace, trace
 from convscope.errors import ArgumentError, ConvscopeError, ShapeError
 
@@ -84,31 +84,36 @@ def attempt(
 ) -> "Trace | _Failure":
     """A trace, or the call that it ends at."""
     try:
-        return trace(module, inputs, training=training, change=change, refuse=_refuse)
+        return trace(
+            module, inputs, training=training, change=change, refuse=refuse_call
+        )
     except LayerError as error:
-        if not error.stack:
-            raise ArgumentError(f"check: {error.cause}.") from error.cause
-        inner = error.stack[-1]
-        outer = next(call for call in reversed(error.stack) if call.module is not None)
-        for call in error.stack:
-            if call.is_layer and call.module is not None:
-                outer = call
-                break
-        problem = error.cause.refusal if isinstance(error.cause, RefusedError) else None
-        return _Failure(inner, outer, error.done, problem, error.cause)
+        return _failure(error)
 
 
-def failure_error(module: nn.Module, inputs: Inputs, error: LayerError) -> Exception:
-    """What ``check`` says of a network whose trace failed in another way."""
-    result = attempt(module, inputs)
-    if isinstance(result, _Failure):
-        return _error(module, inputs, result, training=False)
-    return ArgumentError(f"summary: {error.cause}.")
+def failure_error(
+    module: nn.Module, inputs: Inputs, error: LayerError, training: bool = False
+) -> Exception:
+    """What ``check`` says of a network whose trace failed."""
+    failure = _failure(error)
+    return _error(module, inputs, failure, training)
 
 
-def _refuse(
+def _failure(error: LayerError) -> _Failure:
+    if not error.stack:
+        raise ArgumentError(f"check: {error.cause}.") from error.cause
+    outer = next(call for call in reversed(error.stack) if call.module is not None)
+    for call in error.stack:
+        if call.is_layer and call.module is not None:
+            outer = call
+            break
+    return _Failure(error.stack[-1], outer, error.done, error.refusal, error.cause)
+
+
+def refuse_call(
     called: str | nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
 ) -> None:
+    """Raises where a call of a function, or of a layer of ours, cannot work."""
     if isinstance(called, str):
         problem, name = refusal(called, args, kwargs), called
     else:

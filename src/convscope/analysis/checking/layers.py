@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from convscope.analysis.operations.normalization import statistics_of_others
 from convscope.analysis.operations.refusal import (
     Refusal,
     no_window,
@@ -20,7 +21,6 @@ from convscope.analysis.operations.refusal import (
     wrong_channels,
     wrong_rank,
 )
-from convscope.analysis.operations.refusals import statistics_of_others
 from convscope.arithmetic import per_axis, resolve_paddings
 from convscope.layers.window import Sliding
 from convscope.private_torch import AnyBatchNorm

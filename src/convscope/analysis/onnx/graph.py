@@ -6,26 +6,21 @@ loops or branches of its own is refused.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from convscope.analysis.inputs import Shape
-from convscope.analysis.onnx.nodes import (
-    MOVES,
-    NORMS,
-    GraphTensor,
-    folded,
-    followed,
-    node_text,
-    products_of,
-)
+from convscope.analysis.onnx.nodes import folded, node_text
+from convscope.analysis.operations.operation import Arguments, Node
 from convscope.analysis.operations.provenance import (
     Provenance,
     constant,
     input_provenance,
     unknown,
 )
+from convscope.analysis.operations.registry import by_onnx
 from convscope.analysis.records import AxisField, Row
 from convscope.analysis.render import Summary
 from convscope.arithmetic import inference_activation_bytes, training_activation_bytes
@@ -198,6 +193,15 @@ def _static(info: Any) -> Shape | None:
     return shape
 
 
+@dataclass
+class GraphTensor:
+    """One value of the graph, and its place among the activations."""
+
+    shape: Shape
+    value: Provenance
+    made_by: int | None = None
+
+
 class _Reader:
     """Follows the nodes of a graph and writes a row for each."""
 
@@ -216,6 +220,7 @@ class _Reader:
         self.bytes: list[int] = []
         self.sources: list[list[int]] = []
         self.lost: list[str] = []
+        self.spatial_norms = False
         self.inputs = 0
 
     def start(self, number: int, name: str, shape: Shape) -> None:
@@ -249,7 +254,7 @@ class _Reader:
         if node.op_type != "Split" or len(known) < len(shapes):
             known = [shape] * len(shapes)  # such as a dropout's mask
         count = len(known) if node.op_type == "Split" else 1
-        values = self._values(node, arguments, inputs, known)
+        values, read = self._values(node, arguments, known)
         made = [
             GraphTensor(one, value, len(self.bytes))
             for one, value in zip(known, values, strict=True)
@@ -258,7 +263,7 @@ class _Reader:
         self.sources.append([t.made_by for t in live if t.made_by is not None])
         names = [name for name in node.output if name]
         self.tensors.update(zip(names, made, strict=True))
-        self._row(node, arguments, inputs, made[:count], place)
+        self._row(node, arguments, read, made[:count], place)
 
     def _constant(self, onnx: Any, name: str, tensor: Any) -> None:
         """Keeps the few numbers that say how a node moves its elements."""
@@ -288,25 +293,37 @@ class _Reader:
         return self.tensors[name]
 
     def _values(
-        self,
-        node: Any,
-        arguments: dict[str, Any],
-        inputs: list[GraphTensor],
-        shapes: list[Shape],
-    ) -> list[Provenance]:
-        made = followed(node, arguments, inputs, shapes, self.numbers)
-        if made is not None and [value.shape for value in made] == shapes:
-            return made
-        values = [tensor.value for tensor in inputs]
+        self, node: Any, arguments: dict[str, Any], shapes: list[Shape]
+    ) -> tuple[list[Provenance], Arguments | None]:
+        """What the outputs see, and the node's arguments as torch would have them."""
+        given = [self._tensor(name).value if name else None for name in node.input]
+        numbers = [self.numbers.get(name) for name in node.input]
+        found = by_onnx(node.op_type)
+        read = None
+        if found is not None:
+            attributes = {
+                name: value.decode() if isinstance(value, bytes) else value
+                for name, value in arguments.items()
+            }
+            known = Node(node.op_type, attributes, given, numbers, shapes)
+            read = found.onnx[node.op_type](known)
+        if found is not None and read is not None and found.sees is not None:
+            if found.over_space is not None and found.over_space(read):
+                self.spatial_norms = True
+            made = found.sees(read, shapes[0])
+            every = made if isinstance(made, list) else [made] * len(shapes)
+            if [one.shape for one in every if one is not None] == shapes:
+                return [one for one in every if one is not None], read
+        values = [one for one in given if one is not None]
         if any(v.seen for v in values):
             self.lost.append(node.op_type)
-        return [unknown(values, shape) for shape in shapes]
+        return [unknown(values, shape) for shape in shapes], read
 
     def _row(
         self,
         node: Any,
         arguments: dict[str, Any],
-        inputs: list[GraphTensor],
+        read: Arguments | None,
         made: list[GraphTensor],
         place: int,
     ) -> None:
@@ -318,8 +335,12 @@ class _Reader:
             if node.op_type == "BatchNormalization" and n in list(node.input)[3:5]
         ]
         scalars = [n for n in new if n not in buffers and not self._is_size(node, n)]
-        products = products_of(node.op_type, arguments, inputs, made[0].shape)
-        two = sum(t.value.from_input for t in inputs[:2]) > 1
+        found, products, two = by_onnx(node.op_type), 0, False
+        if found is not None and found.costs is not None and read is not None:
+            costs = found.costs(read, made[0].shape)
+            if costs is not None:
+                products = costs.count
+                two = all(read[name].from_input for name in costs.operands)
         self.rows.append(
             Row(
                 path=node.name or f"{node.op_type}_{place}",
@@ -345,7 +366,8 @@ class _Reader:
         numbers = self.numbers.get(name)
         if numbers is None:
             return False
-        return node.op_type in MOVES or all(type(one) is int for one in numbers)
+        moves = {"Clip", "Pad", "Resize", "Slice", "Split", "Upsample"}
+        return node.op_type in moves or all(type(one) is int for one in numbers)
 
     def _fields(self, value: Provenance) -> tuple[tuple[AxisField, ...] | None, ...]:
         found: list[tuple[AxisField, ...] | None] = []
@@ -374,10 +396,7 @@ class _Reader:
         parameters = sum(row.parameters for row in self.rows)
         buffers = sum(row.buffers for row in self.rows)
         notes = ["names and layers are those of the file; training may have had others"]
-        if any(
-            row.kind.partition("(")[0] in NORMS - {"BatchNormalization"}
-            for row in self.rows
-        ):
+        if self.spatial_norms:
             notes.append(
                 "group, instance and layer norms take statistics of the whole map; "
                 "receptive fields leave these out"

@@ -211,3 +211,18 @@ def _placed(part: Provenance, dim: int, size: int, start: int) -> Provenance:
 def _length(seen: Seen) -> int:
     """How many positions a placed part really fills."""
     return sum(one is not None for one in seen.ranges)
+
+
+def made_into(value: Provenance, dim: int, size: int) -> Provenance:
+    """All positions along ``dim`` made into ``size`` others."""
+    value = value.mixed([dim])
+    dims = list(value.dims)
+    dims[dim] = new_dim(size)
+    return value.with_dims(dims)
+
+
+def aligned_batches(left: Provenance, right: Provenance, count: int) -> Provenance:
+    """``right``, its first dimensions taken for the same positions as ``left``'s."""
+    shape = [*left.shape[:count], 1, 1]
+    right = broadcast([Provenance(tuple(new_dim(s) for s in shape), {}), right])
+    return replace(right, dims=(*left.dims[:count], *right.dims[count:]))

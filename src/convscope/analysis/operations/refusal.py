@@ -1,6 +1,6 @@
 """What is wrong where something does not fit, in the same words for every layer.
 
-``wrong_rank``, ``wrong_channels``, ``no_window``   each makes a `Refusal`
+``wrong_rank``, ``wrong_channels``, ``no_window``, ``unequal``   each makes a `Refusal`
 
 A refusal has the shape that came, the shape that was wanted, the numbers in between,
 and the changes that would make this one layer work. Whether a change makes the whole
@@ -130,6 +130,7 @@ def no_window(
     dilation: Sequence[int],
     rounds_up: bool = False,
     half_padded: bool = False,
+    whole_windows: bool = False,
 ) -> Refusal | None:
     """Whether not even one window fits along some axis.
 
@@ -142,6 +143,7 @@ def no_window(
         dilation: Steps from one tap to the next, in input elements.
         rounds_up: Whether a last window may reach past the end.
         half_padded: Whether padding may be at most half of the kernel.
+        whole_windows: Whether a map must be as long as a kernel, whatever padding.
     """
     axes = len(kernels)
     sizes = list(x.shape[x.ndim - axes :])
@@ -150,6 +152,8 @@ def no_window(
         max(1, span - sum(pair) - (step - 1 if rounds_up else 0))
         for span, pair, step in zip(spans, padding, stride, strict=True)
     ]
+    if whole_windows:
+        least = [max(pair) for pair in zip(least, kernels, strict=True)]
     short = [i for i in range(axes) if sizes[i] < least[i]]
     if not short:
         return None
@@ -162,6 +166,9 @@ def no_window(
         texts.append(
             f"{axis_name(i, axes)}: ({sizes[i]}{padded} - {spans[i]}) / {stride[i]} "
             f"+ 1 gives {outputs}"
+            if outputs < 1
+            else f"{axis_name(i, axes)}: {sizes[i]} is shorter than kernel_size="
+            f"{kernels[i]}, which torch refuses whatever the padding"
         )
         fixes = nearest_fixes(
             sizes[i],
@@ -170,6 +177,9 @@ def no_window(
             dilation=dilation[i],
             pooling=half_padded,
         )
+        if whole_windows:
+            more, taps[i] = -1, min(sizes[i], kernels[i])
+            continue
         more = -1 if fixes.padding is None or more < 0 else max(more, fixes.padding)
         taps[i] = fixes.kernel_size or 0
     if len({t.partition(": ")[2] for t in texts}) == 1 and len(texts) == axes:
@@ -184,6 +194,16 @@ def no_window(
     head = "C" if channels is None else channels
     wanted = f"(N, {head}, {', '.join(f'{size} or more' for size in least)})"
     return Refusal(shape_text(x.shape), wanted, "; ".join(texts), tuple(changes), "map")
+
+
+def unequal(
+    came: str, wanted: str, place: int, rank: int, sizes: Sequence[int]
+) -> Refusal:
+    """Tensors that meet with different lengths along one dimension."""
+    names = ("batch", "channels" if rank > 2 else "features")
+    axis = names[place] if place < 2 else axis_name(place - 2, rank - 2)
+    text = f"{axis}: {' and '.join(map(str, sizes))} differ"
+    return Refusal(came, wanted, text, kind="join")
 
 
 def _padding_text(pairs: Sequence[Pair]) -> Any:

@@ -1,38 +1,32 @@
 """What every tensor of a forward pass sees, carried through torch's own operations.
 
 ``Dataflow.start(number, tensor)``   an input
-``Dataflow.through(operation, ...)`` follow one operation; returns what it multiplies
+``Dataflow.before(operation, ...)``  what its arguments are before it runs
+``Dataflow.through(...)``            follow it to its result; returns what it multiplies
 ``Dataflow.value(tensor)``           what is known of a tensor
 
 A tensor is known by the memory it describes (storage, offset, sizes, strides), so that
 views and in-place operations need no special treatment by the caller's code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from convscope.analysis.operations.effects import (
-    BLANK,
-    ELEMENTWISE,
-    IGNORED,
-    NORMS,
-    RULES,
-    product_counts,
-    window_of,
-)
+from convscope.analysis.operations.elementwise import elementwise_sees
+from convscope.analysis.operations.operation import Arguments, Operation
 from convscope.analysis.operations.provenance import (
     Provenance,
-    broadcast,
     constant,
     input_provenance,
     new_dim,
     unknown,
 )
 from convscope.analysis.operations.rearrange import written
+from convscope.analysis.operations.registry import bound, by_torch, plain_name
 from convscope.arithmetic import AxisLayer
 from convscope.private_torch import tree_leaves
 
@@ -41,11 +35,30 @@ Key: TypeAlias = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Cost:
-    """What one operation multiplies, and the windows it moves."""
+    """What one operation multiplies, and the windows it moves.
+
+    Attributes:
+        multiply_adds: Products of a weight with a value that depends on the input.
+        activation_products: Products of two values that depend on it.
+        constant_products: Products of which neither does.
+        window: Sizes and what moves along them, where a window may not fit exactly.
+    """
 
     multiply_adds: int = 0
     activation_products: int = 0
+    constant_products: int = 0
     window: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A call that has not run yet: its arguments, as tensors and as what they see."""
+
+    schema: Any
+    pointwise: bool
+    given: Arguments
+    values: Arguments
+    sources: list[Provenance]
 
 
 class Dataflow:
@@ -55,6 +68,8 @@ class Dataflow:
         self.values: dict[Key, Provenance] = {}
         self.alive: list[torch.UntypedStorage] = []  # an address is used only once
         self.by_storage: dict[int, list[Key]] = {}
+        self.inputs: list[Provenance] = []
+        self.escaped = False  # whether values have left torch and may have come back
         self.zeros: set[int] = set()  # storages
         self.filled: dict[int, int] = {}  # elements laid out into zeros, by storage
         self.not_understood: list[str] = []
@@ -62,43 +77,58 @@ class Dataflow:
 
     def start(self, number: int, tensor: Tensor) -> None:
         """Declare an input of the network."""
-        self._set(tensor, input_provenance(number, tensor.shape))
+        self.inputs.append(input_provenance(number, tensor.shape))
+        self._set(tensor, self.inputs[-1])
+
+    def keep(self, tensors: Iterable[Tensor]) -> None:
+        """Declare weights, which depend on no input."""
+        for tensor in tensors:
+            self._set(tensor, constant(tensor.shape))
+
+    def escape(self, tensors: Iterable[Tensor]) -> None:
+        """Values leave torch; what comes from elsewhere afterwards may hold them."""
+        self.escaped = self.escaped or any(self.value(t).from_input for t in tensors)
 
     def value(self, tensor: Tensor) -> Provenance:
         """What is known of a tensor; of one never seen, that it is a constant."""
         key = _key(tensor)
         if key not in self.values:
-            self._set(tensor, constant(tensor.shape))
+            others = [self.values[k] for k in self.by_storage.get(key[0], ())]
+            if not others and self.escaped:
+                others = self.inputs
+            live = [value for value in others if value.from_input]
+            found = unknown(live, tensor.shape) if live else constant(tensor.shape)
+            self._set(tensor, found)
         return self.values[key]
 
-    def through(
-        self,
-        operation: Any,
-        args: Sequence[Any],
-        kwargs: dict[str, Any],
-        result: Any,
-    ) -> Cost:
-        """Follow one operation from its arguments to its result."""
-        schema = operation._schema
-        name = schema.name.partition("::")[2]
-        given = {a.name: a.default_value for a in schema.arguments}
-        given.update(zip(given, args, strict=False))
-        given.update(kwargs)
-        outputs = _tensors(result)
-        if not outputs or name in IGNORED:
-            return Cost()
+    def before(
+        self, operation: Any, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> Pending:
+        """What the arguments are, before the operation may change them."""
+        given = bound(operation._schema, args, kwargs)
         sources = [self.value(t) for t in _tensors(list(given.values()))]
-        live = [value for value in sources if value.from_input]
-        if not live or name.startswith(BLANK):
+        pointwise = torch.Tag.pointwise in operation.tags
+        values = _with_values(given, self)
+        return Pending(operation._schema, pointwise, given, values, sources)
+
+    def through(self, call: Pending, result: Any) -> Cost:
+        """Follow one operation to its result."""
+        outputs, name = _tensors(result), plain_name(call.schema)
+        found = by_torch(name)
+        if not outputs:
+            return Cost()
+        if not any(value.from_input for value in call.sources) or (
+            found is not None and found.from_shape
+        ):
             for tensor in outputs:
                 self._set(tensor, constant(tensor.shape))
-            self._fill(schema, given, outputs[0])
-            return Cost()
-        kind = name.rstrip("_") if name.endswith("_") else name
-        made = self._result(operation, kind, given, outputs, sources)
-        for tensor, value in zip(outputs, made, strict=True):
-            self._set(tensor, value, changed=schema.is_mutable)
-        return self._cost(kind, given, outputs[0])
+            self._fill(call.schema, call.given, outputs[0])
+        else:
+            shapes = [tuple(t.shape) for t in outputs]
+            made = self._result(found, name, call, shapes)
+            for tensor, value in zip(outputs, made, strict=True):
+                self._set(tensor, value, changed=call.schema.is_mutable)
+        return self._cost(found, call, tuple(outputs[0].shape))
 
     def declare(
         self, before: Tensor, after: Tensor, layers: Sequence[AxisLayer | None]
@@ -122,54 +152,55 @@ class Dataflow:
 
     def _result(
         self,
-        operation: Any,
+        operation: Operation | None,
         name: str,
-        given: dict[str, Any],
-        outputs: list[Tensor],
-        sources: list[Provenance],
+        call: Pending,
+        shapes: list[tuple[int, ...]],
     ) -> list[Provenance]:
-        shapes = [tuple(t.shape) for t in outputs]
-        rule = RULES.get(name)
-        values = _with_values(given, self)
-        if rule is not None:
-            found = rule(values, shapes[0])
+        rule = None if operation is None else operation.sees
+        if rule is None and call.pointwise:
+            rule = elementwise_sees
+        over_space = None if operation is None else operation.over_space
+        if over_space is not None and over_space(call.values):
+            self.spatial_norms.append(name)
+        found = None if rule is None else rule(call.values, shapes[0])
+        if found is not None:
             made = found if isinstance(found, list) else [found]
             if len(made) == 1 and len(shapes) > 1:  # such as the indices of max_pool
                 made = [
-                    made[0] if shape == shapes[0] else unknown(sources, shape)
+                    made[0] if shape == shapes[0] else unknown(call.sources, shape)
                     for shape in shapes
                 ]
             if [value.shape for value in made] == shapes:
                 return made
-        elif name in NORMS:
-            if NORMS[name](values):
-                self.spatial_norms.append(name)
-            first = cast("Provenance", next(v for v in values.values() if _is_live(v)))
-            return [
-                first if shape == first.shape else unknown(sources, shape)
-                for shape in shapes
-            ]
-        elif torch.Tag.pointwise in operation.tags or name in ELEMENTWISE:
-            value = broadcast(sources)
-            if all(shape == value.shape for shape in shapes):
-                return [value] * len(shapes)
-        if any(value.seen for value in sources):
+        if any(value.seen for value in call.sources):
             self.not_understood.append(name)
-        return [unknown(sources, shape) for shape in shapes]
+        return [unknown(call.sources, shape) for shape in shapes]
 
-    def _cost(self, name: str, given: dict[str, Any], output: Tensor) -> Cost:
-        counts = product_counts(name, given, output)
-        window = window_of(name, given)
-        if counts is None:
+    def _cost(
+        self, operation: Operation | None, call: Pending, shape: tuple[int, ...]
+    ) -> Cost:
+        if operation is None:
+            return Cost()
+        window = None
+        layers = operation.windows(call.values) if operation.windows else None
+        if layers:
+            moved = call.values["input" if "input" in call.values else "self"]
+            window = (moved.shape[-len(layers) :], tuple(layers))
+        costs = operation.costs(call.values, shape) if operation.costs else None
+        if costs is None:
             return Cost(window=window)
-        products, operands = counts
-        for operand in operands:  # what is 0 for good multiplies nothing
+        products = costs.count
+        for name in costs.operands:  # what is 0 for good multiplies nothing
+            operand = call.given[name]
             filled = self.filled.get(_key(operand)[0], operand.numel())
             products = products * filled // max(operand.numel(), 1)
-        live = sum(self.value(operand).from_input for operand in operands)
+        live = sum(call.values[name].from_input for name in costs.operands)
         if live > 1:
             return Cost(activation_products=products, window=window)
-        return Cost(multiply_adds=products, window=window)
+        if live:
+            return Cost(multiply_adds=products, window=window)
+        return Cost(constant_products=products, window=window)
 
     def _fill(self, schema: Any, given: dict[str, Any], output: Tensor) -> None:
         """Notes a weight that is laid out into zeros, as a connection table's is."""
@@ -232,10 +263,6 @@ def _with_values(given: dict[str, Any], flow: Dataflow) -> dict[str, Any]:
         return one
 
     return {name: replaced(one) for name, one in given.items()}
-
-
-def _is_live(value: object) -> bool:
-    return isinstance(value, Provenance) and value.from_input
 
 
 def _tensors(tree: Any) -> list[Tensor]:

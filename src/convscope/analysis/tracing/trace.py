@@ -24,8 +24,9 @@ from torch.overrides import TorchFunctionMode
 
 from convscope.analysis.inputs import BATCH, Inputs, Shape
 from convscope.analysis.operations.provenance import Provenance
-from convscope.analysis.operations.shapes import meta_result
-from convscope.analysis.tracing.dataflow import Dataflow
+from convscope.analysis.operations.refusal import Refusal, RefusedError
+from convscope.analysis.operations.registry import meta_result
+from convscope.analysis.tracing.dataflow import Cost, Dataflow
 from convscope.analysis.tracing.meta_copy import meta_copy
 from convscope.arithmetic import Window
 from convscope.private_torch import (
@@ -57,6 +58,7 @@ class Call:
         value: What is known of the first output: see `Dataflow`.
         multiply_adds: Of the operations in it, for the whole batch.
         activation_products: Products of two activations (attention), likewise.
+        constant_products: Products that do not depend on any input, likewise.
         new_elements: Elements of its output, 0 if it lies in memory of another.
         reads: Places of the calls whose outputs it read; -1 and below for inputs.
     """
@@ -72,6 +74,7 @@ class Call:
     value: Provenance | None = None
     multiply_adds: int = 0
     activation_products: int = 0
+    constant_products: int = 0
     new_elements: int = 0
     output_bytes: int = 0
     operations: int = 0
@@ -113,6 +116,8 @@ class LayerError(Exception):
         self.cause = cause
         self.stack = stack
         self.done = done
+        refused = isinstance(cause, RefusedError)
+        self.refusal: Refusal | None = cause.refusal if refused else None  # type: ignore[attr-defined]
 
 
 def trace(
@@ -317,11 +322,22 @@ class _Recorder:
                 self.refuse(called, args, kwargs)
 
     def operation(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
-    ) -> None:
-        if any(is_lazy(t) for t in _tensors((args, kwargs, result))):
-            return  # a parameter that is getting its shape
-        cost = self.flow.through(func, args, kwargs, result)
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        run: Callable[[], Any],
+    ) -> Any:
+        if any(is_lazy(t) for t in _tensors((args, kwargs))):
+            return run()  # a parameter that is getting its shape
+        pending = self.flow.before(func, args, kwargs)
+        result = run()
+        if not any(is_lazy(t) for t in _tensors(result)):
+            self._count(self.flow.through(pending, result), args, kwargs, result)
+        return result
+
+    def _count(self, cost: Cost, args: Any, kwargs: Any, result: Any) -> None:
+        """Adds an operation to the calls that it happens in."""
         row = self.shown()
         if row is None:
             return
@@ -336,10 +352,12 @@ class _Recorder:
             self.makers.setdefault(_storage(made), place)
         if cost.window is not None:
             row.windows.append(cost.window)
-        products = 0 if _weightless(row.module) else cost.multiply_adds
+        weightless = _weightless(row.module)
         for call in self.stack:
             call.operations += 1
-            call.multiply_adds += products
+            if not weightless:
+                call.multiply_adds += cost.multiply_adds
+                call.constant_products += cost.constant_products
             call.activation_products += cost.activation_products
 
 
@@ -374,11 +392,12 @@ class _Operations(DispatchMode):
         kwargs = kwargs or {}
         if not self.values and _mixed((args, kwargs)):
             args, kwargs = tree_map_only(Tensor, _to_meta, (args, kwargs))
-        result = None if self.values else meta_result(func, args, kwargs)
-        if result is None:
-            result = func(*args, **kwargs)
-        self.recorder.operation(func, args, kwargs, result)
-        return result
+
+        def run() -> Any:
+            made = None if self.values else meta_result(func, args, kwargs)
+            return func(*args, **kwargs) if made is None else made
+
+        return self.recorder.operation(func, args, kwargs, run)
 
 
 def _leaf(module: nn.Module, is_root: bool) -> bool:
