@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from convscope.cli.summary import summary
 from convscope.data import load
 from convscope.errors import ArgumentError, UnknownNameError
+from convscope.models import find
 from convscope.train import fit
 
 app = typer.Typer()
@@ -21,6 +22,15 @@ def run(*arguments):
 
 def test_our_model_by_name():
     assert "61,706 parameters; 416,520 multiply-adds" in run("lenet5")
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet18", "airbench94"])
+def test_counts_are_those_of_the_models_card(name):
+    data, card = json.loads(run(name, "--json")), find(name)
+    assert (data["parameters"], data["multiply_adds"]) == (
+        card.parameters,
+        card.multiply_adds,
+    )
 
 
 def test_another_input_size_and_argument_of_the_model():

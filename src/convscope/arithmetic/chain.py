@@ -83,9 +83,10 @@ class Window:
     ceil_mode: CeilMode = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "padding", both_ends(self.padding, where=type(self).__name__)
-        )
+        if isinstance(self.padding, int):  # a pair may cut off elements, below 0
+            object.__setattr__(
+                self, "padding", both_ends(self.padding, where=type(self).__name__)
+            )
 
     def output_size(self, size: int) -> int:
         """Output length for an input of ``size`` elements."""

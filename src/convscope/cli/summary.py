@@ -125,7 +125,8 @@ def _summary(
 def _of_our_model(
     name: str, sizes: Sequence[tuple[int, ...]], named: dict[str, Any]
 ) -> Summary:
-    shape: tuple[int, ...] = models.find(name).input_shape
+    card = models.find(name)
+    shape: tuple[int, ...] = card.input_shape
     if sizes:
         if len(sizes) != 1 or len(sizes[0]) < 2:
             raise ArgumentError(
@@ -134,7 +135,10 @@ def _of_our_model(
             )
         shape = sizes[0]
     with torch.device("meta"):
-        net = models.build(name, in_channels=shape[0], input_size=shape[1:], **named)
+        arguments = {"num_classes": card.num_classes, **named}
+        net = models.build(
+            name, in_channels=shape[0], input_size=shape[1:], **arguments
+        )
     return summarize(net, shape, name=name)
 
 
