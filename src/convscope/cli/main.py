@@ -20,6 +20,7 @@ from convscope.cli.predict import predict
 from convscope.cli.remedies import with_flags
 from convscope.cli.summary import summary
 from convscope.cli.train import train
+from convscope.cli.verify import verify
 from convscope.errors import ConvscopeError
 from convscope.terminal import say
 
@@ -38,6 +39,9 @@ app.command(cls=Command, short_help="Tell what a run is worth and where it fails
 )
 app.command(cls=Command, short_help="Print the most probable classes of images.")(
     predict
+)
+app.command(cls=Command, short_help="Compare a run's files with their checksums.")(
+    verify
 )
 app.command(cls=Command)(models)
 app.command(cls=Command, short_help="Print a model's shapes, costs and fields.")(

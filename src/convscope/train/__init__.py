@@ -14,6 +14,7 @@ from convscope.train.spec import RunSpec
 from convscope.train.training.batch_norm_statistics import recompute_statistics
 from convscope.train.training.fitting import fit, require_fit, resume
 from convscope.train.training.learning_rate_search import RateSearch, find_rate
+from convscope.train.verification import Verification, verify
 
 if TYPE_CHECKING:
     from convscope.train.estimator import ConvClassifier
@@ -29,6 +30,7 @@ __all__ = [
     "Recipe",
     "Run",
     "RunSpec",
+    "Verification",
     "find_rate",
     "fit",
     "new_network",
@@ -37,6 +39,7 @@ __all__ = [
     "recompute_statistics",
     "require_fit",
     "resume",
+    "verify",
     "wilson",
 ]
 

@@ -1,6 +1,7 @@
 """Exact state of an unfinished run, in files that are whole or absent."""
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from convscope.errors import CheckpointError, Remedy, WriteError
+from convscope.errors import CheckpointError, Remedy, RunError, WriteError
+from convscope.train.untrusted_files import parse_json, require_regular
 
 LATEST, PREVIOUS = "state.safetensors", "state.previous.safetensors"
 
@@ -59,7 +61,8 @@ def whole_or_absent(path: Path) -> Iterator[BinaryIO]:
     # One name, so that what a killed process left behind is written over.
     draft = path.with_name(f".{path.name}.part")
     try:
-        with draft.open("wb") as file:
+        draft.unlink(missing_ok=True)  # it may be a link to somewhere else
+        with draft.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -81,8 +84,10 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], values: Any = None) ->
         name: t.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, t in tensors.items()
     }
-    metadata = None if values is None else {"values": json.dumps(values)}
-    content = save(plain, metadata)
+    text = json.dumps({} if values is None else values, allow_nan=False)
+    sealed = {"sha256": _digest(plain, text), "values": text}
+    # One key: the order of several is not the same each time.
+    content = save(plain, {"convscope": json.dumps(sealed)})
     with whole_or_absent(path) as file:
         file.write(content)
 
@@ -91,7 +96,8 @@ def read_tensors(path: Path) -> Checkpoint:
     """Reads what ``write_tensors`` wrote.
 
     Raises:
-        CheckpointError: The file is missing, cut short, or not of this kind.
+        CheckpointError: The file is missing, cut short, changed since it was written,
+            or not of this kind.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "some.safetensors")
@@ -99,18 +105,67 @@ def read_tensors(path: Path) -> Checkpoint:
     >>> read_tensors(path).values
     {'step': 3}
     """
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        metadata = file.metadata() or {}
     try:
+        sealed = parse_json(metadata.get("convscope", "null"), path)
+        if not isinstance(sealed, dict) or not isinstance(sealed.get("values"), str):
+            raise RunError(f"{path} was not written by convscope.")
+        if sealed.get("sha256") != _digest(tensors, sealed["values"]):
+            raise RunError(
+                f"{path} has changed since it was written: its sha256 is not the one "
+                "that it holds."
+            )
+        values = parse_json(sealed["values"], path)
+    except RunError as error:
+        raise CheckpointError(str(error)) from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} holds no JSON object; that is no run's file.")
+    return Checkpoint(tensors, values)
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor in a file, of which nothing else is read.
+
+    Raises:
+        CheckpointError: As for ``read_tensors``.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "some.safetensors")
+    >>> write_tensors(path, {"weight": torch.ones(2, 3)})
+    >>> read_shapes(path)
+    {'weight': (2, 3)}
+    """
+    with _opened(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file to read; whatever is wrong with it is a CheckpointError."""
+    try:
+        require_regular(path)
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            metadata = file.metadata() or {}
-        values = json.loads(metadata.get("values", "{}"))
+            yield file
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing.") from None
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
             f"{path} cannot be read, it may be cut short: {error}."
         ) from error
-    return Checkpoint(tensors, values)
+    except RunError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _digest(tensors: dict[str, Tensor], values: str) -> str:
+    """sha256 over names, kinds, shapes and content of the tensors, and the values."""
+    digest = hashlib.sha256(values.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> Path:

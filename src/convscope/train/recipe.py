@@ -12,6 +12,7 @@ from convscope.errors import ArgumentError, UnknownNameError
 
 Optimizer = Literal["sgd", "adamw", "muon"]
 Schedule = Literal["onecycle", "cosine", "step", "constant"]
+Keep = Literal["auto", "best", "last"]
 Balance = Literal["none", "weights", "sampling"]
 Precision = Literal["auto", "float32", "bfloat16"]
 NormStatistics = Literal["batch", "start"]
@@ -98,6 +99,9 @@ class Recipe(BaseModel):
     )
     patience: int | None = Field(
         None, ge=1, description="Stop after this many epochs without a better val loss."
+    )
+    keep: Keep = Field(
+        "auto", description="Weights to keep; auto: best if validated, not averaged."
     )
     balance: Balance = Field("none", description="How unequal classes are evened out.")
     precision: Precision = Field("auto", description="Number format of the network.")

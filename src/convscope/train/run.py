@@ -8,19 +8,20 @@ from typing import Any
 
 from torch import nn
 
-from convscope import models
 from convscope.data import Dataset, load
 from convscope.data.dataset import SetAside
 from convscope.data.progress import Progress
-from convscope.errors import ArgumentError, RunError
-from convscope.execution import Setting
+from convscope.errors import ArgumentError, Remedy, RunError
+from convscope.execution import Setting, choose_device
 from convscope.train.fastest_setting import judging_setting
 from convscope.train.judging import inference
 from convscope.train.judging.metrics import Evaluation
 from convscope.train.judging.prediction import Failure, Prediction, predict_files
+from convscope.train.rebuilding import build_network, require_fitting
 from convscope.train.recipe import Tta
 from convscope.train.run_folder import RunFolder
 from convscope.train.spec import RunSpec
+from convscope.train.training.not_finite import bad_weight
 
 
 class Run:
@@ -81,17 +82,21 @@ class Run:
         """
         place = RunFolder.open(folder)
         spec = place.spec
-        weights = place.weights()
-        net = build_network(spec) if net is None else net
-        try:
-            net.load_state_dict(weights)
-        except RuntimeError as error:
-            first = str(error).splitlines()[1:2]
+        shapes = place.weight_shapes()
+        place.require_intact(spec)
+        if net is None:
+            net = build_network(spec, shapes, place.path)
+        else:
+            require_fitting(
+                shapes, net, spec.model.name or type(net).__name__, place.path
+            )
+        net.load_state_dict(place.weights())
+        fault = bad_weight(net)
+        if fault is not None:
             raise RunError(
-                f"the weights in {place.path} do not fit the network "
-                f"{spec.model.name or type(net).__name__}: "
-                f"{first[0].strip() if first else error}"
-            ) from None
+                f"run {place.path}: {fault}.",
+                remedies=[Remedy("train again", "force", True)],
+            )
         net.eval()
         found = (place.history(), place.set_aside(), place.path)
         return cls(net, spec, *found, device=device, optimize=optimize)
@@ -109,8 +114,8 @@ class Run:
         place = RunFolder.create(folder, self.spec, self.set_aside, force=force)
         with place.locked():
             place.write_history(self.history)
-            place.finish(dict(self.net.state_dict()))
-        self.folder = place.path
+            place.finish(dict(self.net.state_dict()), self.spec.kept_epoch)
+        self.folder, self.spec = place.path, place.spec
         return place.path
 
     def data(self) -> Dataset:
@@ -192,6 +197,13 @@ class Run:
 
     def _setting(self) -> Setting:
         recipe = self.spec.recipe
+        try:
+            choose_device(self.device)
+        except ArgumentError as error:
+            raise RunError(
+                f"run {self.folder}: {error.what}",
+                remedies=[Remedy("run it elsewhere", "device", "cpu")],
+            ) from None
         return judging_setting(
             self.net,
             self.spec.input_shape,
@@ -249,20 +261,3 @@ def _same_place(one: str | Path, other: str | Path) -> bool:
 
 def _cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else html.escape(str(value))
-
-
-def build_network(spec: RunSpec) -> nn.Module:
-    """The network that a spec describes, with random weights."""
-    if spec.model.name is None:
-        raise RunError(
-            "this run's network is not one of convscope's models. "
-            "Build it and pass it: Run.load(folder, net=your_network)."
-        )
-    channels, *size = spec.model.input_shape
-    return models.build(
-        spec.model.name,
-        num_classes=len(spec.classes),
-        in_channels=channels,
-        input_size=(size[0], size[1]),
-        **spec.model.options,
-    )

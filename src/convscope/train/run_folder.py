@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -22,6 +22,7 @@ from convscope.errors import (
 from convscope.train import checkpoint as checkpoints
 from convscope.train.checkpoint import Checkpoint, whole_or_absent, write_tensors
 from convscope.train.spec import FILE, RunSpec, read_json, read_spec
+from convscope.train.untrusted_files import parse_json, read_text, sha256
 
 try:
     import fcntl
@@ -30,6 +31,8 @@ except ImportError:  # Windows has no flock; there a run is not locked
 
 WEIGHTS, METRICS, SET_ASIDE = "weights.safetensors", "metrics.jsonl", "set_aside.json"
 CHECKPOINT, LOCK = "checkpoint", ".lock"
+FILES = (WEIGHTS, METRICS, SET_ASIDE)  # besides spec.json, which holds their checksums
+State = Literal["intact", "changed", "missing", "unreadable"]
 ELSEWHERE = Remedy("choose another place", "folder")
 
 
@@ -93,6 +96,7 @@ class RunFolder:
             ) from error
         try:
             draft.chmod(0o755)
+            spec = spec.model_copy(update={"files": {}, "kept_epoch": None})
             (draft / FILE).write_text(spec.to_json(), "utf-8")
             (draft / METRICS).touch()
             if set_aside:
@@ -148,8 +152,9 @@ class RunFolder:
         Raises:
             RunBusyError: Another process holds it.
         """
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         try:
-            descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(self.path / LOCK, flags, 0o644)
         except OSError as error:
             raise RunError(
                 f"cannot write in {self.path}: {error.strerror}. "
@@ -176,37 +181,110 @@ class RunFolder:
         """The latest usable checkpoint, and a warning if it is not the last one."""
         return checkpoints.read(self.path / CHECKPOINT)
 
+    def checkpoint_shapes(self) -> dict[str, tuple[int, ...]] | None:
+        """Shapes of the network's weights in the latest checkpoint that can be read."""
+        for name in (checkpoints.LATEST, checkpoints.PREVIOUS):
+            with contextlib.suppress(CheckpointError):
+                shapes = checkpoints.read_shapes(self.path / CHECKPOINT / name)
+                return {
+                    name.removeprefix("net/"): shape
+                    for name, shape in shapes.items()
+                    if name.startswith("net/")
+                }
+        return None
+
     def write_history(self, rows: Sequence[dict[str, Any]]) -> None:
         """Replaces ``metrics.jsonl``."""
         with whole_or_absent(self.path / METRICS) as file:
             for row in rows:
-                file.write(json.dumps(row).encode() + b"\n")
+                file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
 
     def history(self) -> list[dict[str, Any]]:
         """One dictionary for each epoch."""
+        path = self.path / METRICS
         try:
-            text = (self.path / METRICS).read_text("utf-8")
-            return [json.loads(line) for line in text.splitlines()]
+            lines = read_text(path).splitlines()
         except FileNotFoundError:
             return []
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.path / METRICS} cannot be read: {error}.") from error
+        rows = [parse_json(line, path) for line in lines]
+        for row in rows:
+            numbers = row.values() if isinstance(row, dict) else ("",)
+            if not all(n is None or isinstance(n, int | float) for n in numbers):
+                raise RunError(f"{path} holds something else than an epoch's figures.")
+        return rows
 
     def set_aside(self) -> tuple[SetAside, ...]:
         """Files that were left out, with reasons."""
         path = self.path / SET_ASIDE
         try:
-            rows = json.loads(path.read_text("utf-8"))
-            return tuple(SetAside(row["path"], row["reason"]) for row in rows)
+            rows = parse_json(read_text(path), path)
+            found = tuple(SetAside(row["path"], row["reason"]) for row in rows)
         except FileNotFoundError:
             return ()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise RunError(f"{path} cannot be read: {error}.") from error
+        if not all(isinstance(t, str) for bad in found for t in (bad.path, bad.reason)):
+            raise RunError(f"{path} holds something else than paths and reasons.")
+        return found
 
-    def finish(self, weights: dict[str, Tensor]) -> None:
-        """Keeps the final weights; the checkpoint has done its work."""
+    def finish(self, weights: dict[str, Tensor], kept_epoch: int | None = None) -> None:
+        """Keeps the final weights and the checksum of every file.
+
+        Args:
+            weights: Of the network.
+            kept_epoch: Whose they are, if not the last one's.
+        """
         write_tensors(self.path / WEIGHTS, weights)
+        there = (n for n in FILES if (self.path / n).exists())
+        sums = {name: sha256(self.path / name) for name in there}
+        spec = self.spec.model_copy(update={"files": sums, "kept_epoch": kept_epoch})
+        with whole_or_absent(self.path / FILE) as file:
+            file.write(spec.to_json().encode())
+        # The checkpoint has done its work.
         shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)
+
+    def require_finished(self) -> None:
+        """Refuses a run without final weights.
+
+        Raises:
+            RunError: Training was interrupted.
+        """
+        if not self.is_finished:
+            raise RunError(
+                f"run {self.path} has no weights yet: its training is not through.",
+                remedies=[going_on(self.path)],
+            )
+
+    def require_intact(self, spec: RunSpec) -> None:
+        """Refuses a run of which a file has changed since training was through.
+
+        Raises:
+            RunError: Names the first such file.
+        """
+        for name, written in spec.files.items():
+            state, reason = self.state_of(name, written)
+            if state != "intact":
+                again = Remedy("train again", "force", True)
+                raise RunError(
+                    reason, remedies=[Remedy("put the original back"), again]
+                )
+
+    def state_of(self, name: str, written: str) -> tuple[State, str]:
+        """Whether a file still has the checksum that was kept, and what is wrong."""
+        path = self.path / name
+        if name not in FILES:
+            return "unreadable", f"{FILE} tells of {name!r}, which is no file of a run."
+        try:
+            if sha256(path) == written:
+                return "intact", ""
+        except FileNotFoundError:
+            return "missing", f"{path} is missing."
+        except RunError as error:
+            return "unreadable", str(error)
+        return "changed", (
+            f"{path} has changed since it was written: its sha256 is not the one in "
+            f"{FILE}."
+        )
 
     def weights(self) -> dict[str, Tensor]:
         """The final weights.
@@ -214,17 +292,24 @@ class RunFolder:
         Raises:
             RunError: Training was interrupted, or the file cannot be read.
         """
-        if not self.is_finished:
-            raise RunError(
-                f"run {self.path} has no weights yet: its training is not through.",
-                remedies=[going_on(self.path)],
-            )
-        try:
+        self.require_finished()
+        with _train_again():
             return checkpoints.read_tensors(self.path / WEIGHTS).tensors
-        except CheckpointError as error:
-            raise RunError(
-                error.what, remedies=[Remedy("train again", "force", True)]
-            ) from error
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the final weights, which are not read."""
+        self.require_finished()
+        with _train_again():
+            return checkpoints.read_shapes(self.path / WEIGHTS)
+
+
+@contextlib.contextmanager
+def _train_again() -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError as error:
+        remedy = Remedy("train again", "force", True)
+        raise RunError(error.what, remedies=[remedy]) from error
 
 
 def check_free(path: Path, *, force: bool) -> None:

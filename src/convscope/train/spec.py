@@ -1,18 +1,22 @@
 """spec.json: what a run is, in words that another program can read."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import RunError
 from convscope.train.recipe import Recipe
+from convscope.train.untrusted_files import parse_json, read_text
 
 FORMAT = 1
 FILE = "spec.json"
-_LARGEST = 16 * 2**20  # bytes; a spec with 10,000 class names has under 1 MiB
+CHECKSUM = "sha256"  # of all the rest of spec.json, under this key in it
+LOADING = {"validation", "test", "strict", "size", "channels", "bits", "resize"}
 
 
 class _Record(BaseModel):
@@ -59,32 +63,21 @@ class RunSpec(_Record):
     preprocessing: Preprocessing
     recipe: Recipe
     versions: dict[str, str]
+    kept_epoch: int | None = Field(
+        None, description="Whose weights these are, where it is not the last one."
+    )
+    files: dict[str, str] = Field(
+        {}, description="sha256 of each other file, once training is through."
+    )
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one input."""
         return self.model.input_shape
 
-    def to_json(self) -> str:
-        """The text of spec.json; escaped, for class names need not be Unicode."""
-        return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
-
-
-def read_json(path: Path) -> Any:
-    """The JSON in ``path``, if it is of a sane size."""
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise RunError(
-                f"{path} has over {_LARGEST:,} bytes; that is no run's file."
-            )
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(
-            f"{path} is missing, so {path.parent} is not a run folder. "
-            "Give a folder that `convscope train` made."
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read: {error}.") from error
+    def _checksum(values: dict[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_spec(folder: Path) -> RunSpec:
@@ -104,8 +97,9 @@ def read_spec(folder: Path) -> RunSpec:
             f"{path}: format={found!r} is not {FORMAT}, the one this version reads "
             f"(written by convscope {made}). Use that version, or train again."
         )
+    written = values.pop(CHECKSUM, None)
     try:
-        return RunSpec.model_validate(values)
+        spec = RunSpec.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"])
@@ -113,3 +107,31 @@ def read_spec(folder: Path) -> RunSpec:
             f"{path}: key {key!r}: {problem['msg'].lower()}. "
             "Put the original back, or train again."
         ) from None
+    _require_sense(spec, path)
+    if written not in (None, _checksum(values)):
+        raise RunError(
+            f"{path} has changed since it was written: its sha256 is not the one that "
+            "it holds. Put the original back, or train again."
+        )
+    return spec
+
+
+def _require_sense(spec: RunSpec, path: Path) -> None:
+    """Refuses what no training writes, before anything is made as large as it says."""
+    made = (spec.preprocessing.channels, *spec.preprocessing.size)
+    if spec.input_shape != made:
+        raise RunError(
+            f"{path}: input_shape={spec.input_shape}, but the preprocessing makes "
+            f"{made}. Put the original back, or train again."
+        )
+    if not spec.classes or len(set(spec.classes)) < len(spec.classes):
+        raise RunError(f"{path}: the names of classes must be there, and differ.")
+    if unknown := sorted(spec.data.options.keys() - LOADING):
+        raise RunError(f"{path}: data.options holds {unknown[0]!r}, which is unknown.")
+    device = spec.recipe.device
+    try:
+        meant = "cpu" if device == "auto" else torch.device(device).type
+    except RuntimeError:
+        meant = ""
+    if meant in ("", "meta"):
+        raise RunError(f"{path}: recipe.device={device!r} is no device.")

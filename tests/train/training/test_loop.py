@@ -210,9 +210,52 @@ def test_patience_stops_and_keeps_the_weights_of_the_best_epoch(set_of):
         assert torch.equal(tensor, one.net.state_dict()[name]), name
 
 
-def test_without_patience_the_last_weights_are_kept(set_of):
-    one = training(contradicted(set_of), epochs=3)
-    assert list(one.run())[-1].chosen_epoch is None
+def falling(set_of, **changes):
+    """Trained so that validation is best early: the rate of the end spoils it."""
+    data = contradicted(set_of)
+    one = training(data, epochs=3, batch_size=16, **changes)
+    return one, list(one.run())[-1]
+
+
+@pytest.mark.parametrize("keep", ["auto", "best"])
+def test_the_weights_of_the_epoch_that_validates_best_are_kept(set_of, keep):
+    one, finished = falling(set_of, keep=keep)
+    rows = one.position.history
+    best = max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    assert finished.chosen_epoch == best["epoch"] < 3
+    assert one._validate() == (best["val_loss"], best["val_accuracy"])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"keep": "last"}, {"ema": 0.5}, {"lookahead": 2}], ids=str
+)
+def test_the_last_weights_are_kept_if_asked_for_or_averaged(set_of, changes):
+    one, finished = falling(set_of, **changes)
+    assert (finished.chosen_epoch, one.best) == (None, {})
+
+
+def test_averaged_weights_are_chosen_from_if_asked_for(set_of):
+    assert falling(set_of, keep="best", ema=0.5)[1].chosen_epoch is not None
+
+
+def test_of_epochs_as_accurate_the_one_of_the_lowest_loss_is_kept(tiny):
+    one = training(tiny, epochs=8, batch_size=16)
+    finished = list(one.run())[-1]
+    rows = one.position.history
+    most = max(row["val_accuracy"] for row in rows)
+    same = [row for row in rows if row["val_accuracy"] == most]
+    best = min(same, key=lambda row: row["val_loss"])["epoch"]
+    assert len(same) > 1
+    assert finished.chosen_epoch == (None if best == 8 else best)
+
+
+def test_the_best_cannot_be_kept_without_validation_images(set_of):
+    with pytest.raises(TrainingError) as error:
+        training(set_of(val=()), keep="best")
+    assert str(error.value) == (
+        "recipe: keep='best' needs validation images to watch; there are none. Leave "
+        "out keep='best', or set aside a part for validation (validation=...)."
+    )
 
 
 def test_patience_without_validation_images_is_refused_at_once(set_of):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 import signal
 import time
 
@@ -16,6 +17,7 @@ from convscope.data.batching.augmentation import Augmentation
 from convscope.errors import CheckpointError, RunError
 from convscope.execution import Setting, choose
 from convscope.train import checkpoint as checkpoints
+from convscope.train.planning import new_network
 from convscope.train.recipe import Recipe
 from convscope.train.run_folder import RunFolder
 from convscope.train.training import fitting
@@ -263,8 +265,28 @@ def test_a_spec_changed_by_hand_is_noticed(tiny, tmp_path):
     spec = json.loads(path.read_text())
     spec["model"]["options"]["hidden"] = 7
     path.write_text(json.dumps(spec))
-    with pytest.raises(CheckpointError) as error:
+    with pytest.raises(RunError) as error:
         resume(tmp_path / "run", data=tiny)
+    assert str(error.value) == (
+        f"{path} has changed since it was written: its sha256 is not the one that it "
+        "holds. Put the original back, or train again."
+    )
+    del spec["sha256"]
+    path.write_text(json.dumps(spec))
+    with pytest.raises(RunError) as error:
+        resume(tmp_path / "run", data=tiny)
+    assert re.fullmatch(
+        r"this run's spec tells of [\d,]+ parameters, but mlp with its options has "
+        r"[\d,]+\. Put the original spec\.json back, or train again\.",
+        str(error.value),
+    )
+
+
+def test_a_network_that_the_checkpoint_does_not_fit_is_refused(tiny, tmp_path):
+    stopped_after(tiny, tmp_path / "run", 2, epochs=2)
+    net = new_network("mlp", tiny, 0, {"hidden": 7})
+    with pytest.raises(CheckpointError) as error:
+        resume(tmp_path / "run", data=tiny, net=net)
     assert str(error.value) == (
         f"the checkpoint in {tmp_path}/run does not fit its spec.json: Error(s) in "
         "loading state_dict for Sequential:. Put the original spec.json back, or start "

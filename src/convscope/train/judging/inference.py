@@ -13,11 +13,18 @@ from convscope.data.batching.batches import plain
 from convscope.data.dataset import UNLABELED, Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
-from convscope.errors import ArgumentError, DataError, ShapeError, UnknownNameError
+from convscope.errors import (
+    ArgumentError,
+    DataError,
+    RunError,
+    ShapeError,
+    UnknownNameError,
+)
 from convscope.execution import Optimized, Setting
 from convscope.train.fastest_setting import judging_setting
 from convscope.train.judging.metrics import Evaluation
 from convscope.train.recipe import Tta
+from convscope.train.training.not_finite import first_fault
 
 
 def logits(
@@ -80,6 +87,7 @@ def probabilities(
     Raises:
         ArgumentError: ``batch_size`` is below 1, or ``tta`` is not known.
         DataError: There are no images.
+        RunError: An output is NaN or infinite; names the first layer.
         ShapeError: The images are not what ``preprocessing`` makes, or the network's
             output is not (N, K).
 
@@ -250,7 +258,10 @@ def output_batches(
         for batch in batches:
             with torch.no_grad():
                 views = _views(batch.images, tta)
-                yield [_checked(fast(view)) for view in views]
+                outputs = [_checked(fast(view)) for view in views]
+                if not all(bool(torch.isfinite(each).all()) for each in outputs):
+                    raise RunError(_not_finite(net, setting, batch.images))
+                yield outputs
 
 
 def _require_form(pixels: Tensor, preprocessing: Preprocessing) -> None:
@@ -293,6 +304,13 @@ def _views(x: Tensor, tta: Tta) -> Iterator[Tensor]:
             yield moved
             if tta == "both":
                 yield moved.flip(-1)
+
+
+def _not_finite(net: nn.Module, setting: Setting, images: Tensor) -> str:
+    return (
+        f"probabilities: the network's output is not finite: "
+        f"{first_fault(net, setting, images)}. Train it again."
+    )
 
 
 def _checked(output: Tensor) -> Tensor:

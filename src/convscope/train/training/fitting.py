@@ -28,8 +28,9 @@ from convscope.train.planning import (
     plan,
     require_classifier,
 )
+from convscope.train.rebuilding import build_network
 from convscope.train.recipe import Recipe
-from convscope.train.run import Run, build_network
+from convscope.train.run import Run
 from convscope.train.run_folder import RunFolder, check_free
 from convscope.train.spec import DataSpec, ModelSpec, RunSpec
 from convscope.train.starting_weights import begin_with, find_start
@@ -139,7 +140,8 @@ def resume(
                 "Evaluate it, or train a new run."
             )
         torch.manual_seed(spec.recipe.seed)
-        net = build_network(spec) if net is None else net
+        if net is None:
+            net = build_network(spec, place.checkpoint_shapes(), place.path)
         data = Run(net, spec, folder=place.path).data() if data is None else data
         if data.fingerprint() != spec.data.fingerprint:
             raise RunError(
@@ -178,8 +180,8 @@ def _restore(training: Training, state: Checkpoint, place: RunFolder) -> Iterato
     """Puts training back to its checkpoint; gives what a person should know."""
     try:
         training.restore(state)
-    except (KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        first = str(error).splitlines()[0]
+    except Exception as error:  # of any kind: the file may hold anything
+        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"the checkpoint in {place.path} does not fit its spec.json: {first}.",
             remedies=[
@@ -275,7 +277,8 @@ def _go(
             history = training.position.history
             if place is not None:
                 place.write_history(history)
-                place.finish(dict(training.net.state_dict()))
+                place.finish(dict(training.net.state_dict()), training.kept_epoch)
+                spec = place.spec
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt)
         reason = "interrupted" if interrupted else str(error)

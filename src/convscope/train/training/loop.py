@@ -50,7 +50,10 @@ class Position:
     loss_sum: float = 0.0  # over the images of the epoch in work
     images: int = 0  # of the epoch in work
     best_loss: float = math.inf
-    best_epoch: int = 0
+    best_epoch: int = 0  # of that loss
+    kept_accuracy: float = 0.0
+    kept_loss: float = math.inf
+    kept_epoch: int = 0  # whose weights ``Training.best`` holds
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -105,11 +108,14 @@ class Training:
         self.position = Position()
         self._unseen: list[_Loss] = []
         self._look_every = LOOK_EVERY if setting.device.type == "cuda" else 1
-        if recipe.patience is not None and not len(data.val):
+        self._keeps_best = keeps_best(recipe, data)
+        needs = "patience" if recipe.patience is not None else ""
+        needs = needs or ("keep='best'" if recipe.keep == "best" else "")
+        if needs and not len(data.val):
             raise TrainingError(
-                "recipe: patience needs validation images to watch; there are none.",
+                f"recipe: {needs} needs validation images to watch; there are none.",
                 remedies=[
-                    Remedy("leave out patience"),
+                    Remedy(f"leave out {needs}"),
                     Remedy("set aside a part for validation", "validation"),
                 ],
             )
@@ -297,8 +303,8 @@ class Training:
         position.epoch += 1
         position.batch, position.images, position.loss_sum = 0, 0, 0.0
         position.history.append(asdict(event))
-        if self.recipe.patience is not None and val_loss is not None:
-            self._remember_best(val_loss)
+        if val_loss is not None and val_accuracy is not None:
+            self._remember_best(val_loss, val_accuracy)
         return event
 
     def _require_finite(self) -> None:
@@ -338,10 +344,18 @@ class Training:
                 right += int((out.argmax(1) == batch.targets).sum())
         return loss / len(val), right / len(val)
 
-    def _remember_best(self, val_loss: float) -> None:
-        if val_loss < self.position.best_loss:
-            self.position.best_loss = val_loss
-            self.position.best_epoch = self.position.epoch
+    def _remember_best(self, val_loss: float, val_accuracy: float) -> None:
+        """The lowest loss, which patience waits for, and the weights to keep."""
+        position = self.position
+        if val_loss < position.best_loss:
+            position.best_loss, position.best_epoch = val_loss, position.epoch
+        better = (val_accuracy, -val_loss) > (
+            position.kept_accuracy,
+            -position.kept_loss,
+        )
+        if self._keeps_best and (better or not position.kept_epoch):
+            position.kept_accuracy, position.kept_loss = val_accuracy, val_loss
+            position.kept_epoch = position.epoch
             self.best = copy.deepcopy(dict(self.final.state_dict()))
 
     def _why_over(self) -> str | None:
@@ -367,8 +381,14 @@ class Training:
         if self._whole_step is not None:
             self._whole_step.give_back()
         give_back(self.net)
-        chosen = position.best_epoch if self.best else None
-        return Finished(reason, position.epoch, position.step, position.seconds, chosen)
+        epochs, steps, seconds = position.epoch, position.step, position.seconds
+        return Finished(reason, epochs, steps, seconds, self.kept_epoch)
+
+    @property
+    def kept_epoch(self) -> int | None:
+        """Whose weights are the best so far; None if those are the last ones."""
+        kept = self.position.kept_epoch
+        return kept if self.best and kept != self.position.epoch else None
 
     def checkpoint(self) -> Checkpoint:
         """Everything that the rest of the training depends on."""
@@ -381,8 +401,9 @@ class Training:
             tensors |= {f"lookahead/{n}": t for n, t in self.lookahead.slow.items()}
         tensors |= {f"best/{n}": t for n, t in self.best.items()}
         values = asdict(self.position)
-        if math.isinf(values["best_loss"]):
-            values["best_loss"] = None  # JSON has no infinity
+        for name in ("best_loss", "kept_loss"):
+            if math.isinf(values[name]):
+                values[name] = None  # JSON has no infinity
         return Checkpoint(
             tensors,
             {
@@ -402,9 +423,37 @@ class Training:
             self.lookahead.load(checkpoint.part("lookahead"))
         self.best = checkpoint.part("best")
         values = dict(checkpoint.values["position"])
-        if values["best_loss"] is None:
-            values["best_loss"] = math.inf
+        for name in ("best_loss", "kept_loss"):
+            if values.get(name) is None:
+                values[name] = math.inf
         self.position = Position(**values)
+        _require_numbers(self.position)
+
+
+def keeps_best(recipe: Recipe, data: Dataset) -> bool:
+    """Whether the epoch that validates best is kept, rather than the last one.
+
+    Averaged weights are not chosen from unless it is asked for: they are best when the
+    average is longest.
+
+    >>> from convscope.data import load
+    >>> digits = load("digits")
+    >>> keeps_best(Recipe(), digits), keeps_best(Recipe(ema=0.9), digits)
+    (True, False)
+    """
+    if recipe.keep != "auto":
+        return recipe.keep == "best"
+    averaged = bool(recipe.ema or recipe.lookahead)
+    return len(data.val) > 0 and (recipe.patience is not None or not averaged)
+
+
+def _require_numbers(position: Position) -> None:
+    rows = position.history
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("position.history is no list of epochs")
+    for name, value in asdict(position).items():
+        if name != "history" and not isinstance(value, int | float):
+            raise ValueError(f"position.{name}={value!r} is no number")
 
 
 def training_batches(data: Dataset, recipe: Recipe, setting: Setting) -> Batches:

@@ -1,0 +1,41 @@
+"""``convscope verify``: whether the files of a run are those that training wrote."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from convscope.train.verification import verify as look
+
+_DAMAGED = 1  # an answer, not an error: scripts can tell it from one
+
+
+def verify(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of train.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object.")
+    ] = False,
+) -> None:
+    """Compare every file of RUN with the checksum that training kept of it.
+
+    The exit code is 1 if a file is not as it was written.
+
+    Example: convscope verify runs/digits-resnet9-1
+    """
+    found = look(run)
+    if as_json:
+        typer.echo(json.dumps({**asdict(found), "intact": found.is_intact}))
+    else:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for each in found.files:
+            table.add_row(each.name, each.state)
+        Console(highlight=False, markup=False).print(table)
+        for each in found.files:
+            if each.reason:
+                typer.echo(each.reason, err=True)
+    if not found.is_intact:
+        raise typer.Exit(_DAMAGED)
