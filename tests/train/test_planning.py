@@ -83,9 +83,11 @@ def test_a_network_of_ones_own_is_trained_as_it_is(tiny):
         ({"recipe": Recipe(model="mlp", model_options={"hiden": 3})}, UnknownNameError,
          "unknown option of model mlp 'hiden'. Did you mean 'hidden'?"),
         ({"device": "gpu"}, ArgumentError,
-         "device='gpu' is not available on this machine. Use 'auto' or 'cpu'."),
+         "device='gpu' is not one of auto, cpu, cuda, mps. Take 'auto', which uses a "
+         "GPU where there is one, or 'cpu'."),
         ({"device": "meta"}, ArgumentError,
-         "device='meta' is not available on this machine. Use 'auto' or 'cpu'."),
+         "device='meta' is not one of auto, cpu, cuda, mps. Take 'auto', which uses a "
+         "GPU where there is one, or 'cpu'."),
         ({"model": nn.Linear(1, 1), "model_options": {"a": 3}}, ArgumentError,
          "plan: model_options={'a': 3} are for models by name. Build the network with "
          "them."),

@@ -17,11 +17,11 @@ from convscope.train.fastest_setting import judging_setting
 from convscope.train.judging import inference
 from convscope.train.judging.metrics import Evaluation
 from convscope.train.judging.prediction import Failure, Prediction, predict_files
+from convscope.train.not_finite import bad_weight
 from convscope.train.rebuilding import build_network, require_fitting
 from convscope.train.recipe import Tta
 from convscope.train.run_folder import RunFolder
 from convscope.train.spec import RunSpec
-from convscope.train.training.not_finite import bad_weight
 
 
 class Run:

@@ -75,7 +75,33 @@ class RunSpec(_Record):
         """(C, H, W) of one input."""
         return self.model.input_shape
 
-    def _checksum(values: dict[str, Any]) -> str:
+    def to_json(self) -> str:
+        """The text of spec.json, with a checksum of itself.
+
+        It is escaped, for class names need not be Unicode.
+        """
+        values = self.model_dump(mode="json")
+        return json.dumps({**values, CHECKSUM: _checksum(values)}, indent=2) + "\n"
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in ``path``, if it is of a sane size.
+
+    Raises:
+        RunError: It is missing, or cannot be read.
+    """
+    try:
+        return parse_json(read_text(path), path)
+    except FileNotFoundError:
+        raise RunError(
+            f"{path} is missing, so {path.parent} is not a run folder. "
+            "Give a folder that `convscope train` made."
+        ) from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error}.") from error
+
+
+def _checksum(values: dict[str, Any]) -> str:
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

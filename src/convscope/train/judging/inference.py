@@ -23,8 +23,8 @@ from convscope.errors import (
 from convscope.execution import Optimized, Setting
 from convscope.train.fastest_setting import judging_setting
 from convscope.train.judging.metrics import Evaluation
+from convscope.train.not_finite import first_fault
 from convscope.train.recipe import Tta
-from convscope.train.training.not_finite import first_fault
 
 
 def logits(

@@ -18,6 +18,7 @@ from convscope.errors import NotFiniteError, Remedy, TrainingError
 from convscope.execution import Optimized, Setting, give_back, whole_step
 from convscope.train.checkpoint import Checkpoint
 from convscope.train.judging.features import features, last_linear
+from convscope.train.not_finite import bad_weight, first_fault
 from convscope.train.recipe import Recipe
 from convscope.train.training.events import (
     EpochEnded,
@@ -29,7 +30,6 @@ from convscope.train.training.events import (
 from convscope.train.training.held_layers import HeldLayers
 from convscope.train.training.linear_head import fit_linear_head
 from convscope.train.training.lookahead import Lookahead
-from convscope.train.training.not_finite import bad_weight, first_fault
 from convscope.train.training.optimizer import Optimizer
 from convscope.train.training.schedule import rate
 from convscope.train.training.step import TrainingStep, key_generators

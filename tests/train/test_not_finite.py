@@ -11,10 +11,10 @@ from convscope.data.batching.batches import plain
 from convscope.errors import NotFiniteError
 from convscope.execution import choose
 from convscope.train import checkpoint as checkpoints
+from convscope.train.not_finite import bad_weight, first_fault
 from convscope.train.training.checkpointing import is_finite
 from convscope.train.training.events import Stopped
 from convscope.train.training.fitting import fit
-from convscope.train.training.not_finite import bad_weight, first_fault
 
 SETTING = choose(nn.Linear(1, 1), device="cpu")
 
