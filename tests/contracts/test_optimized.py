@@ -702,6 +702,38 @@ def smooth(kind):
     return net
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_gradient_penalty_trains_as_it_does_with_torch(way, training):
+    grads = []
+    for view in (True, False):
+        net = smooth("row").train(training)
+        call = Optimized(net, WAYS[way]) if view else net
+        x = images().requires_grad_()
+        (slope,) = torch.autograd.grad(call(x).square().sum(), x, create_graph=True)
+        (slope.square().sum(1).add(1e-6).sqrt() - 1).square().mean().backward()
+        grads.append([p.grad for p in net.parameters() if p.grad is not None])
+    size = max(float(g.abs().max()) for g in grads[1])
+    for mine, torchs in zip(*grads, strict=True):
+        torch.testing.assert_close(mine, torchs, rtol=1e-3, atol=1e-4 * size)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_products_with_the_hessian_are_torchs(way):
+    found = []
+    for view in (True, False):
+        net = smooth("row")
+        call = Optimized(net, WAYS[way]) if view else net
+        loss = call(images()).square().sum()
+        parameters = list(net.parameters())
+        first = torch.autograd.grad(loss, parameters, create_graph=True)
+        along = sum((g * torch.randn(g.shape, generator=rng())).sum() for g in first)
+        found.append(torch.autograd.grad(along, parameters))
+    size = max(float(g.abs().max()) for g in found[1])
+    for mine, torchs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, torchs, rtol=1e-3, atol=1e-4 * size)
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:DeprecationWarning")
 @pytest.mark.parametrize("way", WAYS)
 def test_transforms_of_functions_get_torchs_own_operations(way):

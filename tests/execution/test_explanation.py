@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from convscope import kernels
+from convscope.errors import ArgumentError
 from convscope.execution import Setting, explain, explanation, timing_cache
 from convscope.execution.explanation import table
 
@@ -66,3 +67,60 @@ def test_columns_are_as_wide_as_their_widest_cell():
         "conv         10.50",
         "a long name   9.00",
     ]
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.left = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(inplace=True))
+        self.right = nn.Linear(3, 4)
+
+    def forward(self, a, b):
+        return self.left(a).mean(2) + self.right(b)
+
+
+def volume():
+    return nn.Sequential(
+        nn.Conv3d(1, 4, 3), nn.BatchNorm3d(4), nn.ReLU(inplace=True), nn.MaxPool3d(2),
+        nn.Flatten(), nn.Linear(108, 2),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "rows"),
+    [
+        (lambda: nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(inplace=True)), (2, 9), 2),
+        (volume, (1, 8, 8, 8), 6),
+        (TwoInputs, [(2, 9), (3,)], 3),
+        (lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 2)), (3,), 2),
+        (lambda: nn.LSTM(4, 3, batch_first=True), (5, 4), 1),
+    ],
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_any_network_can_be_explained(net, shape, rows, training):
+    found = explain(net(), shape, training, batch_size=4, seconds=0.05)
+    assert len(found.layers) == rows
+    assert all(row.milliseconds > 0 for row in found.layers)
+
+
+def test_inputs_that_no_shape_says_are_given():
+    net = nn.Sequential(nn.Embedding(7, 4), nn.Conv1d(5, 2, 3))
+    examples = torch.randint(7, (6, 5))
+    found = explain(net, example_inputs=examples, seconds=0.05)
+    assert [row.name for row in found.layers] == ["1"]
+
+
+def test_it_shows_itself_in_one_line():
+    found = explained(network(), optimize=False)
+    text = "<Explanation: cpu, float32 (as asked for); 0 of 6 rows native; print it"
+    assert repr(found) == f"{text} for the tables>"
+
+
+def test_a_shape_with_a_batch_is_refused():
+    text = (
+        r"^explain: input_shape=\(64, 3, 8, 8\) has 4 numbers, but Conv2d takes 3: "
+        r"channels and space, without the batch. Give input_shape=\(3, 8, 8\) and "
+        r"batch_size=64\.$"
+    )
+    with pytest.raises(ArgumentError, match=text):
+        explain(network(), (64, 3, 8, 8))

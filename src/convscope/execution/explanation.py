@@ -178,14 +178,16 @@ def _layers(
 ) -> Iterator[LayerTiming]:
     names = {module: name for name, module in net.named_modules()}
     rows = _joined_rows(net, setting.kinds)
-    inside = {each for modules, _ in rows.values() for each in modules[1:]}
     plain = Setting(setting.device, "float32", False)
+    inside: set[nn.Module] = set()
     for layer, seen in _inputs(net, inputs, setting):
         if layer in inside:
             continue
         modules, compute = rows.get(layer, ((layer,), None))
         with torch.no_grad(), setting.autocast():
             native = compute is not None and compute(modules, seen.clone()) is not None
+        modules = modules if native else (layer,)
+        inside.update(modules)
         usual = copy.deepcopy(nn.Sequential(*modules))
         step: Callable[[Tensor], Any] = nn.Sequential(*modules)
         if native and compute is not None:
