@@ -22,7 +22,8 @@ from convscope.execution import (
     optimize,
     timing_cache,
 )
-from convscope.execution.compare import agree, fastest, possible_settings
+from convscope.execution.compare import fastest, possible_settings
+from convscope.execution.measure import agree
 
 CPU = torch.device("cpu")
 PLAIN = Setting(CPU, "float32", False)
@@ -46,13 +47,13 @@ def own_cache(tmp_path, monkeypatch):
 def measured(monkeypatch):
     """Counts how often settings are measured, and makes it quick."""
     calls = []
-    real = compare._Trial._measured
+    real = compare.measured
 
     def counting(*arguments):
         calls.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr(compare._Trial, "_measured", counting)
+    monkeypatch.setattr(compare, "measured", counting)
     return calls
 
 

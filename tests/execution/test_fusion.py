@@ -10,7 +10,8 @@ from torch import nn
 from convscope import kernels, layers
 from convscope.errors import ShapeError
 from convscope.execution import Optimized, Setting
-from convscope.execution.fusion import Chain, chain_length, describe, plan_chain
+from convscope.execution.chain import Chain, chain_length, plan_chain
+from convscope.execution.description import describe
 from convscope.models import build
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no native kernels")

@@ -10,7 +10,8 @@ from torch import nn
 
 from convscope import kernels
 from convscope.execution import Optimized, Setting
-from convscope.execution.fusion import describe, fused_steps
+from convscope.execution.description import describe
+from convscope.execution.fusion import fused_steps
 from convscope.models import build
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no native kernels")

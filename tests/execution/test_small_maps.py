@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from convscope import kernels, layers
 from convscope.execution import Optimized, Setting, small_maps
-from convscope.execution.fusion import describe, fused_steps
+from convscope.execution.description import describe
+from convscope.execution.fusion import fused_steps
 
 HALF = Setting(torch.device("cpu"), "bfloat16", True, kernels=True)
 MAPS = [  # batch, channels in and out, map, kernel

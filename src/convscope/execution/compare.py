@@ -1,22 +1,20 @@
 """Which setting is fastest for a network: measured on its shapes, and remembered."""
 
-import copy
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 
 from convscope import kernels
 from convscope.errors import ArgumentError
 from convscope.execution import timing_cache
-from convscope.execution.fusion import Kind, describe, fused_steps
-from convscope.execution.optimized import Optimized, plain_network, rows_of
-from convscope.execution.outputs import tensors_in
+from convscope.execution.description import describe
+from convscope.execution.fusion import Kind, fused_steps
+from convscope.execution.measure import FAILURES, hookless_copy, measured
+from convscope.execution.optimized import plain_network, rows_of
 from convscope.execution.sample_inputs import (
     Inputs,
     Shape,
@@ -30,14 +28,6 @@ USUAL_BATCH = 128
 SECONDS = 2.0  # for measuring, about
 PAYS = 1.05  # times faster than a plainer setting, or it is not taken
 PAYS_BFLOAT16 = 1.2  # the same for fewer bits
-FLOAT32_TOLERANCE = 1e-3  # of the largest logit; sums in another order
-BFLOAT16_TOLERANCE = 0.1  # 8 bits, through the layers of a deep network
-_FEWEST = 16  # images that a shape is measured with, if the batch holds as many
-_HOPELESS = 1.6  # times the best with few images: not measured with many
-_FAILURES = (
-    RuntimeError, TypeError, ValueError, AttributeError, LookupError,
-    NotImplementedError, ArithmeticError, AssertionError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -275,12 +265,14 @@ class _Trial:
         if known is None:
             try:
                 own = hookless_copy(self.net)
-            except _FAILURES as error:
+            except FAILURES as error:
                 why = (
                     f"the network cannot be copied to be measured: {_first_line(error)}"
                 )
                 return replace(plain, why=why)
-            known = self._measured(own, seconds)
+            known = measured(
+                own, self.settings, self.batch, self.batch_size, self.training, seconds
+            )
             timing_cache.keep(key, known)
         images, times = known
         timings = tuple(
@@ -292,149 +284,6 @@ class _Trial:
             return replace(plain, why="no step could be measured")
         return Comparison(fastest(timings), timings, images, self.training, "measured")
 
-    def _measured(self, net: nn.Module, seconds: float) -> timing_cache.Times:
-        """Milliseconds of a step in each setting that works, and the images in it."""
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(0)
-            few = min(self.batch_size, _FEWEST)
-            x = self.batch(few)
-            few = x.images
-            steps = {str(s): _Step(net, s, self.training) for s in self.settings}
-            steps = _agreeing(steps, x)
-            if not steps:
-                return 0, {}
-            times = _interleaved(steps, x, seconds=seconds / 6)
-            best = min(times.values())
-            near = {
-                name: steps[name] for name in times if times[name] < _HOPELESS * best
-            }
-            round_seconds = sum(times[n] for n in near)
-            images = math.floor(few * seconds / 6 / round_seconds)
-            # A multiple of 16, as batches are: some kernels take images by groups.
-            images = max(few, min(self.batch_size, images // _FEWEST * _FEWEST))
-            times = {name: each * images / few for name, each in times.items()}
-            if images > few:
-                times |= _interleaved(near, self.batch(images), seconds=seconds / 2)
-            return images, {name: 1e3 * each for name, each in times.items()}
-
 
 def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:100]}"
-
-
-def _interleaved(
-    steps: dict[str, "_Step"], x: Inputs, seconds: float
-) -> dict[str, float]:
-    """The least of several times of each step, taken in turn."""
-    times = {name: step(x) for name, step in steps.items()}  # the first is a rehearsal
-    until = time.perf_counter() + seconds
-    times = {name: step(x) for name, step in steps.items()}
-    for _ in range(20):
-        if time.perf_counter() > until:
-            break
-        times = {name: min(times[name], step(x)) for name, step in steps.items()}
-    return times
-
-
-def hookless_copy(net: nn.Module) -> nn.Module:
-    """A copy of a network that tells nobody what it does.
-
-    What a hook has computed, as old weight norm does, is a constant in the copy.
-    """
-    net = plain_network(net)
-    memo: dict[int, Any] = {
-        id(x): x.detach().clone()
-        for module in net.modules()
-        for x in module.__dict__.values()
-        if isinstance(x, Tensor) and not x.is_leaf
-    }
-    own: nn.Module = copy.deepcopy(net, memo)
-    remove_hooks(own)
-    return own
-
-
-def remove_hooks(net: nn.Module) -> None:
-    """Of every layer, in place."""
-    for module in net.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
-        module._backward_hooks.clear()
-        module._backward_pre_hooks.clear()
-
-
-class _Step:
-    """A forward pass, and a backward pass if wanted, of a network."""
-
-    def __init__(self, net: nn.Module, setting: Setting, training: bool) -> None:
-        self.net = Optimized(net, setting)
-        self.setting, self.training = setting, training
-
-    def __call__(self, inputs: Inputs) -> float:
-        """Seconds of one step."""
-        self.net.train(self.training)
-        positional, named = inputs.copied()
-        positional = tuple(map(self.setting.lay_out, positional))
-        began = time.perf_counter()
-        with torch.set_grad_enabled(self.training):
-            y = self.net(*positional, **named)
-            if self.training:
-                losses = [_loss(x) for x in tensors_in(y) if x.requires_grad]
-                if losses:
-                    torch.stack(losses).sum().backward()
-        seconds = time.perf_counter() - began
-        self.net.zero_grad()
-        return seconds
-
-    @torch.no_grad()
-    def outputs(self, inputs: Inputs) -> list[Tensor]:
-        """Every tensor that comes out."""
-        self.net.eval()
-        positional, named = inputs.copied()
-        return [x.clone() for x in tensors_in(self.net(*positional, **named))]
-
-
-def _loss(y: Tensor) -> Tensor:
-    return y.abs().square().mean().float()
-
-
-def _agreeing(steps: dict[str, _Step], x: Inputs) -> dict[str, _Step]:
-    """Those that run, and compute what the first one computes."""
-    expected: list[Tensor] | None = None
-    same: dict[str, _Step] = {}
-    for name, step in steps.items():
-        try:
-            found = step.outputs(x)
-        except _FAILURES:
-            if expected is None:
-                return {}  # the network itself fails, and will say why when it runs
-            continue
-        expected = found if expected is None else expected
-        if expected and agree(found, expected, step.setting.precision):
-            same[name] = step
-    return dict(_running(same, x))
-
-
-def _running(steps: dict[str, _Step], x: Inputs) -> Iterator[tuple[str, _Step]]:
-    for name, step in steps.items():
-        try:
-            step(x)
-        except _FAILURES:
-            continue
-        yield name, step
-
-
-def agree(found: Sequence[Tensor], expected: Sequence[Tensor], precision: str) -> bool:
-    """Whether outputs are the same within what the number format allows."""
-    if [(x.shape, x.dtype) for x in found] != [(x.shape, x.dtype) for x in expected]:
-        return False
-    share = FLOAT32_TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE
-    return all(_close(a, b, share) for a, b in zip(found, expected, strict=True))
-
-
-def _close(found: Tensor, expected: Tensor, share: float) -> bool:
-    if not expected.is_floating_point() and not expected.is_complex():
-        return bool(torch.equal(found, expected))
-    if not expected.numel():
-        return True
-    apart = (found - expected).abs().max()
-    return bool(apart <= share * expected.abs().max().clamp(min=1e-6))

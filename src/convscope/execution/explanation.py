@@ -15,10 +15,10 @@ from convscope.execution.compare import (
     USUAL_BATCH,
     Comparison,
     compare_settings,
-    hookless_copy,
-    remove_hooks,
 )
-from convscope.execution.fusion import Compute, Kind, describe, fused_steps
+from convscope.execution.description import describe
+from convscope.execution.fusion import Compute, Kind, fused_steps
+from convscope.execution.measure import hookless_copy, remove_hooks
 from convscope.execution.optimized import Optimized, rows_of
 from convscope.execution.sample_inputs import (
     Inputs,

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convscope.kernels.operations import is_plain
-from convscope.private_torch import has_forward_gradients, has_matrix_unit
+from convscope.kernels.operations import is_plain, torch_must_derive
+from convscope.private_torch import has_matrix_unit
 
 WIDEST_MAP = 8  # from 9 on copies cost about what they save
 FEWEST_CHANNELS = 32  # a row of the matrix unit; with 16 nothing is gained
@@ -103,7 +103,7 @@ def conv_on_small_maps(
     >>> weight.grad.flatten()
     tensor([16., 24., 16.])
     """
-    if not (is_plain(x) and is_plain(weight)) or has_forward_gradients():
+    if not (is_plain(x) and is_plain(weight)):
         return F.conv2d(x, weight, bias, padding=padding)  # others derive it as well
     out: Tensor = _ConvOnSmallMaps.apply(x, weight, bias, padding)  # type: ignore[no-untyped-call]  # torch's
     return out
@@ -132,7 +132,7 @@ class _ConvOnSmallMaps(torch.autograd.Function):
         gap = ctx.padding[1]
         count = images_side_by_side(x.shape[0], x.shape[3], gap)
         # Torch's own operation can be differentiated once more.
-        if not needs_weight or count == 1 or torch.is_grad_enabled():
+        if not needs_weight or count == 1 or torch_must_derive(gradient):
             needed = [needs_x, needs_weight, needs_bias]
             return *_backpropagated(gradient, x, weight, ctx, needed), None
         dx = None

@@ -4,13 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from convscope.execution.fusion import (
-    ChainPlan,
-    describe,
-    is_plain_call,
-    is_watched,
-    plan_chain,
-)
+from convscope.execution.chain import ChainPlan, plan_chain
+from convscope.execution.description import describe, is_watched
+from convscope.execution.fusion import is_plain_call
 from convscope.execution.setting import Setting
 from convscope.kernels import ChainStep
 
