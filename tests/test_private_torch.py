@@ -20,7 +20,7 @@ QUESTIONS = [
 ]
 ASKED_BY = [
     "_tracing_state",
-    "_interpreter",
+    "_level",
     "_dispatch_modes",
     "_function_modes",
     "_saving_hooks",

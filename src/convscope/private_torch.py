@@ -74,7 +74,7 @@ def _question(name: str) -> Callable[..., Any]:
 
 
 _tracing_state = _question("_C._get_tracing_state")
-_interpreter = _question("_C._functorch.peek_interpreter_stack")
+_level = _question("_C._functorch.maybe_current_level")
 _dispatch_modes = _question("_C._len_torch_dispatch_stack")
 _function_modes = _question("_C._len_torch_function_stack")
 _saving_hooks = _question("_C._autograd._top_saved_tensors_default_hooks")
@@ -89,8 +89,11 @@ def is_traced() -> bool:
 
 
 def is_transformed() -> bool:
-    """Whether `torch.func` transforms this call (vmap, grad, jvp); if unknown, yes."""
-    return _interpreter() is not None
+    """Whether `torch.func` transforms this call (vmap, grad, jvp); if unknown, yes.
+
+    Of the functions that know it, this is one that torch.compile can follow.
+    """
+    return _level() is not None
 
 
 def is_batch_of_gradients(x: torch.Tensor) -> bool:
