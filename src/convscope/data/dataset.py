@@ -25,6 +25,9 @@ class Samples:
         pixels: (N, C, H, W) uint8, or uint16 for 16-bit images; may be a memory map.
         labels: (N,) int64, an index into ``Dataset.classes``.
         names: Where each sample came from: a path, or ``"mnist/test/17"``.
+
+    >>> Samples(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]), ["a", "b"])
+    Samples(2 of (1, 8, 8) uint8)
     """
 
     pixels: Tensor
@@ -57,7 +60,11 @@ class Samples:
 
 @dataclass(frozen=True)
 class SetAside:
-    """A file that was left out, and why."""
+    """A file that was left out, and why.
+
+    >>> SetAside("pets/cat/1.jpg", "the file is empty (0 bytes).").path
+    'pets/cat/1.jpg'
+    """
 
     path: str
     reason: str

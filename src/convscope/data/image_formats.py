@@ -18,6 +18,9 @@ class ImageFormat:
         key: Pillow's name for it.
         plugin: Pillow's module for it; imported when the first file needs it.
         suffixes: Of file names, lower case, the usual one first.
+
+    >>> FORMATS[0].name, FORMATS[0].suffixes
+    ('PNG', ('.png', '.apng'))
     """
 
     name: str

@@ -43,6 +43,9 @@ class Picture:
         format: Such as ``"PNG"``; empty for a picture that came from no file.
         rotated: Whether EXIF asked for a rotation or reflection (now done).
         has_more: Whether the file holds more frames or pages than this one.
+
+    >>> Picture(Image.new("I;16", (3, 2)), "PNG", rotated=False).is_wide
+    True
     """
 
     image: Image.Image
@@ -105,6 +108,12 @@ def peek(path: str | Path) -> tuple[str, tuple[int, int]]:
 
     Raises:
         BadImageError: As for ``read``, as far as the header tells.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
+    ...     Image.new("L", (3, 2)).save(file.name)
+    ...     peek(file.name)
+    ('L', (3, 2))
     """
     name = str(path)
     with _quiet_and_strict():
@@ -120,7 +129,11 @@ def peek(path: str | Path) -> tuple[str, tuple[int, int]]:
 
 
 def name_of(source: ImageSource) -> str:
-    """What to call the source in a message."""
+    """What to call the source in a message.
+
+    >>> name_of("cat.png"), name_of(b"...")
+    ('cat.png', 'image')
+    """
     if isinstance(source, str | Path):
         return str(source)
     name = getattr(source, "filename", None) or getattr(source, "name", None)
@@ -128,7 +141,11 @@ def name_of(source: ImageSource) -> str:
 
 
 def gray16(image: Image.Image, name: str) -> np.ndarray:
-    """(H, W) uint16 from a picture in one of ``WIDE_MODES``."""
+    """(H, W) uint16 from a picture in one of ``WIDE_MODES``.
+
+    >>> gray16(Image.new("I;16", (2, 1), 900), "x.png")
+    array([[900, 900]], dtype=uint16)
+    """
     values = np.asarray(image)
     if values.dtype.itemsize > 2 and values.size:
         low, high = int(values.min()), int(values.max())

@@ -33,6 +33,11 @@ def warnings(parts: Mapping[str, Samples], classes: Sequence[str]) -> list[str]:
     """What the test part cannot show: a class it lacks, a figure it is too small for.
 
     Nothing where there is no test part at all.
+
+    >>> blank = torch.zeros(9, 1, 2, 2, dtype=torch.uint8)
+    >>> part = Samples(blank, torch.arange(9) % 2, [""] * 9)
+    >>> warnings({"train": part, "val": part, "test": part}, ["cat", "dog"])[0][:33]
+    'The test part has only 9 images: '
     """
     test = parts["test"]
     if not len(test):

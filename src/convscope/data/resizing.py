@@ -21,6 +21,12 @@ def converted(
         preprocessing: Declares channels, size and bits.
         name: What is being resized, for ``progress``.
         progress: Called with images done, images in all, and what is being done.
+
+    >>> blank = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    >>> part = Samples(blank, torch.arange(2), ["a", "b"])
+    >>> larger = Preprocessing(channels=1, size=(16, 16), mean=(0.0,), std=(1.0,))
+    >>> converted(part, larger, "blank")
+    Samples(2 of (1, 16, 16) uint8)
     """
     form = (preprocessing.channels, *preprocessing.size)
     dtype = np.uint16 if preprocessing.bits == 16 else np.uint8
@@ -46,6 +52,10 @@ def resized(
         data: In any size.
         size: Height and width, in pixels.
         progress: As for ``converted``.
+
+    >>> from convscope.data import load
+    >>> resized(load("digits"), (16, 16)).input_shape
+    (1, 16, 16)
     """
     declared = data.preprocessing.model_copy(update={"size": size})
     changed = in_form(data, declared, progress)
@@ -55,7 +65,13 @@ def resized(
 def in_form(
     data: Dataset, preprocessing: Preprocessing, progress: Progress | None = None
 ) -> Dataset:
-    """The same data as ``preprocessing`` declares them, its statistics included."""
+    """The same data as ``preprocessing`` declares them, its statistics included.
+
+    >>> from convscope.data import load
+    >>> color = Preprocessing(size=(8, 8), mean=(0.5,) * 3, std=(0.25,) * 3)
+    >>> in_form(load("digits"), color).input_shape
+    (3, 8, 8)
+    """
     train, val, test = (
         converted(part, preprocessing, data.name, progress)
         for part in data.parts.values()

@@ -25,7 +25,12 @@ def content_hash(pixels: np.ndarray) -> bytes:
 
 
 def content_hashes(images: np.ndarray | Tensor) -> list[bytes]:
-    """``content_hash`` of every image along the first axis."""
+    """``content_hash`` of every image along the first axis.
+
+    >>> first, second = content_hashes(np.zeros((2, 1, 2, 2), np.uint8))
+    >>> first == second
+    True
+    """
     return [content_hash(image) for image in np.asarray(images)]
 
 
@@ -34,6 +39,8 @@ def check_fractions(where: str, *, validation: float, test: float) -> None:
 
     Raises:
         ArgumentError: A share outside [0, 1), or both together 1 or more.
+
+    >>> check_fractions("load", validation=0.1, test=0.2)  # nothing to object to
     """
     for name, value in (("validation", validation), ("test", test)):
         if not 0 <= value < 1:
@@ -172,5 +179,9 @@ def _fill_empty_parts(
 
 
 def share_out(parts: np.ndarray) -> Iterable[np.ndarray]:
-    """The indices of the training, validation and test samples, in their order."""
+    """The indices of the training, validation and test samples, in their order.
+
+    >>> [indices.tolist() for indices in share_out(np.array([0, 2, 1, 0]))]
+    [[0, 3], [2], [1]]
+    """
     return (np.flatnonzero(parts == part) for part in (TRAIN, VALIDATION, TEST))

@@ -126,6 +126,11 @@ def augment(
         pixels:  (B, C, H, W) uint8 or uint16
         samples: (B,) int64
         return:  (B, C, H, W) float32 on the device of ``pixels``
+
+    >>> gray = Preprocessing(channels=1, size=(1, 3), mean=(0.0,), std=(1.0,))
+    >>> row = torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8)
+    >>> augment(row, torch.tensor([0]), gray, Augmentation(), seed=0, epoch=0)
+    tensor([[[[0.0000, 0.2000, 1.0000]]]])
     """
     channels, height, width = pixels.shape[1:]
     draws = keys.uniform(seed, epoch, samples, "augment", len(_DRAWS))

@@ -24,6 +24,9 @@ class Batch:
         images: (B, C, H, W) float32, normalized, on the device.
         targets: (B,) int64 labels, or (B, K) float32 shares of classes; on the device.
         indices: (B,) int64, which samples these are; on the CPU.
+
+    >>> len(Batch(torch.zeros(4, 1, 8, 8), torch.arange(4), torch.arange(4)))
+    4
     """
 
     images: Tensor
@@ -221,6 +224,11 @@ def plain(
 
     Raises:
         ArgumentError: ``batch_size`` is below 1.
+
+    >>> from convscope.data.loading import load
+    >>> digits = load("digits")
+    >>> sum(len(batch) for batch in plain(digits.test, digits.preprocessing, 100))
+    359
     """
     if batch_size < 1:
         raise ArgumentError(f"plain: batch_size={batch_size} must be at least 1.")

@@ -71,6 +71,11 @@ def weights(
         Zhang et al., arXiv:1710.09412; Yun et al., arXiv:1905.04899, appendix A. Both
         draw one share for the whole batch and pair its images with each other; here
         every sample draws its own, and a partner from the whole set.
+
+    >>> samples = torch.arange(5)
+    >>> weight, share = weights(0, 0, samples, (8, 8), mixup=0.0, cutmix=1.0)
+    >>> bool((weight.mean((1, 2, 3)) == share).all())
+    True
     """
     if not cutmix:
         share = keys.symmetric_beta(seed, epoch, samples, "mixup", mixup).float()
@@ -102,6 +107,10 @@ def weights(
 def soft_targets(
     labels: Tensor, partner_labels: Tensor, share: Tensor, num_classes: int
 ) -> Tensor:
-    """``share`` for the label and the rest for the partner's, (B, K) float32."""
+    """``share`` for the label and the rest for the partner's, (B, K) float32.
+
+    >>> soft_targets(torch.tensor([0]), torch.tensor([2]), torch.tensor([0.75]), 3)
+    tensor([[0.7500, 0.0000, 0.2500]])
+    """
     own, other = (F.one_hot(one, num_classes) for one in (labels, partner_labels))
     return own * share[:, None] + other * (1 - share[:, None])

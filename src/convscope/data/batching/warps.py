@@ -89,6 +89,12 @@ def source_matrices(
     Shape:
         each:   (B,)
         return: (B, 2, 3) float32: source (x, y) = matrix @ (x, y, 1), in pixels
+
+    >>> zero, one = torch.zeros(1), torch.ones(1)
+    >>> source_matrices(rotate=zero, zoom=one, shear=zero, down=zero, right=2 * one,
+    ...                 flip=torch.tensor([False]))
+    tensor([[[ 1., -0., -2.],
+             [ 0.,  1., -0.]]])
     """
     cosine, sine = torch.cos(rotate), torch.sin(rotate)
     mirror = torch.where(flip, -1.0, 1.0).to(cosine)
@@ -131,6 +137,9 @@ def elastic_field(
         Simard, Steinkraus & Platt 2003, Best practices for convolutional neural
         networks, section 2. There every pixel draws a number and a Gaussian smooths
         them; a spline on knots needs 1 number where that needs ``3 sigma**2``.
+
+    >>> elastic_field(0, 0, torch.arange(3), (28, 28), 4.0).shape
+    torch.Size([3, 2, 28, 28])
     """
     spacing = math.sqrt(3) * sigma
     vertical, horizontal = (_spline_basis(length, spacing) for length in size)
@@ -154,6 +163,11 @@ def resample(
         matrices:      (B, 2, 3), as of ``source_matrices``
         displacements: (B, 2, H, W), x then y, in pixels
         return:        (B, C, H, W)
+
+    >>> row = torch.tensor([[[[1.0, 2.0, 3.0]]]])
+    >>> one_to_the_right = torch.tensor([[[1.0, 0.0, -1.0], [0.0, 1.0, 0.0]]])
+    >>> resample(row, one_to_the_right, None, "zeros")
+    tensor([[[[0., 1., 2.]]]])
     """
     count, _, height, width = images.shape
     x = torch.arange(width, device=images.device) - (width - 1) / 2

@@ -30,6 +30,9 @@ class AuditReport:
         formats: File format and how many images have it.
         records: What is known of each file, in order.
         problems: Findings; those that must be mended first.
+
+    >>> AuditReport("/pets", {}, (), {}, {}, (), problems=()).must_mend
+    False
     """
 
     folder: str

@@ -17,7 +17,13 @@ def choose_preprocessing(
     bits: Literal[8, 16] | None,
     resize: Literal["crop", "squash", "pad"] | None,
 ) -> tuple[Preprocessing, list[str]]:
-    """What is not given, from the images; and why."""
+    """What is not given, from the images; and why.
+
+    >>> headers = [("L", (40, 30)), ("L", (50, 60))]
+    >>> made, reasons = choose_preprocessing(headers, None, None, None, None)
+    >>> made.size, made.channels, reasons[0]
+    ((32, 32), 1, 'Kept in gray: 2 of 2 images are gray.')
+    """
     reasons = []
     wide = sum(mode.startswith("I") for mode, _ in headers)
     gray = sum(mode in GRAY_MODES for mode, _ in headers) + wide
@@ -50,7 +56,11 @@ def choose_preprocessing(
 def conversions(
     headers: Sequence[tuple[str, tuple[int, int]]], channels: int
 ) -> list[str]:
-    """Says if images are made what the network takes: gray, or of three channels."""
+    """Says if images are made what the network takes: gray, or of three channels.
+
+    >>> conversions([("RGB", (8, 8)), ("L", (8, 8))], channels=1)
+    ['1 of 2 images are in color; made gray.']
+    """
     gray = sum(mode in GRAY_MODES or mode.startswith("I") for mode, _ in headers)
     color = len(headers) - gray
     if channels == 1 and color:

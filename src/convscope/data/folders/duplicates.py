@@ -70,6 +70,10 @@ def near_groups(thumbnails: np.ndarray, near: int) -> list[list[int]]:
 
     Shape:
         thumbnails: (N, S, S) uint8
+
+    >>> ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    >>> near_groups(np.concatenate([ramp, ramp.transpose(0, 2, 1), ramp // 2]), 6)
+    [[0, 2]]
     """
     if len(thumbnails) < 2:
         return []

@@ -40,6 +40,9 @@ class FileRecord:
         thumbnail: 16 x 16 gray pixels, base64.
         has_more: Whether it holds more frames or pages than the first, which is read.
         blank: Whether all pixels are alike.
+
+    >>> FileRecord("cat/1.png", 900, 0, mode="I;16").is_wide
+    True
     """
 
     path: str
@@ -96,7 +99,11 @@ def record_of(entry: Entry, picture: Picture) -> FileRecord:
 
 
 def unusable(entry: Entry, reason: str) -> FileRecord:
-    """The facts of a file that could not be read."""
+    """The facts of a file that could not be read.
+
+    >>> unusable(Entry("cat/1.png", "", "cat", 0, 0), "the file is empty.").reason
+    'the file is empty.'
+    """
     return FileRecord(entry.path, entry.size_bytes, entry.mtime_ns, reason)
 
 

@@ -129,6 +129,11 @@ def meant_instead(folder: Path, only: str) -> str:
     Returns:
         Such as ``"Did you mean 'signs/Dataset' (10 class folders)?"``; empty where the
         folder below holds no folders of images either.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     meant_instead(Path(folder), "cat")
+    ''
     """
     inner = folder / only
     for _ in range(DEEPEST_WRAPPER):

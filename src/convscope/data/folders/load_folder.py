@@ -73,6 +73,16 @@ def load_folder(
             class that cannot be trained on, folders that look like classes and like
             parts, a disk that is full; with ``strict``, a file that cannot be used.
         ArgumentError: A share outside its interval.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for number in range(20):
+    ...         place = Path(folder, "pets", ("cat", "dog")[number % 2])
+    ...         place.mkdir(parents=True, exist_ok=True)
+    ...         Image.new("L", (8, 8), 12 * number).save(place / f"{number}.png")
+    ...     load_folder(Path(folder, "pets"), cache_dir=Path(folder, "cache"))
+    Dataset('pets', 2 classes, input_shape=(1, 8, 8), train=12, val=4, test=4)
     """
     check_fractions("load", validation=validation, test=test)
     listing = scan(path, layout)

@@ -25,7 +25,11 @@ _SPOT = 1 << 16  # bytes per place that is looked at again
 
 
 def home(cache: Path, folder: Path) -> Path:
-    """Where everything about one folder of images is kept."""
+    """Where everything about one folder of images is kept.
+
+    >>> home(Path("/cache"), Path("/photos/my pets")).name.rsplit("-", 1)[0]
+    'my-pets'
+    """
     slug = re.sub(r"[^A-Za-z0-9]+", "-", folder.name)[:40].strip("-") or "folder"
     key = blake2b(os.fsencode(folder), digest_size=8).hexdigest()
     return cache / "folders" / f"{slug}-{key}"

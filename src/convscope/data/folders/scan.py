@@ -28,6 +28,9 @@ class Entry:
         label: Class name.
         size_bytes: Length of the file.
         mtime_ns: When it last changed, in nanoseconds.
+
+    >>> Entry("train/cat/1.png", "train", "cat", size_bytes=900, mtime_ns=0).label
+    'cat'
     """
 
     path: str
@@ -81,6 +84,14 @@ def scan(folder: str | Path, layout: Layout = "auto") -> Scan:
     Raises:
         DataError: No such folder, one that cannot be listed, parts without ``train``,
             one part under two names, or folders that look like classes and like parts.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("cat", "dog"):
+    ...         Path(folder, name).mkdir()
+    ...         Path(folder, name, "1.png").touch()
+    ...     [entry.path for entry in scan(folder).entries]
+    ['cat/1.png', 'dog/1.png']
     """
     root = Path(folder)
     where = f"folder {str(root)!r}"

@@ -17,6 +17,9 @@ class RemoteFile:
         size_bytes: Its length; a longer download is broken off.
         checksum: ``sha256:...`` or ``md5:...`` of the file as it is published.
         mirrors: Addresses, tried in this order.
+
+    >>> CIFAR10.files[0].name
+    'cifar-10-python.tar.gz'
     """
 
     name: str
@@ -42,6 +45,9 @@ class StandardSet:
         folders: Where its files lie below a data folder, tried in this order.
         files: What is downloaded.
         content_md5: md5 of each file's content, decompressed, by plain name.
+
+    >>> CIFAR10.shape, CIFAR10.train_count, CIFAR10.channels
+    ((3, 32, 32), 50000, 3)
     """
 
     name: str

@@ -166,6 +166,10 @@ def parse_binary_batch(content: bytes, *, where: str) -> tuple[np.ndarray, np.nd
 
     Source:
         Krizhevsky, "The CIFAR-10 dataset", section "Binary version".
+
+    >>> images, labels = parse_binary_batch(bytes([7]) + bytes(3072), where="batch")
+    >>> images.shape, labels
+    ((1, 3, 32, 32), array([7], dtype=uint8))
     """
     if not content or len(content) % (1 + PIXELS):
         raise DataError(

@@ -21,6 +21,13 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
     Raises:
         DataError: The file cannot be read, is cut short, is damaged, or holds more
             than ``limit``.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     Path(file.name).write_bytes(gzip.compress(b"labels")) > 0
+    ...     read_bytes(Path(file.name), limit=100)
+    True
+    b'labels'
     """
     try:
         with path.open("rb") as file:

@@ -35,7 +35,11 @@ class Published:
 
 
 def digits() -> Published:
-    """The handwritten digits that come with scikit-learn; values 0-16 become 0-255."""
+    """The handwritten digits that come with scikit-learn; values 0-16 become 0-255.
+
+    >>> digits().images.shape
+    (1797, 1, 8, 8)
+    """
     from sklearn.datasets import load_digits  # takes a second to import
 
     bunch = load_digits()

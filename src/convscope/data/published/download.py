@@ -22,7 +22,11 @@ PIECE_BYTES = 2**14  # what is lost at most when a download breaks off
 
 
 def is_offline() -> bool:
-    """Whether ``$CONVSCOPE_OFFLINE`` forbids to download."""
+    """Whether ``$CONVSCOPE_OFFLINE`` forbids to download.
+
+    >>> is_offline() in (True, False)
+    True
+    """
     return os.environ.get(OFFLINE_VARIABLE, "") not in ("", "0")
 
 

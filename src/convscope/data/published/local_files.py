@@ -40,6 +40,9 @@ class Found:
         form: ``"idx"``, or for CIFAR-10 ``"python"`` or ``"binary"``, or
             ``"archive"`` for the published tarball, not unpacked yet.
         paths: One per name; training files first, test files last.
+
+    >>> Found(Path("/data/mnist"), "idx", paths=()).form
+    'idx'
     """
 
     folder: Path
@@ -48,7 +51,11 @@ class Found:
 
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
-    """The folder that downloads go to: ``cache_dir``, or the user's cache."""
+    """The folder that downloads go to: ``cache_dir``, or the user's cache.
+
+    >>> cache_folder("/tmp/cache").name
+    'cache'
+    """
     if cache_dir is not None:
         return Path(cache_dir)
     return platformdirs.user_cache_path("convscope")
@@ -78,6 +85,10 @@ def locate(card: StandardSet, cache_dir: str | Path | None = None) -> Found | No
     Args:
         card: The data set.
         cache_dir: Looked at after ``$CONVSCOPE_DATA``; by default the user's cache.
+
+    >>> from convscope.data.published.catalog import DIGITS_SET
+    >>> locate(DIGITS_SET) is None  # built in, so that there are no files
+    True
     """
     for folder in candidates(card, cache_dir):
         for form, stems in STEMS[card.format].items():
