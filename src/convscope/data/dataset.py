@@ -26,7 +26,8 @@ class Samples:
         labels: (N,) int64, an index into ``Dataset.classes``.
         names: Where each sample came from: a path, or ``"mnist/test/17"``.
 
-    >>> Samples(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]), ["a", "b"])
+    >>> blank = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    >>> Samples(blank, torch.tensor([0, 1]), ["a", "b"])
     Samples(2 of (1, 8, 8) uint8)
     """
 
