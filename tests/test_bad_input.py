@@ -121,7 +121,7 @@ def test_strict_stops_at_files_that_cannot_be_read(convscope, pictures):
     assert outcome.out == ""
     first, *files = outcome.err.splitlines()
     assert first == (
-        "Error: load: folder 'photos' has 3 files that cannot be used. Mend or remove "
+        "Error: load: folder 'photos' has 3 files that cannot be used. Fix or remove "
         "them, or leave out strict:"
     )
     assert files == [f"  {path}: {reason}" for path, reason in REASONS.items()]

@@ -30,16 +30,16 @@ def audited(*arguments):
 def test_a_sound_folder_exits_with_0(folder):
     result = audited(folder)
     assert result.exit_code == 0, result.output
-    assert "Nothing to mend." in result.stdout
+    assert "Nothing to fix." in result.stdout
     assert "big [dog]" in result.stdout
     assert "Sizes: 32x32 (6)" in result.stdout
 
 
-def test_what_must_be_mended_exits_with_1(folder):
+def test_what_must_be_fixed_exits_with_1(folder):
     (folder / "cat" / "bad.jpg").write_text("hello")
     result = audited(folder)
     assert result.exit_code == 1
-    assert "must mend: unreadable. 1 file that cannot be read." in result.stdout
+    assert "must fix: unreadable. 1 file that cannot be read." in result.stdout
     assert "cat/bad.jpg" in result.stdout
 
 
@@ -47,7 +47,7 @@ def test_json_is_one_object(folder):
     (folder / "cat" / "bad.jpg").write_text("hello")
     result = audited(folder, "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout)["must_mend"] is True
+    assert json.loads(result.stdout)["must_fix"] is True
 
 
 def test_usage_errors_exit_with_2(folder):

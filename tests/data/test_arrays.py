@@ -144,14 +144,14 @@ def with_nan(kind):
             TWO,
             {},
             "from_arrays: 2 images hold NaN or infinite values, the first at index 17. "
-            "Mend them or leave them out.",
+            "Fix them or leave them out.",
         ),
         (
             with_nan(np.inf),
             TWO,
             {},
             "from_arrays: 2 images hold NaN or infinite values, the first at index 17. "
-            "Mend them or leave them out.",
+            "Fix them or leave them out.",
         ),
         (
             GRAY * 1.0,
@@ -261,7 +261,7 @@ def test_an_image_that_carries_every_label_is_no_training_set():
     image = np.full((60, 5, 4), 8, np.uint8)
     text = (
         "from_arrays: no image is left to train on, because all classes share the "
-        "same 1 images. Mend the labels."
+        "same 1 images. Fix the labels."
     )
     with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
         from_arrays(image, TWO, test=0.99, validation=0)

@@ -105,7 +105,7 @@ def audit_folder(
     ] = NEAR,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print what is wrong with a folder of images; exit code 1 if it must be mended.
+    """Print what is wrong with a folder of images; exit code 1 if it must be fixed.
 
     Example: convscope data audit photos/
     """
@@ -114,7 +114,7 @@ def audit_folder(
         typer.echo(json.dumps(report.to_dict()))
     else:
         _print_audit(report)
-    if report.must_mend:
+    if report.must_fix:
         raise typer.Exit(1)
 
 
@@ -148,4 +148,4 @@ def _print_audit(report: AuditReport) -> None:
         if len(finding.files) > SHOWN:
             say(f"    and {len(finding.files) - SHOWN:,} more (--json: all)")
     if not report.problems:
-        say("Nothing to mend.")
+        say("Nothing to fix.")

@@ -83,7 +83,7 @@ def from_arrays(
     if not len(train):  # only where the same image carries the names of all classes
         raise DataError(
             "from_arrays: no image is left to train on, because all classes share "
-            f"the same {len(set(content_hashes(pixels)))} images. Mend the labels."
+            f"the same {len(set(content_hashes(pixels)))} images. Fix the labels."
         )
     channels: Literal[1, 3] = 1 if pixels.shape[1] == 1 else 3
     declared = Preprocessing(
@@ -141,7 +141,7 @@ def _as_pixels(images: np.ndarray) -> tuple[np.ndarray, list[str]]:
         bad = ~np.isfinite(images).all(axis=(1, 2, 3))
         raise DataError(
             f"from_arrays: {int(bad.sum()):,} images hold NaN or infinite values, the "
-            f"first at index {int(bad.argmax())}. Mend them or leave them out."
+            f"first at index {int(bad.argmax())}. Fix them or leave them out."
         )
     if low < 0 or high > 1:
         raise DataError(

@@ -243,7 +243,10 @@ def _published(
             archive.unlink()
         found = locate(card, cache_dir)
     if found is None:
-        raise MissingDataError(f"load: {card.name} was downloaded and has gone again.")
+        raise MissingDataError(
+            f"load: the files of {card.name} vanished right after they were downloaded "
+            f"to {cache}. Try again, or pass another cache_dir."
+        )
     if card.format != "cifar":
         return content.read(card, found, progress)
     data = unpacked_cache.recall(card, found, cache)

@@ -37,10 +37,10 @@ def found(tmp_path):
     return findings
 
 
-def test_a_sound_folder_has_nothing_to_mend(folder, tmp_path):
+def test_a_sound_folder_has_nothing_to_fix(folder, tmp_path):
     report = audit(folder, cache_dir=tmp_path / "cache")
     assert report.problems == ()
-    assert not report.must_mend
+    assert not report.must_fix
     assert report.counts == {"all": {"a": 6, "b": 6}}
     assert report.sizes == (((64, 64), 12),)
     assert report.modes == {"RGB": 12}
@@ -52,7 +52,7 @@ def test_unreadable_files_are_named_with_the_reason(folder, found):
     data = (folder / "a" / "0.png").read_bytes()
     (folder / "b" / "cut.png").write_bytes(data[:-400])
     finding = found(folder)["unreadable"]
-    assert finding.severity == "must mend"
+    assert finding.severity == "must fix"
     assert finding.files == (("a/text.jpg",), ("b/cut.png",))
     assert "a/text.jpg: is not a picture in a known format" in finding.message
     assert "b/cut.png: the file is truncated" in finding.message
@@ -101,15 +101,15 @@ def test_plain_pictures_are_no_near_copies(folder, found):
     assert found(folder).keys() == {"blank"}
 
 
-def test_one_picture_in_two_classes_must_be_mended(folder, found):
+def test_one_picture_in_two_classes_must_be_fixed(folder, found):
     put(folder / "b" / "copy.bmp", scene(0))
     finding = found(folder)["duplicates in two classes"]
-    assert finding.severity == "must mend"
+    assert finding.severity == "must fix"
     assert finding.files == (("a/0.png", "b/copy.bmp"),)
 
 
 @pytest.mark.parametrize("kind", ["duplicates", "near duplicates"])
-def test_a_picture_in_train_and_test_must_be_mended(tmp_path, found, kind):
+def test_a_picture_in_train_and_test_must_be_fixed(tmp_path, found, kind):
     root = tmp_path / "parts"
     for i in range(12):
         part = "train" if i < 8 else "test"
@@ -117,18 +117,18 @@ def test_a_picture_in_train_and_test_must_be_mended(tmp_path, found, kind):
     leak = root / "test" / "a" / ("leak.bmp" if kind == "duplicates" else "leak.jpg")
     put(leak, scene(0))
     finding = found(root)[f"{kind} across parts"]
-    assert finding.severity == "must mend"
+    assert finding.severity == "must fix"
     assert finding.files == (("train/a/0.png", f"test/a/{leak.name}"),)
 
 
-def test_classes_without_or_with_one_image_must_be_mended(folder, found):
+def test_classes_without_or_with_one_image_must_be_fixed(folder, found):
     (folder / "empty").mkdir()
     put(folder / "single" / "1.png", scene(50))
     kinds = found(folder)
     assert kinds["empty class"].message == (
         "No usable image in 'empty'. Add images or remove the folder."
     )
-    assert kinds["one image in a class"].severity == "must mend"
+    assert kinds["one image in a class"].severity == "must fix"
 
 
 def test_imbalance_is_told_with_its_ratio(folder, found):
@@ -148,7 +148,7 @@ def test_names_that_differ_only_by_case_are_told(folder, found):
     put(folder / "b" / "x.png", scene(73))
     kinds = found(folder)
     assert kinds["classes that differ by case"].files == (("A", "a"),)
-    assert kinds["classes that differ by case"].severity == "must mend"
+    assert kinds["classes that differ by case"].severity == "must fix"
     assert kinds["names that differ by case"].files == (("b/X.PNG", "b/x.png"),)
 
 
@@ -187,7 +187,7 @@ def test_the_report_is_json(folder, tmp_path):
     (folder / "a" / "text.jpg").write_text("hello")
     report = audit(folder, cache_dir=tmp_path / "cache")
     record = json.loads(json.dumps(report.to_dict()))
-    assert record["must_mend"] is True
+    assert record["must_fix"] is True
     assert record["images"] == 13
     assert record["problems"][0]["kind"] == "unreadable"
     assert record["sizes"] == [{"width": 64, "height": 64, "images": 12}]

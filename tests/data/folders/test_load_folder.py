@@ -302,7 +302,7 @@ def test_bad_files_are_set_aside_with_the_reason(folder, opened):
 def test_strict_stops_at_bad_files_and_lists_them(folder, opened):
     (folder / "cat" / "empty.jpg").touch()
     expected = (
-        f"load: folder {str(folder)!r} has 1 file that cannot be used. Mend or remove "
+        f"load: folder {str(folder)!r} has 1 file that cannot be used. Fix or remove "
         "it, or leave out strict:\n  cat/empty.jpg: the file is empty (0 bytes)."
     )
     assert refusal(opened, folder, strict=True) == expected

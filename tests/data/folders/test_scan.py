@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_listed_is_told_and_passed_over(tmp_path, monkey
     assert finding.kind == "unreadable folder"
     assert finding.message == (
         "2 folders passed over, with all that is in them, such as cat/locked: cannot "
-        "be listed (Permission denied). Mend or remove them."
+        "be listed (Permission denied). Fix or remove them."
     )
 
 

@@ -29,9 +29,9 @@ class AuditReport:
         modes: Pillow's mode and how many images have it.
         formats: File format and how many images have it.
         records: What is known of each file, in order.
-        problems: Findings; those that must be mended first.
+        problems: Findings; those that must be fixed first.
 
-    >>> AuditReport("/pets", {}, (), {}, {}, (), problems=()).must_mend
+    >>> AuditReport("/pets", {}, (), {}, {}, (), problems=()).must_fix
     False
     """
 
@@ -44,16 +44,16 @@ class AuditReport:
     problems: tuple[Finding, ...]
 
     @property
-    def must_mend(self) -> bool:
+    def must_fix(self) -> bool:
         """Whether something has to be done before training."""
-        return any(finding.severity == "must mend" for finding in self.problems)
+        return any(finding.severity == "must fix" for finding in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and dictionaries, for JSON; thumbnails are left out."""
         hidden = ("thumbnail", "mtime_ns")
         return {
             "folder": self.folder,
-            "must_mend": self.must_mend,
+            "must_fix": self.must_fix,
             "images": len(self.records),
             "counts": {part: dict(count) for part, count in self.counts.items()},
             "sizes": [
@@ -134,5 +134,5 @@ def examine(
         modes=dict(Counter(f.mode for f in usable).most_common()),
         formats=dict(Counter(f.format for f in usable).most_common()),
         records=tuple(records),
-        problems=tuple(sorted(problems, key=lambda f: f.severity != "must mend")),
+        problems=tuple(sorted(problems, key=lambda f: f.severity != "must fix")),
     )

@@ -11,7 +11,7 @@ from convscope.errors import DataError
 
 
 def check_layout(listing: Scan, where: str, judging: bool) -> None:
-    """Refuses what no decoding can mend."""
+    """Refuses what no decoding can cure."""
     seen = list(dict.fromkeys(e.label for e in listing.entries))
     if not seen and listing.stray:
         count, first = len(listing.stray), listing.stray[0]

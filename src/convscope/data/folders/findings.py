@@ -16,7 +16,7 @@ from convscope.data.words import counted, listed
 TINY = 8  # pixels
 LONG = 8  # times
 IMBALANCE = 10  # times as many images in the largest class as in the smallest
-Severity = Literal["must mend", "note"]
+Severity = Literal["must fix", "note"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Finding:
 
     Attributes:
         kind: A short fixed name, such as ``"unreadable"``.
-        severity: ``"must mend"`` where training on it would go wrong or flatter.
+        severity: ``"must fix"`` where training goes wrong or results look too good.
         message: One sentence with the number, and what to do.
         files: Groups of paths: copies of one picture are a group, else one each.
 
@@ -45,7 +45,7 @@ def unreadable(records: Iterable[FileRecord]) -> Iterable[Finding]:
     if bad:
         yield Finding(
             "unreadable",
-            "must mend",
+            "must fix",
             f"{counted(len(bad), 'file')} that cannot be read. Replace or remove: "
             + "; ".join(f"{f.path}: {f.reason.rstrip('.')}" for f in bad[:3])
             + (f"; and {len(bad) - 3} more." if len(bad) > 3 else "."),
@@ -59,9 +59,9 @@ def unreadable_folders(listing: Scan) -> Iterable[Finding]:
         path, reason = listing.unreadable[0]
         yield Finding(
             "unreadable folder",
-            "must mend",
+            "must fix",
             f"{counted(len(listing.unreadable), 'folder')} passed over, with all that "
-            f"is in them, such as {path}: {reason}. Mend or remove them.",
+            f"is in them, such as {path}: {reason}. Fix or remove them.",
             tuple((path,) for path, _ in listing.unreadable),
         )
 
@@ -71,7 +71,7 @@ def classes(listing: Scan, good: Sequence[Entry]) -> Iterable[Finding]:
     if not listing.entries:
         yield Finding(
             "no images",
-            "must mend",
+            "must fix",
             "There are no images in class folders. Make one folder per class and put "
             "its images there.",
         )
@@ -81,13 +81,13 @@ def classes(listing: Scan, good: Sequence[Entry]) -> Iterable[Finding]:
     if empty:
         yield Finding(
             "empty class",
-            "must mend",
+            "must fix",
             f"No usable image in {listed(empty)}. Add images or remove the folder.",
         )
     if len(tally) == 1:
         yield Finding(
             "one class",
-            "must mend",
+            "must fix",
             f"Only {next(iter(tally))!r} has images; a network needs two classes to "
             "tell apart. "
             + (
@@ -99,7 +99,7 @@ def classes(listing: Scan, good: Sequence[Entry]) -> Iterable[Finding]:
     if single:
         yield Finding(
             "one image in a class",
-            "must mend",
+            "must fix",
             f"{listed(single)}: one image each, which cannot be both trained and "
             "tested on. Add images.",
         )
@@ -109,7 +109,7 @@ def classes(listing: Scan, good: Sequence[Entry]) -> Iterable[Finding]:
         if unseen:
             yield Finding(
                 "class without training images",
-                "must mend",
+                "must fix",
                 f"{listed(unseen)}: images to test on and none in train. Add some "
                 "there.",
             )
@@ -165,15 +165,15 @@ def _grouped(
         leaks = any("train" in {e.part for e in group} for group in across)
         yield Finding(
             f"{kind} across parts",
-            "must mend" if leaks else "note",
+            "must fix" if leaks else "note",
             f"{what} lies in more than one of train, val and test, {_times(across)}: "
-            "the test flatters. Keep it in one part.",
+            "the test result looks too good. Keep it in one part.",
             _paths(across),
         )
     if mixed:
         yield Finding(
             f"{kind} in two classes",
-            "must mend" if exact else "note",
+            "must fix" if exact else "note",
             f"{what} lies in two classes, {_times(mixed)}. Keep it where it belongs.",
             _paths(mixed),
         )
@@ -197,7 +197,7 @@ def names(listing: Scan) -> Iterable[Finding]:
     if alike:
         yield Finding(
             "classes that differ by case",
-            "must mend",
+            "must fix",
             f"{listed([' and '.join(group) for group in alike])}: these count as "
             "different classes. Give one name to each.",
             alike,

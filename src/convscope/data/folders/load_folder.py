@@ -203,7 +203,7 @@ def _arranged(
         listed = "".join(f"\n  {f.path}: {f.reason}" for f in bad)
         them = "it" if len(bad) == 1 else "them"
         raise DataError(
-            f"{where} has {counted(len(bad), 'file')} that cannot be used. Mend or "
+            f"{where} has {counted(len(bad), 'file')} that cannot be used. Fix or "
             f"remove {them}, or leave out strict:{listed}"
         )
     good = [e for e in listing.entries if not found[e.path].reason]
@@ -248,7 +248,7 @@ def _how_parted(listing: Scan, samples: Mapping[str, Samples]) -> str:
 def _from_audit(
     listing: Scan, known: Mapping[str, FileRecord], at: Path, path: str
 ) -> Iterable[str]:
-    """What an audit would say must be mended, and files that are not used."""
+    """What an audit would say must be fixed, and files that are not used."""
     report = examine(listing, known, at)
     shown = (
         "outside class folders",
@@ -261,7 +261,7 @@ def _from_audit(
         "several frames or pages",
     )
     for finding in report.problems:
-        if finding.severity == "must mend" or finding.kind in shown:
+        if finding.severity == "must fix" or finding.kind in shown:
             yield finding.message
-    if report.must_mend:
+    if report.must_fix:
         yield f"Every file concerned: convscope data audit {path}"
