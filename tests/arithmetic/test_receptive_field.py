@@ -244,7 +244,7 @@ def test_adaptive_pooling_without_a_size_is_refused():
 def test_an_output_that_is_not_there_is_refused():
     with pytest.raises(
         ShapeError,
-        match=r"^input_range: index=3 is none of the 3 outputs\. "
+        match=r"^input_range: index=3 is not one of the 3 outputs\. "
         r"Use an index from 0 to 2\.$",
     ):
         input_range([Window(3)], 5, 3)

@@ -137,8 +137,8 @@ def test_pictures_of_two_colors_and_with_a_palette_are_taken_too():
         ),
         (
             ArgumentError,
-            "filter_image: image is of type torch.complex64. Give image.real and "
-            "image.imag one after the other.",
+            "filter_image: image is of type torch.complex64. Filter "
+            "image.real and image.imag separately.",
             lambda: filter_image(torch.zeros(5, 5, dtype=torch.complex64), "box"),
         ),
         (

@@ -88,8 +88,8 @@ def test_with_a_connection_table_each_output_averages_the_inputs_that_it_has():
         ),
         (
             ShapeError,
-            "set_filters: a filter of shape (3,) has not as many axes as the kernel "
-            "(3, 3). Give filters of 2.",
+            "set_filters: a filter of shape (3,) has another number of axes than "
+            "the kernel (3, 3). Give filters with 2.",
             lambda: set_filters(nn.Conv2d(1, 1, 3), torch.ones(3, 3)),
         ),
     ],

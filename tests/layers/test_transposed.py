@@ -90,8 +90,8 @@ def test_copies_compute_the_same_and_everything_shows():
         (
             {"padding_mode": "reflect"},
             ArgumentError,
-            "ConvTranspose1d: padding_mode='reflect' says what stands around an input, "
-            "and the padding of a transposed convolution is cut off its output. Leave "
+            "ConvTranspose1d: padding_mode='reflect' says what surrounds an input, "
+            "but the padding of a transposed convolution is cut off its output. Leave "
             "padding_mode='zeros'.",
         ),
         (

@@ -286,7 +286,7 @@ def input_range(layers: Iterable[AxisLayer], size: int, index: int) -> Range:
         ranges = ranges_through(layer.table(len(ranges)), ranges)
     if not 0 <= index < len(ranges):
         raise ShapeError(
-            f"input_range: index={index} is none of the {len(ranges)} outputs. "
+            f"input_range: index={index} is not one of the {len(ranges)} outputs. "
             f"Use an index from 0 to {len(ranges) - 1}."
         )
     return ranges[index]

@@ -131,7 +131,7 @@ def global_avg_pool(
 def global_max_pool(
     x: Tensor, *, keepdim: bool = False, where: str = "global_max_pool"
 ) -> Tensor:
-    """Largest element of each feature map; the first of equal ones.
+    """Largest element of each feature map; ties go to the first.
 
     Arguments, shapes and errors are those of `global_avg_pool`.
 

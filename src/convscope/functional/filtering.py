@@ -95,8 +95,8 @@ def _filter(image: Tensor, taps: Tensor, mode: BorderMode, flip: bool) -> Tensor
         )
     if image.is_complex():
         raise ArgumentError(
-            f"filter_image: image is of type {image.dtype}. Give image.real and "
-            "image.imag one after the other."
+            f"filter_image: image is of type {image.dtype}. Filter "
+            "image.real and image.imag separately."
         )
     x = image if image.is_floating_point() else image.float()
     before = [(size - 1) // 2 for size in taps.shape]

@@ -1,4 +1,4 @@
-"""What stands around an input: six ways to fill the elements that padding adds.
+"""What padding holds: six ways to fill the elements that it adds.
 
 =============  =========================  ====================================
 ``zeros``      ``00 1234 00``

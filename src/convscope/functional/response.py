@@ -50,7 +50,7 @@ def local_response_norm(
         Krizhevsky et al., ImageNet classification with deep convolutional neural
         networks, 2012, section 3.3: size 5, alpha 1e-4, beta 0.75, k 2 and
         ``average=False``. The defaults are torch's, which with ``average=True`` this
-        equals but for rounding. Half precision is computed in float32.
+        equals except for rounding. Half precision is computed in float32.
 
     >>> x = torch.ones(1, 3, 1)
     >>> local_response_norm(x, 3, alpha=1.0, beta=1.0, k=1.0, average=False).flatten()

@@ -94,7 +94,7 @@ class _AdaptiveMaxPool(PoolLayer):
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
-    """Largest element over windows as in `AdaptiveAvgPool2d`; the first of equals.
+    """Largest element over windows as in `AdaptiveAvgPool2d`; ties go to the first.
 
     Args:
         output_size: Output lengths, in elements; None keeps the input's.
@@ -210,7 +210,7 @@ class _GlobalMaxPool(PoolLayer):
 
 
 class GlobalMaxPool2d(_GlobalMaxPool):
-    """Largest element of each feature map; of equal ones the first in row order.
+    """Largest element of each feature map; ties go to the first in row order.
 
     Args:
         keepdim: Whether the spatial axes stay, with one element each.

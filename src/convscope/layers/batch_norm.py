@@ -45,7 +45,7 @@ class _Checked(AnyBatchNorm):
         return super().forward(x)
 
     def _nothing(self, x: Tensor) -> Tensor:
-        """A batch of none, which must not turn the running statistics into NaN."""
+        """An empty batch, which must not turn the running statistics into NaN."""
         if self.weight is None:
             return x * 1.0
         shape = (1, -1) + (1,) * (x.ndim - 2)

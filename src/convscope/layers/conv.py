@@ -1,4 +1,4 @@
-"""``Conv1d``, ``Conv2d``, ``Conv3d``: torch.nn's, and what torch.nn has not."""
+"""``Conv1d``, ``Conv2d``, ``Conv3d``: torch.nn's, with more paddings and options."""
 
 import math
 from functools import partial
@@ -72,7 +72,7 @@ class Convolution(Sliding, nn.Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = per_axis(kernel_size, axes, name="kernel_size", where=where)
         self.stride = per_axis(stride, axes, name="stride", where=where)
-        self.padding = as_torch_writes_it(parse_padding(padding, axes, where=where))
+        self.padding = compact_padding(parse_padding(padding, axes, where=where))
         self.dilation = per_axis(dilation, axes, name="dilation", where=where)
         self.groups, self.padding_mode = groups, padding_mode
         self.padding_value, self.flip = padding_value, flip
@@ -235,8 +235,8 @@ def plain_geometry(layer: Any) -> ConvGeometry | None:
     )
 
 
-def as_torch_writes_it(padding: tuple[AxisPadding, ...]) -> Any:
-    """A name; one integer per axis; or pairs, where two ends differ."""
+def compact_padding(padding: tuple[AxisPadding, ...]) -> Any:
+    """Padding as torch.nn holds it: a name or integers; pairs where ends differ."""
     pairs = [pair for pair in padding if not isinstance(pair, str)]
     if not pairs:
         return padding[0]

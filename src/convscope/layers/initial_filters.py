@@ -1,4 +1,4 @@
-"""Layers that begin with filters whose effect is known."""
+"""Known filters, such as edge detectors, as the weights that a layer starts with."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -83,8 +83,8 @@ def _fitted(one: str | Tensor, sizes: tuple[int, ...]) -> Tensor:
     taps = _named(one, sizes) if isinstance(one, str) else one.detach().cpu().double()
     if taps.ndim != axes:
         raise ShapeError(
-            f"set_filters: a filter of shape {tuple(taps.shape)} has not as many axes "
-            f"as the kernel {sizes}. Give filters of {axes}."
+            f"set_filters: a filter of shape {tuple(taps.shape)} has another number "
+            f"of axes than the kernel {sizes}. Give filters with {axes}."
         )
     if any(few > many for few, many in zip(taps.shape, sizes, strict=True)):
         raise ShapeError(

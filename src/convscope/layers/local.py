@@ -19,7 +19,7 @@ from convscope.arithmetic import (
 )
 from convscope.errors import ShapeError, UnknownNameError, explains_calls
 from convscope.functional.local import locally_connected
-from convscope.layers.conv import as_torch_writes_it
+from convscope.layers.conv import compact_padding
 from convscope.layers.shape import require_input
 from convscope.layers.window import Sliding
 
@@ -58,7 +58,7 @@ class _LocallyConnected(Sliding, nn.Module):
         self.kernel_size = per_axis(kernel_size, axes, name="kernel_size", where=where)
         self.input_size = per_axis(input_size, axes, name="input_size", where=where)
         self.stride = per_axis(stride, axes, name="stride", where=where)
-        self.padding = as_torch_writes_it(parse_padding(padding, axes, where=where))
+        self.padding = compact_padding(parse_padding(padding, axes, where=where))
         self.dilation = per_axis(dilation, axes, name="dilation", where=where)
         self.groups, self.padding_mode = groups, padding_mode
         self.pairs = resolve_paddings(

@@ -71,7 +71,7 @@ class _MaxPool(Sliding, PoolLayer):
 
 
 class MaxPool2d(_MaxPool):
-    """Largest element of each window; of equal ones the first in row order.
+    """Largest element of each window; ties go to the first in row order.
 
     Args:
         kernel_size: Window lengths, in taps; one integer serves all axes.

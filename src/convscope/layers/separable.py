@@ -244,7 +244,7 @@ class _SeparableConv(nn.Module):
 
     def dense_weight(self) -> Tensor:
         """The kernel (out_channels, in_channels, *kernel_size) of the one convolution
-        that does the same, but for what a bias in between adds.
+        that does the same, except for what a bias in between adds.
         """
         each = self.depthwise.weight.unflatten(0, (self.in_channels, -1))
         mixing = self.pointwise.weight.reshape(self.out_channels, *each.shape[:2])

@@ -1,4 +1,4 @@
-"""What reaches a layer, checked before torch sees it."""
+"""The input of a layer, checked before torch sees it."""
 
 from torch import Tensor, nn
 

@@ -18,7 +18,7 @@ from convscope.arithmetic import (
 )
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError, explains_calls
 from convscope.functional.transposed import conv_transpose, cut_and_added
-from convscope.layers.conv import arguments_text, as_torch_writes_it, draw_parameters
+from convscope.layers.conv import arguments_text, compact_padding, draw_parameters
 from convscope.layers.shape import require_input
 
 
@@ -57,14 +57,14 @@ class _ConvTranspose(nn.Module):
             raise UnknownNameError("padding_mode", str(padding_mode), PADDING_MODES)
         if padding_mode != "zeros":
             raise ArgumentError(
-                f"{where}: padding_mode={padding_mode!r} says what stands around an "
-                "input, and the padding of a transposed convolution is cut off its "
+                f"{where}: padding_mode={padding_mode!r} says what surrounds an "
+                "input, but the padding of a transposed convolution is cut off its "
                 "output. Leave padding_mode='zeros'."
             )
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = per_axis(kernel_size, axes, name="kernel_size", where=where)
         self.stride = per_axis(stride, axes, name="stride", where=where)
-        self.padding = as_torch_writes_it(parse_padding(padding, axes, where=where))
+        self.padding = compact_padding(parse_padding(padding, axes, where=where))
         self.output_padding = per_axis(
             output_padding, axes, name="output_padding", minimum=0, where=where
         )

@@ -81,7 +81,7 @@ class Codes(nn.Module):
 
     Source:
         LeCun et al. 1998, equation 7, there without the minus. Cross entropy of these
-        outputs is the paper's equation 9 but for its class of rubbish, j.
+        outputs is the paper's equation 9 except for its class of rubbish, j.
     """
 
     codes: Tensor

@@ -40,7 +40,7 @@ def conv_norm_relu6(
     stride: int = 1,
     groups: int = 1,
 ) -> nn.Sequential:
-    """A convolution that keeps the size but for its stride, batch norm, ReLU6."""
+    """A convolution that keeps the size except for its stride, batch norm, ReLU6."""
     return nn.Sequential(
         space.conv(
             in_channels,

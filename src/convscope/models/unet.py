@@ -1,4 +1,4 @@
-"""U-Net: down to see widely, up to say where, with what was seen on the way down."""
+"""U-Net: down for context, up for detail, with copies from each level across."""
 
 import torch
 from torch import Tensor, nn

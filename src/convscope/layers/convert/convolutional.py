@@ -36,7 +36,7 @@ def to_convolutional(net: nn.Module, input_size: Sequence[int]) -> nn.Module:
     a larger image it slides: the output at ``(i, j)`` is what the network gives for
     the crop that begins at ``stride * (i, j)``, where ``stride`` is the product of
     all strides, and most of the work is shared between crops. With padding this is so
-    but for what padding adds at the border of each crop.
+    except for what padding adds at the border of each crop.
 
     What is rewritten, at any depth and in any module that `torch.fx` can trace:
     Flatten (or flatten, view, reshape) goes; the Linear after it takes a kernel of the
