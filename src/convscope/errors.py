@@ -188,6 +188,7 @@ def explains_calls(function: Callable[P, T]) -> Callable[P, T]:
 
     Raises:
         CallError: An argument is unknown, is missing, or is one too many.
+        ArgumentError: The library underneath has no code for a type of numbers.
 
     >>> @explains_calls
     ... def area(height, width=1):
@@ -201,13 +202,55 @@ def explains_calls(function: Callable[P, T]) -> Callable[P, T]:
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
-        except TypeError as error:
+        except ConvscopeError:
+            raise
+        except NotImplementedError as error:
+            raise ArgumentError(_no_kernel(function, args, kwargs)) from error
+        except (TypeError, OverflowError) as error:
             problem = _mismatch(function, args, kwargs)
-            if problem is None:
+            if problem is not None:
+                raise CallError(problem) from error
+            raise ArgumentError(_unusable(function, args, kwargs, error)) from error
+        except (RuntimeError, ValueError, AttributeError) as error:
+            if function.__name__ != "__init__":  # of a layer: it has only arguments
                 raise
-            raise CallError(problem) from error
+            raise ArgumentError(_unusable(function, args, kwargs, error)) from error
 
     return called
+
+
+def _called(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str:
+    """What the caller knows it by: a layer by its class, the rest by ``where``."""
+    if function.__name__ == "__init__":
+        return type(args[0]).__name__
+    return str(kwargs.get("where", function.__name__))
+
+
+def _unusable(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    error: Exception,
+) -> str:
+    """Arguments of a kind that nothing above has refused in better words."""
+    reason = str(error).partition("\n")[0].rstrip(".")
+    name = _called(function, args, kwargs)
+    return f"{name}: an argument cannot be used: {reason}. See help({name})."
+
+
+def _no_kernel(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str:
+    """What torch has no code for, by the type of the first tensor."""
+    where = _called(function, args, kwargs)
+    dtypes = [getattr(value, "dtype", None) for value in (*args, *kwargs.values())]
+    dtype = next(filter(None, dtypes), "unknown")
+    return (
+        f"{where}: x is of type {dtype}, for which this cannot be computed here. "
+        "Give x.float()."
+    )
 
 
 def _mismatch(

@@ -39,6 +39,32 @@ def test_it_is_the_root_of_the_sum_of_powers(axes, p):
 
 
 @every_rank
+@every_p
+def test_without_signs_it_is_the_norm_of_magnitudes(axes, p):
+    x = torch.randn(2, 2, *SIZES[axes], dtype=torch.float64)
+
+    def norm(elements):
+        return sum(abs(e) ** p for e in elements) ** (1 / p)
+
+    for padding in (0, 1):
+        ours = lp_pool(x, p, 3, 2, padding=padding, signed=False)
+        expected = plain_reduce(x, norm, 3, stride=2, padding=padding)
+        torch.testing.assert_close(ours, expected)
+    assert torch.equal(lp_pool(-x, p, 3, signed=False), lp_pool(x, p, 3, signed=False))
+    if p % 2 == 1:  # the two conventions differ by sign here, and only here
+        assert torch.equal(lp_pool(-x, p, 3), -lp_pool(x, p, 3))
+    else:
+        assert torch.equal(lp_pool(x, p, 3), lp_pool(x, p, 3, signed=False))
+
+
+@every_rank
+@pytest.mark.parametrize("p", [1, 3])
+def test_gradients_without_signs_are_those_of_finite_differences(axes, p):
+    x = torch.randn(1, 1, *[4] * axes, dtype=torch.float64, requires_grad=True)
+    torch.autograd.gradcheck(lambda x: lp_pool(x, p, 2, signed=False), x)
+
+
+@every_rank
 def test_the_bits_are_torchs_where_torch_gives_a_number(axes):
     x = torch.randn(2, 3, *SIZES[axes])
     for p, kernel, stride in itertools.product((1, 2, 3, 4), (2, 3), (None, 1)):

@@ -69,6 +69,44 @@ def test_vmap_layout_precision_and_an_empty_batch():
     assert max_unpool(values[:0], index[:0], 2).shape == (0, 3, 8, 6)
 
 
+@every_rank
+@pytest.mark.parametrize(
+    "wrong", ["another size", "another stride", "shuffled", "below 0"]
+)
+def test_indices_of_another_pooling_are_refused_not_misplaced(axes, wrong):
+    x = torch.rand(2, 3, *[9] * axes)
+    values, index = max_pool_with_indices(x, 3)
+    kernel, size = 3, None
+    if wrong == "another size":  # rows of 10 where the indices count rows of 9
+        size = (10,) * axes
+        index = index if axes > 1 else index + 3
+    elif wrong == "another stride":
+        kernel = 2
+    elif wrong == "shuffled":
+        values, index = values.flip(2), index.flip(2)
+    else:
+        index = index - 5
+    with pytest.raises(ShapeError, match=r"^max_unpool: (indices\[|an index of )"):
+        max_unpool(values, index, kernel, output_size=size)
+
+
+def test_a_size_that_the_pooling_did_not_have_is_refused():
+    values, index = max_pool_with_indices(torch.rand(1, 1, 9, 9), 2)
+    text = r"^max_unpool: (indices\[|an index of )"
+    with pytest.raises(ShapeError, match=text):
+        max_unpool(values, index, 2)  # without output_size: 8 x 8
+    assert max_unpool(values, index, 2, output_size=(9, 9)).shape == (1, 1, 9, 9)
+
+
+def test_indices_are_whole_numbers_of_any_kind():
+    values, index = max_pool_with_indices(torch.rand(1, 1, 8), 2)
+    expected = max_unpool(values, index, 2)
+    assert torch.equal(max_unpool(values, index.int(), 2), expected)
+    text = r"^max_unpool: indices are of type torch\.float32\. Give them as pooling "
+    with pytest.raises(ArgumentError, match=text):
+        max_unpool(values, index.float(), 2)
+
+
 ONE, TWO = torch.ones(1, 1, 2), torch.tensor([[[0, 3]]])
 ERRORS = [
     (

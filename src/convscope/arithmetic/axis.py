@@ -17,18 +17,26 @@ PerAxis: TypeAlias = int | Sequence[int]
 """One integer for all axes, or one for each."""
 EndsLike: TypeAlias = int | tuple[int, int]
 """One integer for both ends of an axis, or one for each."""
+OWN_FOR_EACH = ("input_size", "output_size")  # one value is for one axis only
+TOO_MANY = 2**40  # torch counts in 64 bits, products of sizes too
 
 
 def require(where: str, name: str, value: object, minimum: int) -> None:
     """Refuse a value that is not an integer of at least ``minimum``.
 
     Raises:
-        ArgumentError: ``value`` is no integer, or is below ``minimum``.
+        ArgumentError: ``value`` is no integer, is below ``minimum``, or is larger than
+            any size.
 
     >>> require("Conv2d", "stride", 1, 1)
     """
     whole = hasattr(value, "__index__") and not isinstance(value, bool)
-    if not whole or value < minimum:  # type: ignore[operator]  # an integer by now
+    if whole and value >= TOO_MANY:  # type: ignore[operator]  # an integer by now
+        raise ArgumentError(
+            f"{where}: {name}={value!r} is more than any tensor has elements. Use "
+            "less than 2 ** 40."
+        )
+    if not whole or value < minimum:  # type: ignore[operator]
         raise ArgumentError(
             f"{where}: {name}={value!r} is not an integer of at least {minimum}. "
             f"Use {name}={minimum} or more."
@@ -95,7 +103,8 @@ def per_axis(
     """One integer per spatial axis, from one integer or from one for each axis.
 
     Args:
-        value: One integer for all axes, or a sequence of ``axes`` integers.
+        value: One integer for all axes, by itself or in a sequence, or ``axes`` of
+            them; sizes of inputs and outputs in a sequence are always ``axes``.
         axes: Number of spatial axes.
         name: What the value is called in an error message.
         minimum: Smallest allowed value.
@@ -110,6 +119,8 @@ def per_axis(
     """
     if isinstance(value, Sequence) and not isinstance(value, str):
         values = tuple(value)
+        if len(values) == 1 and name not in OWN_FOR_EACH:
+            values *= axes  # as torch takes it
         if len(values) != axes:
             raise ArgumentError(
                 f"{where}: {name}={value!r} has {len(values)} values for {axes} "

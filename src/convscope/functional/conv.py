@@ -15,6 +15,7 @@ from convscope.functional.geometry import (
     require_rank,
     reversed_kernel,
 )
+from convscope.functional.operands import require_alike, require_bias
 from convscope.functional.padding import filled
 from convscope.functional.partial import reweighted
 
@@ -83,6 +84,8 @@ def conv(
     if padding_mode not in PADDING_MODES:
         raise UnknownNameError("padding_mode", str(padding_mode), PADDING_MODES)
     geometry = read_geometry(x, weight, stride, padding, dilation, groups, where)
+    require_alike(x, {"weight": weight, "bias": bias}, where)
+    require_bias(bias, weight.shape[0], where)
     if flip:
         weight = reversed_kernel(weight)
     if padding_mode == "zeros":

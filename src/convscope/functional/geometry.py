@@ -20,6 +20,7 @@ from convscope.arithmetic import (
     resolve_paddings,
 )
 from convscope.errors import ShapeError
+from convscope.functional.operands import require_plain
 
 _TORCH: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 WEIGHT = "(C_out, C_in / groups, *kernel)"
@@ -69,7 +70,10 @@ def read_geometry(
 
 
 def correlate(
-    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
 ) -> Tensor:
     """Convolution with zeros around; only what one end has more of is a copy."""
     stride, padding, dilation, groups = geometry
@@ -100,6 +104,8 @@ def require_rank(
     x: Tensor, weight: Tensor, where: str, letters: str, axes: int | None = None
 ) -> int:
     """The number of spatial axes, after the ranks were found to belong together."""
+    require_plain(x, where)
+    require_plain(weight, where, "weight")
     found = weight.ndim - 2
     if found not in (1, 2, 3) if axes is None else found != axes:
         one_of = "1, 2 or 3" if axes is None else str(axes)

@@ -19,12 +19,15 @@ def lp_pool(
     ceil_mode: CeilMode | bool = False,
     padding: PaddingLike = 0,
     *,
+    signed: bool = True,
     where: str = "lp_pool",
 ) -> Tensor:
     """``(sum of x ** p) ** (1 / p)`` over each window, p being ``norm_type``.
 
-    Terms of an odd whole p keep the sign of ``x``, and so does the root: p = 1 is the
-    sum. A fractional p takes magnitudes. Windows whose powers would overflow or
+    There are two conventions for an odd whole p. With ``signed``, as in torch, terms
+    keep the sign of ``x``, and so does the root: p = 1 is the sum. Without, as in ONNX
+    and in mathematics, they are ``|x| ** p``: p = 1 is the sum of magnitudes. Any other
+    p takes magnitudes either way. Windows whose powers would overflow or
     vanish are divided by their largest magnitude first. A window of zeros gets no
     gradient unless p is 1.
 
@@ -37,6 +40,7 @@ def lp_pool(
             ``"onnx"``, see `convscope.arithmetic.output_size`.
         padding: Zeros around the input: a name or numbers, as
             `convscope.arithmetic.parse_padding` reads them.
+        signed: Whether terms of an odd whole p keep the sign of ``x``.
         where: What an error message begins with.
 
     Shape:
@@ -50,14 +54,17 @@ def lp_pool(
     Source:
         ``torch.nn.functional.lp_pool2d``, which gives NaN for a negative sum or a
         negative element to a fractional power, overflows, and with ``ceil_mode``
-        weighs a cut-off window up to a full one.
+        weighs a cut-off window up to a full one; ``signed=False``: ONNX LpPool.
 
     >>> lp_pool(torch.tensor([[[3.0, -4.0, 0.0, 2.0]]]), 2, 2)
     tensor([[[5., 2.]]])
+    >>> x = torch.tensor([[[3.0, -4.0]]])
+    >>> lp_pool(x, 1, 2), lp_pool(x, 1, 2, signed=False)
+    (tensor([[[-1.]]]), tensor([[[7.]]]))
     """
     require_norm_type(norm_type, where)
     window = pool_window(x, kernel_size, stride, padding, 1, ceil_mode, where=where)
-    norm = _Norm(float(norm_type), window.axes)
+    norm = _Norm(float(norm_type), window.axes, signed)
     pooled = over_taps(window.padded(x), window, norm.value, norm.slope)
     return like_layout(pooled, x)
 
@@ -85,9 +92,9 @@ def require_norm_type(norm_type: float, where: str) -> None:
 class _Norm:
     """A p-norm over the last ``axes`` axes, and its derivative."""
 
-    def __init__(self, p: float, axes: int) -> None:
+    def __init__(self, p: float, axes: int, signed: bool) -> None:
         self.p, self.axes = p, axes
-        self.signed = p % 2 == 1
+        self.signed = signed and p % 2 == 1
 
     def value(self, taps: Tensor) -> Tensor:
         each = [taps]  # views; flattened they were a copy
@@ -108,7 +115,7 @@ class _Norm:
         return (root * scale).to(taps.dtype)
 
     def slope(self, taps: Tensor, value: Tensor) -> Tensor:
-        if self.p == 1:
+        if self.p == 1 and self.signed:
             return torch.ones_like(taps)
         zero = (value == 0) | (taps == 0)
         ratio = (taps / torch.where(value == 0, 1, value)).abs()
@@ -117,7 +124,7 @@ class _Norm:
         return torch.where(zero, 0, power * sign)
 
     def _term(self, x: Tensor) -> Tensor:
-        return x.pow(self.p) if self.p == int(self.p) else x.abs().pow(self.p)
+        return (x if self.signed or self.p % 2 == 0 else x.abs()).pow(self.p)
 
     def _scale(self, each: list[Tensor]) -> Tensor:
         """The largest magnitude of a window where powers leave the range, else 1."""

@@ -24,9 +24,11 @@ from convscope.arithmetic import (
     BorderMode,
     PaddingLike,
     axis_name,
+    border_element,
     parse_padding,
 )
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError, explains_calls
+from convscope.functional.operands import require_plain
 
 Pairs: TypeAlias = Sequence[tuple[int, int]]
 
@@ -65,6 +67,7 @@ def pad(
     >>> pad(torch.tensor([[[1, 2, 3, 4]]]), 2, "symmetric")
     tensor([[[2, 1, 1, 2, 3, 4, 4, 3]]])
     """
+    require_plain(x, where)
     if mode not in BORDER_MODES:
         raise UnknownNameError("padding_mode", str(mode), BORDER_MODES)
     if axes is None:
@@ -102,6 +105,10 @@ def filled(
             x = _joined(x, axis, *pair, mirrored=mode == "symmetric")
         return x
     lead = x.shape[: x.ndim - len(pairs)]
+    if len(pairs) > 3 or not x.is_floating_point():  # torch has these for no such x
+        for axis, pair in enumerate(pairs, start=x.ndim - len(pairs)):
+            x = x.index_select(axis, _sources(x, axis, pair, mode))
+        return x
     if len(lead) in (1, 2):  # the ranks that torch takes
         return F.pad(x, flat, mode)
     padded = F.pad(x.reshape(-1, *x.shape[len(lead) :]), flat, mode)
@@ -120,6 +127,14 @@ def _require_room(
                 f"has {size}. Use padding at most {max(0, size - spare)}, or "
                 "padding_mode='replicate'."
             )
+
+
+def _sources(x: Tensor, axis: int, pair: tuple[int, int], mode: BorderMode) -> Tensor:
+    """The element of the axis that each element of the longer one is."""
+    size = x.shape[axis]
+    places = range(-pair[0], size + pair[1])
+    found = [border_element(place, size, mode) for place in places]
+    return torch.tensor(found, device=x.device)
 
 
 def _joined(x: Tensor, axis: int, before: int, after: int, *, mirrored: bool) -> Tensor:

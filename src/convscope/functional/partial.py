@@ -24,6 +24,7 @@ from convscope.functional.geometry import (
     read_geometry,
     reversed_kernel,
 )
+from convscope.functional.operands import require_alike, require_bias
 
 NARROW = 48  # elements along a row below which one pass over all of them is faster
 FEW = 16  # channels of a place in channels-last that fill a line of the cache
@@ -92,6 +93,8 @@ def partial_conv(
     (tensor([[[6., 2.]]]), tensor([[[1, 1]]]))
     """
     geometry = read_geometry(x, weight, stride, padding, dilation, groups, where)
+    require_alike(x, {"weight": weight, "bias": bias}, where)
+    require_bias(bias, weight.shape[0], where)
     if flip:
         weight = reversed_kernel(weight)
     if mask is None:

@@ -27,6 +27,7 @@ from convscope.arithmetic import (
     windows,
 )
 from convscope.errors import ShapeError, UnknownNameError
+from convscope.functional.operands import require_plain
 
 TapValue: TypeAlias = Callable[[Tensor], Tensor]  # (N, C, *out, *taps) -> (N, C, *out)
 TapSlope: TypeAlias = Callable[
@@ -186,6 +187,7 @@ def spatial_sizes(x: Tensor, where: str) -> tuple[int, ...]:
     Raises:
         ShapeError: There are none, or more than three.
     """
+    require_plain(x, where)
     if x.ndim not in (3, 4, 5):
         raise ShapeError(
             f"{where}: x must have shape (N, C, L), (N, C, H, W) or (N, C, D, H, W); "

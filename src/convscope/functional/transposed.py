@@ -20,6 +20,7 @@ from convscope.arithmetic import (
 )
 from convscope.errors import ArgumentError, ShapeError, explains_calls
 from convscope.functional.geometry import require_rank, reversed_kernel
+from convscope.functional.operands import require_alike, require_bias
 
 _TORCH: dict[int, Callable[..., Tensor]] = {
     1: F.conv_transpose1d,
@@ -106,6 +107,8 @@ def conv_transpose(
         output_padding=more,
         where=where,
     )
+    require_alike(x, {"weight": weight, "bias": bias}, where)
+    require_bias(bias, weight.shape[1] * groups, where)
     if flip:
         weight = reversed_kernel(weight)
     both = [min(pair) for pair in pairs]

@@ -8,9 +8,12 @@ The layers are torch's, with the same arguments, numbers and state dict::
 In training mean and variance are the batch's, in evaluation the running ones.
 """
 
+import torch
 from torch import Tensor, nn
 
-from convscope.errors import ShapeError
+from convscope.arithmetic import require
+from convscope.errors import ArgumentError, ShapeError, explains_calls
+from convscope.functional.operands import require_alike, require_eps, require_plain
 from convscope.layers.shape import require_input
 from convscope.private_torch import AnyBatchNorm
 
@@ -20,12 +23,53 @@ class _Checked(AnyBatchNorm):
 
     axes: int
 
+    @explains_calls
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        where = type(self).__name__
+        require(where, "num_features", num_features, 1)
+        require_eps(where, eps)
+        if momentum is not None and not 0 <= momentum <= 1:
+            raise ArgumentError(
+                f"{where}: momentum={momentum!r} is not the share of a batch in the "
+                "running statistics, from 0 to 1. Use 0.1, or None for their mean."
+            )
+        super().__init__(
+            num_features,
+            eps,
+            momentum,
+            affine,
+            track_running_stats,
+            device=device,
+            dtype=dtype,
+        )
+
     def _check_input_dim(self, x: Tensor) -> None:
         require_input(self, x, self.axes, self.num_features, batched=True)
+
+    def _require_type(self, x: Tensor) -> None:
+        """Refuse numbers that cannot be normalized, or not with these parameters."""
+        if not x.is_floating_point():
+            raise ArgumentError(
+                f"{type(self).__name__}: x is of type {x.dtype}, and normalizing "
+                "needs real fractions. Give x.float()."
+            )
+        wide = x.dtype in (torch.float16, torch.bfloat16)  # with parameters in float32
+        if not wide:
+            require_alike(x, {"weight": self.weight}, type(self).__name__)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalized over batch and space."""
         self._check_input_dim(x)
+        self._require_type(x)
         of_batch = self.training or self.running_mean is None
         if of_batch and x.numel() == self.num_features:
             name, eval_text = type(self).__name__, "eval() normalizes with the running "
@@ -70,6 +114,8 @@ class BatchNorm1d(_Checked, nn.BatchNorm1d):
     Raises:
         ShapeError: Another number of axes or channels; in training, a batch with one
             value per channel.
+        ArgumentError: ``eps`` is not above 0, ``momentum`` not from 0 to 1, or x of
+            another type of numbers.
 
     Source:
         Ioffe & Szegedy, arXiv:1502.03167, algorithm 1. As in torch the running variance
@@ -83,6 +129,7 @@ class BatchNorm1d(_Checked, nn.BatchNorm1d):
     axes = 1
 
     def _check_input_dim(self, x: Tensor) -> None:
+        require_plain(x, type(self).__name__)
         if x.ndim != 2 or x.shape[1] != self.num_features:
             super()._check_input_dim(x)
 
@@ -105,6 +152,8 @@ class BatchNorm2d(_Checked, nn.BatchNorm2d):
     Raises:
         ShapeError: Another number of axes or channels; in training, a batch with one
             value per channel.
+        ArgumentError: ``eps`` is not above 0, ``momentum`` not from 0 to 1, or x of
+            another type of numbers.
 
     Source:
         Ioffe & Szegedy, arXiv:1502.03167, algorithm 2. As in torch the running variance
@@ -136,6 +185,8 @@ class BatchNorm3d(_Checked, nn.BatchNorm3d):
     Raises:
         ShapeError: Another number of axes or channels; in training, a batch with one
             value per channel.
+        ArgumentError: ``eps`` is not above 0, ``momentum`` not from 0 to 1, or x of
+            another type of numbers.
 
     Source:
         Ioffe & Szegedy, arXiv:1502.03167, algorithm 2. As in torch the running variance

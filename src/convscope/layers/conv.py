@@ -150,7 +150,7 @@ class Convolution(Sliding, nn.Module):
                     self.groups,
                 )
                 return out
-            except RuntimeError:
+            except (RuntimeError, TypeError):
                 pass  # torch refuses what we refuse; said again below, with a remedy
         require_input(self, x, self.axes, self.in_channels)
         return conv(

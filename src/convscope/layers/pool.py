@@ -1,5 +1,6 @@
 """``MaxPool``, ``AvgPool`` and ``LPPool`` in one, two and three dimensions."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ class _MaxPool(Sliding, PoolLayer):
         ):
             try:
                 return plain(x, self.kernel_size, self.stride, self.padding)
-            except (RuntimeError, IndexError):
+            except (RuntimeError, IndexError, TypeError):
                 pass  # said again below, with a remedy
         return self.pooled(
             max_pool_with_indices if self.return_indices else max_pool,
@@ -169,7 +170,7 @@ class _AvgPool(Sliding, PoolLayer):
                     self.count_include_pad,
                 )
                 return mean
-            except (RuntimeError, IndexError):
+            except (RuntimeError, IndexError, TypeError):
                 pass  # said again below, with a remedy
         out: Tensor = self.pooled(
             avg_pool,
@@ -250,16 +251,18 @@ class _LPPool(Sliding, PoolLayer):
         stride: PerAxis | None = None,
         ceil_mode: CeilMode | bool = False,
         padding: PaddingLike = 0,
+        *,
+        signed: bool = True,
     ) -> None:
         super().__init__()
         require_norm_type(norm_type, self.where)
-        self.norm_type = norm_type
+        self.norm_type, self.signed = norm_type, signed
         self.set_window(kernel_size, stride, padding, ceil_mode)
 
     def forward(self, x: Tensor) -> Tensor:
         """The p-norm of each window."""
         out: Tensor = self.pooled(
-            lp_pool,
+            partial(lp_pool, signed=self.signed),
             x,
             self.norm_type,
             self.kernel_size,
@@ -268,6 +271,10 @@ class _LPPool(Sliding, PoolLayer):
             self.padding,
         )
         return out
+
+    def extra_repr(self) -> str:
+        """The arguments, by name."""
+        return super().extra_repr() + ("" if self.signed else ", signed=False")
 
 
 class LPPool2d(_LPPool):
@@ -281,6 +288,8 @@ class LPPool2d(_LPPool):
             ``"onnx"``, see `convscope.arithmetic.output_size`.
         padding: Zeros around the input: a name or numbers, as
             `convscope.arithmetic.parse_padding` reads them.
+        signed: Whether terms of an odd whole p keep the sign of the input, as in torch;
+            without, they are ``|x| ** p``, as in ONNX.
 
     Shape:
         x:      (N, C, H, W) or (C, H, W)

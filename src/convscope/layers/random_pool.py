@@ -14,6 +14,7 @@ from convscope.functional.fractional_pool import (
     fractional_max_pool_with_indices,
     require_one_target,
 )
+from convscope.functional.operands import require_plain
 from convscope.functional.stochastic_pool import stochastic_pool
 from convscope.layers.pool_layer import PoolLayer
 from convscope.layers.window import Sliding
@@ -111,6 +112,8 @@ class _FractionalMaxPool(PoolLayer):
         require_one_target(output_size, output_ratio, self.axes, self.where)
         self.output_size, self.output_ratio = output_size, output_ratio
         self.return_indices = return_indices
+        if _random_samples is not None:
+            require_plain(_random_samples, self.where, "_random_samples")
         self.register_buffer("_random_samples", _random_samples)
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Any:
@@ -120,9 +123,10 @@ class _FractionalMaxPool(PoolLayer):
             if self.return_indices
             else fractional_max_pool
         )
-        drawn = partial(
-            function, random_samples=self._random_samples, generator=generator
-        )
+        samples = self._random_samples
+        if samples is not None and samples.ndim == 2 and x.ndim == self.axes + 1:
+            samples = samples.unsqueeze(0)  # of one image, without a batch
+        drawn = partial(function, random_samples=samples, generator=generator)
         return self.pooled(
             drawn, x, self.kernel_size, self.output_size, self.output_ratio
         )

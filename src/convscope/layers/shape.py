@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from convscope.arithmetic import axis_name
 from convscope.errors import ShapeError
+from convscope.functional.operands import require_plain
 
 
 def require_input(
@@ -26,6 +27,7 @@ def require_input(
     Raises:
         ShapeError: The rank or the number of channels is another.
     """
+    require_plain(x, type(layer).__name__)
     ranks = (axes + 2,) if batched else (axes + 1, axes + 2)
     fits = x.ndim in ranks
     came = x.shape[x.ndim - axes - 1] if fits else None

@@ -1,0 +1,90 @@
+"""The tensors that an operation is given, refused by name if they cannot be used."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from convscope.errors import ArgumentError, ShapeError
+
+_SPARSE = {
+    torch.sparse_coo: "sparse_coo",
+    torch.sparse_csr: "sparse_csr",
+    torch.sparse_csc: "sparse_csc",
+    torch.sparse_bsr: "sparse_bsr",
+    torch.sparse_bsc: "sparse_bsc",
+}
+
+
+def require_plain(x: object, where: str, name: str = "x") -> None:
+    """Refuse what is not a tensor, or a sparse one.
+
+    Raises:
+        ArgumentError: It is not a dense tensor.
+
+    >>> require_plain(torch.zeros(1), "conv2d")
+    """
+    if not isinstance(x, Tensor):
+        raise ArgumentError(
+            f"{where}: {name} is of type {type(x).__name__}. Give a tensor, such as "
+            f"torch.as_tensor({name})."
+        )
+    if x.layout in _SPARSE:
+        raise ArgumentError(
+            f"{where}: {name} has the layout {_SPARSE[x.layout]}, which this operation "
+            f"does not take. Give {name}.to_dense()."
+        )
+
+
+def require_alike(x: Tensor, parameters: dict[str, Tensor | None], where: str) -> None:
+    """Refuse parameters of another type or on another device than ``x``.
+
+    Raises:
+        ArgumentError: They cannot be computed with each other.
+
+    >>> require_alike(torch.zeros(1), {"weight": torch.ones(1)}, "conv2d")
+    """
+    for name, other in parameters.items():
+        if other is None:
+            continue
+        require_plain(other, where, name)
+        if x.device != other.device:
+            raise ArgumentError(
+                f"{where}: x is on {x.device}, {name} on {other.device}. Give "
+                f"x.to({str(other.device)!r}), or move the parameters."
+            )
+        if x.dtype != other.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ArgumentError(
+                f"{where}: x is of type {x.dtype}, {name} of type {other.dtype}. Give "
+                f"x.to({other.dtype}), or convert the parameters."
+            )
+
+
+def require_bias(bias: Tensor | None, channels: int, where: str) -> None:
+    """Refuse a bias that does not have one scalar for each output channel.
+
+    Raises:
+        ShapeError: It has another shape.
+
+    >>> require_bias(None, 3, "conv2d")
+    """
+    if bias is not None and tuple(bias.shape) != (channels,):
+        raise ShapeError(
+            f"{where}: bias has shape {tuple(bias.shape)} for {channels} output "
+            f"channels. Give one of shape ({channels},)."
+        )
+
+
+def require_eps(where: str, eps: float) -> None:
+    """Refuse what would let a variance of 0 divide.
+
+    Raises:
+        ArgumentError: It is not above 0, or not finite.
+
+    >>> require_eps("BatchNorm2d", 1e-5)
+    """
+    number = isinstance(eps, int | float) and not isinstance(eps, bool)
+    if not number or not 0 < eps < math.inf:
+        raise ArgumentError(
+            f"{where}: eps={eps!r} is not a number above 0. Use 1e-5, for example."
+        )
