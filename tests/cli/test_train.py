@@ -144,7 +144,7 @@ def test_a_time_budget_is_kept(convscope):
 
 @pytest.mark.parametrize(
     "others",
-    [["digits"], ["--model", "mlp"], ["--epochs", "3"], ["--run", "x"], ["--force"],
+    [["digits"], ["--model", "mlp"], ["--seed", "3"], ["--run", "x"], ["--force"],
      ["--find-lr"], ["--recipe", "mnist"], ["--size", "9"], ["--strict"],
      ["--model-option", "a=1"], ["--no-flip"]],
     ids=" ".join,

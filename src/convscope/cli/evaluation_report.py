@@ -42,11 +42,15 @@ def report(evaluation: Evaluation) -> Iterator[RenderableType]:
 
 def _headline(e: Evaluation) -> Iterator[Text]:
     low, high = e.interval
+    if e.trained_on:
+        yield Text(f"of {e.of_what}, not of new ones:", "bold yellow")
     yield Text.assemble(
         (f"accuracy {e.accuracy:.2%}", "bold"),
         f"  95% interval {low:.2%} to {high:.2%}",
         f"  ({e.correct:,} of {e.samples:,})",
     )
+    if e.doubt:
+        yield Text(f"warning: {e.doubt}", "yellow")
     top5 = f"not shown ({e.top5_note})" if e.top5 is None else f"{e.top5:.2%}"
     yield Text(f"balanced accuracy {e.balanced_accuracy:.2%}  top-5 {top5}")
     if e.unlabeled:

@@ -31,7 +31,7 @@ from convscope.train.run_folder import (
     free_name,
 )
 from convscope.train.training.events import Listener
-from convscope.train.training.fitting import fit, resume
+from convscope.train.training.fitting import fit, more_epochs, resume
 from convscope.train.training.learning_rate_search import RateSearch, find_rate
 from convscope.train.training.progress_bars import default_listeners
 from convscope.train.training.tracking import MLflow, TensorBoard
@@ -85,6 +85,12 @@ def train(
             "--resume", metavar="RUN", help="Go on with a run that was interrupted."
         ),
     ] = None,
+    moved_data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="NEW", help="With --resume: where its data are now."
+        ),
+    ] = None,
     find_lr: Annotated[
         bool,
         typer.Option("--find-lr", help="Try learning rates, suggest one, and stop."),
@@ -127,32 +133,24 @@ def train(
     keep_freed_memory()
     screen = Screen(stderr=True)
     if resume_run is not None:
-        others = (
-            data,
-            model,
-            model_option,
-            recipe,
-            run,
-            size,
-            validation,
-            test,
-            weights,
-        )
-        given = any(value is not None for value in others)
+        others = (data, model, model_option, recipe, run, size, validation, test)
+        given = any(value is not None for value in (*others, weights))
+        longer = recipe_changes.pop("epochs", None)
         if given or from_scratch or force or find_lr or strict or recipe_changes:
             raise ArgumentError(
                 "train: --resume goes on with the run's own data, model and recipe. "
                 "Leave the other arguments out, or train a new run."
             )
-        own = RunFolder.open(resume_run).spec.recipe
-        with _told_how_to_go_on(resume_run):
-            done = resume(
-                resume_run,
-                listeners=_listeners(resume_run, own, tensorboard, mlflow),
-                checkpoint_seconds=checkpoint_seconds,
-            )
+        done = _gone_on(
+            resume_run, moved_data, longer, checkpoint_seconds, tensorboard, mlflow
+        )
         _judge(done, done.data(), as_json)
         return
+    if moved_data is not None:
+        raise ArgumentError(
+            "train: --data says where the data of a run are that --resume goes on "
+            f"with. To train on {moved_data}, leave out --data."
+        )
 
     if from_scratch and weights is not None:
         raise ArgumentError(
@@ -196,6 +194,29 @@ def train(
             checkpoint_seconds=checkpoint_seconds,
         )
     _judge(done, made.data, as_json)
+
+
+def _gone_on(
+    run: Path,
+    data: str | None,
+    epochs: int | None,
+    checkpoint_seconds: float,
+    tensorboard: bool,
+    mlflow: bool,
+) -> Run:
+    """The rest of an interrupted run, or more epochs for a finished one."""
+    place = RunFolder.open(run)
+    into = run
+    if epochs is not None:
+        place.require_finished()
+        into = free_name(run.parent, f"{run.name}-longer")
+    listeners = _listeners(into, place.spec.recipe, tensorboard, mlflow)
+    how: dict[str, Any] = {"listeners": listeners, "data": data}
+    with _told_how_to_go_on(into):
+        if epochs is None:
+            return resume(run, **how, checkpoint_seconds=checkpoint_seconds)
+        how |= {"into": into, "checkpoint_seconds": checkpoint_seconds}
+        return more_epochs(run, epochs, **how)
 
 
 def _listeners(

@@ -12,7 +12,7 @@ from convscope.train.recipes import RECIPES
 from convscope.train.run import Run
 from convscope.train.spec import RunSpec
 from convscope.train.training.batch_norm_statistics import recompute_statistics
-from convscope.train.training.fitting import fit, require_fit, resume
+from convscope.train.training.fitting import fit, more_epochs, require_fit, resume
 from convscope.train.training.learning_rate_search import RateSearch, find_rate
 from convscope.train.verification import Verification, verify
 
@@ -33,6 +33,7 @@ __all__ = [
     "Verification",
     "find_rate",
     "fit",
+    "more_epochs",
     "new_network",
     "plan",
     "probabilities",

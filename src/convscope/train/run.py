@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ class Run:
         device: Where it evaluates and predicts; by default where it was trained.
         optimize: Whether the fastest setting is measured for that; by default as in
             training.
+        unfinished: Which checkpoint the weights are from, as a sentence, where
+            training is not through; else empty.
 
     >>> from convscope.train import fit
     >>> run = fit("softmax_regression", "digits", epochs=1, listeners=())
@@ -53,11 +56,13 @@ class Run:
         data: Dataset | None = None,
         device: str | None = None,
         optimize: bool | None = None,
+        unfinished: str = "",
     ) -> None:
         self.net, self.spec, self.folder = net, spec, folder
         self.history, self.set_aside = list(history), tuple(set_aside)
         self._data = data
         self.device = device or spec.recipe.device
+        self.unfinished = unfinished
         self.optimize = optimize
 
     @classmethod
@@ -69,7 +74,7 @@ class Run:
         device: str | None = None,
         optimize: bool | None = None,
     ) -> "Run":
-        """Reads a run folder.
+        """Reads a run folder; of a run that is not through, its last checkpoint.
 
         Args:
             folder: What ``convscope train`` or ``Run.save`` made.
@@ -78,11 +83,14 @@ class Run:
             optimize: Whether to measure the fastest setting, if not as in training.
 
         Raises:
-            RunError: No run, an unfinished one, or one whose files do not fit.
+            RunError: No run, one without weights, or one whose files do not fit.
         """
         place = RunFolder.open(folder)
         spec = place.spec
-        shapes = place.weight_shapes()
+        unfinished = "" if place.is_finished else place.require_checkpoint()
+        shapes = (
+            place.checkpoint_shapes() or {} if unfinished else place.weight_shapes()
+        )
         place.require_intact(spec)
         if net is None:
             net = build_network(spec, shapes, place.path)
@@ -90,7 +98,9 @@ class Run:
             require_fitting(
                 shapes, net, spec.model.name or type(net).__name__, place.path
             )
-        net.load_state_dict(place.weights())
+        net.load_state_dict(
+            place.checkpoint_weights() if unfinished else place.weights()
+        )
         fault = bad_weight(net)
         if fault is not None:
             raise RunError(
@@ -99,7 +109,8 @@ class Run:
             )
         net.eval()
         found = (place.history(), place.set_aside(), place.path)
-        return cls(net, spec, *found, device=device, optimize=optimize)
+        options: Any = {"device": device, "optimize": optimize}
+        return cls(net, spec, *found, **options, unfinished=unfinished)
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
         """Writes a run folder, whole or not at all, and returns its path.
@@ -193,13 +204,20 @@ class Run:
             tta=tta or self.spec.recipe.tta,
             progress=progress,
         )
-        return dataclasses.replace(found, data=data.name, part=part, notes=notes)
+        if self.unfinished:
+            notes += (self.unfinished,)
+        seen = own and part in ("train", "all")
+        return dataclasses.replace(
+            found, data=data.name, part=part, notes=notes, trained_on=seen
+        )
 
     def _setting(self) -> Setting:
         recipe = self.spec.recipe
         try:
             choose_device(self.device)
         except ArgumentError as error:
+            if self.device != recipe.device:
+                raise  # whoever asked for it knows where it came from
             raise RunError(
                 f"run {self.folder}: {error.what}",
                 remedies=[Remedy("run it elsewhere", "device", "cpu")],
@@ -222,6 +240,8 @@ class Run:
             options: As ``predict_files`` takes them: ``top_k``, ``tta``,
                 ``batch_size``, ``progress``; ``tta`` is the recipe's by default.
         """
+        if self.unfinished:
+            warnings.warn(self.unfinished, stacklevel=2)
         many = [paths] if isinstance(paths, str | Path) else paths
         return predict_files(
             self.net,

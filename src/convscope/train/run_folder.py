@@ -193,6 +193,34 @@ class RunFolder:
                 }
         return None
 
+    def checkpoint_weights(self) -> dict[str, Tensor]:
+        """The network's weights in the latest checkpoint; their average, if it has one.
+
+        Raises:
+            CheckpointError: There is none that can be read.
+        """
+        state, _ = self.load_checkpoint()
+        average = state.part("average").items()
+        start = "module."
+        averaged = {n.removeprefix(start): t for n, t in average if n.startswith(start)}
+        return averaged or state.part("net")
+
+    def require_checkpoint(self) -> str:
+        """Which checkpoint stands in for the weights of a run that is not through.
+
+        Raises:
+            RunError: There is neither.
+        """
+        if not self.has_checkpoint:
+            self.require_finished()
+        state, _ = self.load_checkpoint()
+        position = state.values.get("position")
+        epoch = position.get("epoch") if isinstance(position, dict) else None
+        return (
+            f"run {self.path} is not through: these are the weights of its last "
+            f"checkpoint, after {epoch} of {self.spec.recipe.epochs} epochs."
+        )
+
     def write_history(self, rows: Sequence[dict[str, Any]]) -> None:
         """Replaces ``metrics.jsonl``."""
         with whole_or_absent(self.path / METRICS) as file:
@@ -238,10 +266,14 @@ class RunFolder:
         there = (n for n in FILES if (self.path / n).exists())
         sums = {name: sha256(self.path / name) for name in there}
         spec = self.spec.model_copy(update={"files": sums, "kept_epoch": kept_epoch})
-        with whole_or_absent(self.path / FILE) as file:
-            file.write(spec.to_json().encode())
+        self.write_spec(spec)
         # The checkpoint has done its work.
         shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)
+
+    def write_spec(self, spec: RunSpec) -> None:
+        """Replaces ``spec.json``."""
+        with whole_or_absent(self.path / FILE) as file:
+            file.write(spec.to_json().encode())
 
     def require_finished(self) -> None:
         """Refuses a run without final weights.

@@ -244,8 +244,8 @@ def test_a_finished_run_is_not_gone_on_with(tiny, tmp_path):
     with pytest.raises(RunError) as error:
         resume(tmp_path / "run", data=tiny)
     assert str(error.value) == (
-        f"run {tmp_path}/run is finished; there is nothing to go on with. "
-        "Evaluate it, or train a new run."
+        f"run {tmp_path}/run is finished; there is nothing to go on with. Evaluate it, "
+        "give it more epochs (epochs=...), or train a new run."
     )
 
 
@@ -255,7 +255,7 @@ def test_other_data_than_at_the_beginning_are_refused(tiny, set_of, tmp_path):
         resume(tmp_path / "run", data=set_of((16, 16, 17)))
     assert str(error.value) == (
         f"run {tmp_path}/run: the data at hand are not those that it began with. "
-        "Put them back, or train a new run."
+        "Put them back, say where they are (data=...), or train a new run."
     )
 
 

@@ -22,6 +22,7 @@ from convscope.train.judging.uncertainty import (
 
 Array = npt.NDArray[np.float64]
 
+WIDE = 0.10  # an interval of an accuracy that is wider says little
 TOP = 5  # top-5 is reported where there are more classes than that
 
 
@@ -91,6 +92,8 @@ class Evaluation:
         data: Which data set the images are from; empty where nobody said.
         part: Which part of it: ``train``, ``val``, ``test`` or ``all``.
         notes: Sentences a person should read, such as how the images were chosen.
+        trained_on: Whether the network was trained on these very images: then the
+            figures say little of new ones.
 
     >>> found = Evaluation.from_probabilities(
     ...     [[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]], [0, 1, 1], ("cat", "dog")
@@ -118,6 +121,7 @@ class Evaluation:
     data: str = ""
     part: str = ""
     notes: tuple[str, ...] = ()
+    trained_on: bool = False
 
     @classmethod
     def from_probabilities(
@@ -204,7 +208,24 @@ class Evaluation:
         low, high = self.interval
         return (
             f"accuracy {self.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}) "
-            f"on {self.samples:,} images"
+            f"on {self.samples:,} {self.of_what}"
+        )
+
+    @property
+    def of_what(self) -> str:
+        """What the images are, where that changes what the figures mean."""
+        return "images that it was trained on" if self.trained_on else "images"
+
+    @property
+    def doubt(self) -> str:
+        """A warning with numbers where the interval is wide; else empty."""
+        low, high = self.interval
+        if high - low <= WIDE:
+            return ""
+        few = "1 image says" if self.samples == 1 else f"{self.samples:,} images say"
+        return (
+            f"{few} little: the true accuracy may lie anywhere from {low:.0%} to "
+            f"{high:.0%}, {100 * (high - low):.0f} points apart."
         )
 
     def to_dict(self) -> dict[str, object]:

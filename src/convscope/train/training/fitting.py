@@ -15,6 +15,7 @@ from torch import nn
 from convscope.analysis import check
 from convscope.data import Dataset
 from convscope.errors import (
+    ArgumentError,
     CheckpointError,
     Remedy,
     RunError,
@@ -31,7 +32,7 @@ from convscope.train.planning import (
 from convscope.train.rebuilding import build_network
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run
-from convscope.train.run_folder import RunFolder, check_free
+from convscope.train.run_folder import RunFolder, check_free, free_name
 from convscope.train.spec import DataSpec, ModelSpec, RunSpec
 from convscope.train.starting_weights import begin_with, find_start
 from convscope.train.training.checkpointing import CheckpointWriter, deferred_signals
@@ -101,7 +102,7 @@ def fit(
 def resume(
     folder: str | Path,
     *,
-    data: Dataset | None = None,
+    data: Dataset | str | Path | None = None,
     net: nn.Module | None = None,
     listeners: Sequence[Listener] | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
@@ -110,7 +111,8 @@ def resume(
 
     Args:
         folder: The run's.
-        data: What it was trained on, if it was made from arrays.
+        data: What it was trained on, if it was made from arrays, or where it is now,
+            if it moved; that it is the same is proven by its fingerprint.
         net: The network, if it is not one of our models.
         listeners: As for ``fit``.
         checkpoint_seconds: As for ``fit``.
@@ -136,22 +138,111 @@ def resume(
     with place.locked(), own_random_state():
         if place.is_finished:
             raise RunError(
-                f"run {place.path} is finished; there is nothing to go on with. "
-                "Evaluate it, or train a new run."
+                f"run {place.path} is finished; there is nothing to go on with.",
+                remedies=[
+                    Remedy("evaluate it"),
+                    Remedy("give it more epochs", "epochs"),
+                    Remedy("train a new run"),
+                ],
             )
         torch.manual_seed(spec.recipe.seed)
         if net is None:
             net = build_network(spec, place.checkpoint_shapes(), place.path)
-        data = Run(net, spec, folder=place.path).data() if data is None else data
-        if data.fingerprint() != spec.data.fingerprint:
-            raise RunError(
-                f"run {place.path}: the data at {spec.data.source or 'hand'} are not "
-                "those that it began with. Put them back, or train a new run."
-            )
+        data, spec = _same_data(Run(net, spec, folder=place.path), data, place)
         training, warnings = _continued(net, data, place)
         for warning in warnings:
             _tell(listeners, Warned(warning))
         return _go(training, spec, place, listeners, checkpoint_seconds)
+
+
+def more_epochs(
+    folder: str | Path,
+    epochs: int,
+    *,
+    into: str | Path | None = None,
+    data: Dataset | str | Path | None = None,
+    net: nn.Module | None = None,
+    listeners: Sequence[Listener] | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Run:
+    """Trains the network of a finished run for more epochs, as a new run.
+
+    It begins with the run's weights; optimizer and schedule begin anew, so the result
+    is not that of a run which was that long from the beginning.
+
+    Args:
+        folder: The finished run; it stays as it is.
+        epochs: In all, those of the finished run included.
+        into: Where to keep the new run; by default beside the finished one.
+        data: As for ``resume``.
+        net: As for ``resume``.
+        listeners: As for ``fit``.
+        checkpoint_seconds: As for ``fit``.
+
+    Raises:
+        RunError: The run is not through, or the data are not the same any more.
+        ArgumentError: ``epochs`` are no more than the run had.
+
+    >>> import tempfile
+    >>> place = Path(tempfile.mkdtemp(), "run")
+    >>> run = fit("mlp", "digits", folder=place, epochs=1, listeners=())
+    >>> longer = more_epochs(place, 3, listeners=())
+    >>> len(longer.history), longer.folder.name
+    (2, 'run-longer-1')
+    """
+    place = RunFolder.open(folder)
+    place.require_finished()
+    run = Run.load(folder, net)
+    done = len(run.history)
+    if epochs <= done:
+        raise ArgumentError(
+            f"more_epochs: epochs={epochs} are no more than the {done} that run "
+            f"{place.path} has had. Give more than {done}."
+        )
+    found, _ = _same_data(run, data, None)
+    recipe = run.spec.recipe.with_changes({"epochs": epochs - done, "minutes": None})
+    into = into or free_name(place.path.parent, f"{place.path.name}-longer")
+    listeners = default_listeners() if listeners is None else listeners
+    note = (
+        f"{epochs - done} epochs more begin with the weights of {place.path}; the "
+        f"optimizer and the schedule begin anew. The new run is {into}"
+    )
+    _tell(listeners, Warned(note))
+    return fit(
+        run.net,
+        found,
+        recipe,
+        folder=into,
+        listeners=listeners,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+
+
+def _same_data(
+    run: Run, data: Dataset | str | Path | None, place: RunFolder | None
+) -> tuple[Dataset, RunSpec]:
+    """The data that a run began with, and its spec, which knows where they are now."""
+    spec = run.spec
+    if data is None:
+        data = run.data()
+    elif not isinstance(data, Dataset):
+        data = run.load_data(data, **spec.data.options)
+    if data.fingerprint() != spec.data.fingerprint:
+        raise RunError(
+            f"run {run.folder}: the data at {data.source or 'hand'} are not those that "
+            "it began with.",
+            remedies=[
+                Remedy("put them back"),
+                Remedy("say where they are", "data"),
+                Remedy("train a new run"),
+            ],
+        )
+    if data.source and data.source != spec.data.source:
+        moved = spec.data.model_copy(update={"source": data.source})
+        spec = spec.model_copy(update={"data": moved})
+        if place is not None:
+            place.write_spec(spec)
+    return data, spec
 
 
 def _continued(
