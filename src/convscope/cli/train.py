@@ -16,6 +16,7 @@ from convscope.cli.evaluation_report import report
 from convscope.cli.progress_bar import counting
 from convscope.cli.recipe_flags import with_recipe_flags
 from convscope.data import Dataset
+from convscope.data.folders.layout import Layout
 from convscope.errors import ArgumentError, NotFiniteError, WriteError
 from convscope.execution import explain, keep_freed_memory
 from convscope.terminal import Screen, say
@@ -111,6 +112,9 @@ def train(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop if an image cannot be read.")
     ] = False,
+    layout: Annotated[
+        Layout, typer.Option(help="classes: folders named like parts are classes.")
+    ] = "auto",
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Shortest time between two checkpoints.")
     ] = 60.0,
@@ -171,6 +175,7 @@ def train(
             validation=validation,
             test=test,
             strict=strict,
+            layout=layout,
             progress=bar,
             **recipe_changes,
         )

@@ -112,10 +112,9 @@ class Dataset:
         )
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one input."""
-        channels, height, width = self.train.pixels.shape[1:]
-        return int(channels), int(height), int(width)
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, *space) of one input: (C, H, W) for images."""
+        return tuple(self.train.pixels.shape[1:])
 
     @property
     def parts(self) -> dict[str, Samples]:

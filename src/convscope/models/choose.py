@@ -17,7 +17,7 @@ class Choice:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def choose(input_shape: tuple[int, int, int]) -> Choice:
+def choose(input_shape: tuple[int, ...]) -> Choice:
     """The model for images of that shape (C, H, W).
 
     >>> choose((1, 28, 28)).why

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -83,6 +83,7 @@ def plan(
     validation: float | None = None,
     test: float | None = None,
     strict: bool = False,
+    layout: Literal["auto", "classes"] = "auto",
     progress: Progress | None = None,
     **changes: Any,
 ) -> Plan:
@@ -102,6 +103,7 @@ def plan(
         validation: As ``data.load`` takes it.
         test: As ``data.load`` takes it.
         strict: As ``data.load`` takes it.
+        layout: As ``data.load`` takes it.
         progress: Called with steps done, steps in all, and what is being done.
         changes: Fields of the recipe to change: ``epochs=3``.
 
@@ -120,10 +122,12 @@ def plan(
     named = recipes.read(recipe) if isinstance(recipe, str | Path) else recipe
     given = dict(model_options or {})
     refuse_unknown(model, named, given, changes)
-    loading = {"size": size, "validation": validation, "test": test}
+    loading: dict[str, Any] = {"size": size, "validation": validation, "test": test}
     wanted = {key: value for key, value in loading.items() if value is not None}
     if strict:
         wanted["strict"] = True
+    if layout != "auto":
+        wanted["layout"] = layout
     loaded = _loaded(data, wanted, progress)
     if isinstance(model, nn.Module):
         return _for_network(model, loaded, named, changes)

@@ -53,6 +53,14 @@ def test_a_link_from_train_into_test_leaks_nothing(tmp_path):
     assert len(found(tmp_path)) == 4
 
 
+@pytest.mark.parametrize("target", ["/", "..", "../../.."])
+def test_a_link_to_a_folder_around_this_one_is_not_followed(tmp_path, target):
+    touch(tmp_path, "other/0.png", "pets/cat/1.png", "pets/dog/2.png")
+    (tmp_path / "pets" / "cat" / "up").symlink_to(target)
+    assert len(found(tmp_path / "pets")) == 2
+    assert scan(tmp_path / "pets").links == ("cat/up",)
+
+
 def test_links_to_folders_elsewhere_are_followed(tmp_path):
     touch(tmp_path, "store/cats/1.png", "store/more/2.png", "pets/dog/3.png")
     (tmp_path / "pets" / "cat").symlink_to(tmp_path / "store" / "cats")
@@ -161,6 +169,8 @@ def test_parts_have_several_names():
         (["training", "Validation"], ["train", "val"]),
         (["TRAIN", "valid", "testing"], ["train", "val", "test"]),
         (["train", "dev"], ["train", "val"]),
+        (["training_set", "Test Images"], ["train", "test"]),
+        (["train", "dataset"], []),
         (["train", "sample"], []),
     ):
         assert list(parts_of(names, "x").values()) == parts
@@ -172,8 +182,8 @@ def test_a_part_of_an_unknown_name_is_refused(tmp_path):
             touch(tmp_path, f"{part}/{label}/1.png")
     assert refusal(tmp_path) == (
         " has a folder 'train' that holds 2 folders, as a part does, and beside it "
-        "'sample', which is no part. Parts are called train, val and test: rename it "
-        "or move it away. If 'train' is a class, pass layout='classes'."
+        "'sample', which is no part. Call the parts train, val and test, and move the "
+        "rest away, or say that 'train' is a class (layout='classes')."
     )
     assert scan(tmp_path, "classes").classes == ("sample", "train", "valid")
 
@@ -187,14 +197,15 @@ def test_also_if_its_folders_are_called_otherwise(tmp_path, others):
 
 
 @pytest.mark.parametrize(
-    "names", [("fold1", "fold2", "fold3"), ("images_train", "images_val")]
+    "names", [("fold1", "fold2", "fold3"), ("images_one", "images_two")]
 )
 def test_folders_that_hold_folders_of_the_same_names_are_refused(tmp_path, names):
     for name in names:
         touch(tmp_path, f"{name}/cat/1.png", f"{name}/dog/1.png")
     assert refusal(tmp_path).startswith(
         f": its folders {', '.join(map(repr, names))} hold folders of the same names, "
-        "'cat', 'dog'. If those are the classes, call the folders around them train,"
+        "'cat', 'dog', which may be the classes. If they are, call the folders around "
+        "them train, val and test, put the images of each class into one folder, or "
     )
     assert found(tmp_path, layout="classes")
 

@@ -320,8 +320,8 @@ def leftovers(listing: Scan) -> Iterable[Finding]:
         yield Finding(
             "links to folders read already",
             "note",
-            f"{counted(len(listing.links), 'link')} to folders that are read already, "
-            "not followed.",
+            f"{counted(len(listing.links), 'link')} to folders that are read already "
+            "or lie around this one, not followed.",
             tuple((path,) for path in listing.links),
         )
     if listing.renamed:

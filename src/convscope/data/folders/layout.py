@@ -1,6 +1,7 @@
 """Which folders are parts and which are classes; what is unclear is refused."""
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,17 +9,18 @@ from typing import TYPE_CHECKING, Literal
 
 from convscope.data.image_formats import SUFFIXES
 from convscope.data.words import counted, listed
-from convscope.errors import DataError
+from convscope.errors import DataError, Remedy
 
 if TYPE_CHECKING:
     from convscope.data.folders.scan import Entry
 
 Layout = Literal["auto", "classes"]
 PART_NAMES = {
-    **dict.fromkeys(("train", "training", "trn", "trainset", "train_set"), "train"),
+    **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
-    **dict.fromkeys(("test", "testing", "tests", "tst", "testset", "test_set"), "test"),
+    **dict.fromkeys(("test", "testing", "tests", "tst"), "test"),
 }
+ENDINGS = re.compile(r"[ _-]*(sets?|data|images|imgs|split)$")
 DEEPEST_WRAPPER = 4  # folders in folders that are looked through for the classes
 IGNORED = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
 
@@ -32,6 +34,15 @@ def counts(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in IGNORED
 
 
+def part_of(name: str) -> str:
+    """The part that a folder of this name is; empty if it is none.
+
+    >>> [part_of(name) for name in ("Training", "test_set", "val-images", "cat")]
+    ['train', 'test', 'val', '']
+    """
+    return PART_NAMES.get(ENDINGS.sub("", name.lower()), "")
+
+
 def parts_of(names: Iterable[str], where: str) -> dict[str, str]:
     """Folder name to part; empty where the folders are classes.
 
@@ -41,7 +52,7 @@ def parts_of(names: Iterable[str], where: str) -> dict[str, str]:
     >>> parts_of(["Training", "test"], "load")
     {'Training': 'train', 'test': 'test'}
     """
-    parts = {name: PART_NAMES.get(name.lower(), "") for name in names}
+    parts = {name: part_of(name) for name in names}
     if not parts or not all(parts.values()):
         return {}
     if "train" not in parts.values():
@@ -89,18 +100,18 @@ def _refuse_unknown_parts(
     train = [
         name
         for name in below
-        if PART_NAMES.get(name.lower()) == "train"
-        and len(below[name]) > 1
-        and not direct.get(name)
+        if part_of(name) == "train" and len(below[name]) > 1 and not direct.get(name)
     ]
-    unknown = [name for name in every if name.lower() not in PART_NAMES]
+    unknown = [name for name in every if not part_of(name)]
     if train and unknown:
         raise DataError(
             f"{where} has a folder {train[0]!r} that holds "
             f"{counted(len(below[train[0]]), 'folder')}, as a part does, and beside it "
-            f"{listed(unknown)}, which {'is' if len(unknown) == 1 else 'are'} no part. "
-            "Parts are called train, val and test: rename it or move it away. "
-            f"If {train[0]!r} is a class, pass layout='classes'."
+            f"{listed(unknown)}, which {'is' if len(unknown) == 1 else 'are'} no part.",
+            remedies=[
+                Remedy("call the parts train, val and test, and move the rest away"),
+                Remedy(f"say that {train[0]!r} is a class", "layout", "classes"),
+            ],
         )
 
 
@@ -113,9 +124,12 @@ def _refuse_same_folders(
         return
     raise DataError(
         f"{where}: its folders {listed(sorted(below))} hold folders of the same names, "
-        f"{listed(sorted(named[0]))}. If those are the classes, call the folders "
-        "around them train, val and test; else put the images of a class into one "
-        f"folder. If {min(below)!r} is a class all the same, pass layout='classes'."
+        f"{listed(sorted(named[0]))}, which may be the classes.",
+        remedies=[
+            Remedy("if they are, call the folders around them train, val and test"),
+            Remedy("put the images of each class into one folder"),
+            Remedy(f"say that {min(below)!r} is a class", "layout", "classes"),
+        ],
     )
 
 
@@ -139,7 +153,7 @@ def meant_instead(folder: Path, only: str) -> str:
     for _ in range(DEEPEST_WRAPPER):
         found = [name for name in _folders(inner) if _holds_images(inner / name)]
         if len(found) > 1:
-            parts = [name for name in found if name.lower() in PART_NAMES]
+            parts = [name for name in found if part_of(name)]
             what = (
                 f"parts {', '.join(found)}"
                 if len(parts) == len(found)

@@ -86,7 +86,7 @@ def with_statistics(
 
 
 def writer(
-    place: Path, rows: int, shape: tuple[int, int, int], dtype: type
+    place: Path, rows: int, shape: tuple[int, ...], dtype: type
 ) -> "PixelWriter | PixelHolder":
     """A ``PixelWriter``, or where the folder cannot be written what holds in memory."""
     try:
@@ -104,7 +104,7 @@ class PixelHolder:
     Args:
         place: Folder that cannot be written.
         rows: How many are expected.
-        shape: (C, H, W) of one row.
+        shape: (C, *space) of one row.
         dtype: Type of a pixel.
         reason: Why the folder cannot be written.
 
@@ -119,7 +119,7 @@ class PixelHolder:
         self,
         place: Path,
         rows: int,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         dtype: type,
         reason: str,
     ) -> None:
@@ -163,7 +163,7 @@ class PixelWriter:
     Args:
         place: Folder to write to; made if missing.
         rows: How many are expected.
-        shape: (C, H, W) of one row.
+        shape: (C, *space) of one row.
         dtype: Type of a pixel.
 
     Attributes:
@@ -174,7 +174,7 @@ class PixelWriter:
     """
 
     def __init__(
-        self, place: Path, rows: int, shape: tuple[int, int, int], dtype: type
+        self, place: Path, rows: int, shape: tuple[int, ...], dtype: type
     ) -> None:
         self.place, self.shape, self.dtype = place, shape, np.dtype(dtype)
         self.needed = rows * int(np.prod(shape)) * self.dtype.itemsize

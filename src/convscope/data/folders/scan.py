@@ -52,7 +52,8 @@ class Scan:
         entries: The images, by part, class and path.
         others: Files that are no images, by suffix, and how many.
         stray: Images that lie in no class folder.
-        links: Links to folders that are read already; not followed.
+        links: Links to folders that are read already, or lie around this one; not
+            followed.
         unreadable: Folders that could not be listed, and why.
         renamed: Class folders whose names are not UTF-8.
     """
@@ -136,7 +137,8 @@ class _Walk:
 
     def __init__(self, root: Path) -> None:
         self.root = str(root)
-        self.seen: set[Identity] = {_identity(self.root)}
+        around = (root.resolve(), *root.resolve().parents)  # a link there reads all
+        self.seen: set[Identity] = {_identity(str(folder)) for folder in around}
         self.classes: set[str] = set()
         self.entries: list[Entry] = []
         self.others: Counter[str] = Counter()
