@@ -15,8 +15,10 @@ from docutils.nodes import literal, system_message
 from docutils.parsers.rst import roles
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
+import commands
 import docstrings
 import public_names
+from convscope.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -117,6 +119,15 @@ def test_a_docstring_that_cannot_be_shown_is_noticed():
 
 def test_every_public_class_and_function_has_a_docstring():
     assert [path for path, doc in public_docstrings() if not doc] == []
+
+
+def test_every_command_is_on_the_page_of_the_commands():
+    page = commands.page()
+    known = [each.callback.__name__ for each in app.registered_commands]
+    assert len(known) > 5
+    titles = re.findall(r"^convscope ([a-z]+)(?: [a-z]+)?\n-+$", page, re.MULTILINE)
+    assert set(titles) == {*known, *(group.name for group in app.registered_groups)}
+    assert "--epochs" in page
 
 
 def test_make_alone_lists_every_command():

@@ -205,7 +205,10 @@ def pages() -> dict[str, str]:
     for package, slug in zip(ordered, tops, strict=True):
         about = first_sentence(inspect.getdoc(importlib.import_module(package)))
         index += [f"   * - :doc:`{package} <{slug}>`", f"     - {about}"]
+    index.append("   * - :doc:`convscope on the command line <commands>`")
+    index.append("     - What each command takes.")
     index += ["", ".. toctree::", "   :hidden:", "", *(f"   {slug}" for slug in tops)]
+    index.append("   commands")
     made["index"] = [*index, ""]
     return {path: "\n".join(lines) for path, lines in made.items()}
 
@@ -214,7 +217,7 @@ def write(app: Any) -> None:
     """Write the pages that changed, and remove those that are no more."""
     folder = Path(app.srcdir) / "reference"
     wanted = {folder / f"{path}.rst": text for path, text in pages().items()}
-    for stale in set(folder.rglob("*.rst")) - set(wanted):
+    for stale in set(folder.rglob("*.rst")) - {*wanted, folder / "commands.rst"}:
         stale.unlink()
     for path, text in wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)
