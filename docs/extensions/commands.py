@@ -11,7 +11,8 @@ WIDTH = 92  # columns
 
 def names(app: typer.Typer) -> list[list[str]]:
     """Every command, as the words that call it."""
-    found = [[str(each.callback.__name__)] for each in app.registered_commands]
+    commands = app.registered_commands
+    found = [[each.name or str(each.callback.__name__)] for each in commands]
     for group in app.registered_groups:
         inner = names(group.typer_instance)
         found += [[str(group.name), *words] for words in inner]

@@ -108,7 +108,7 @@ def home(name: Name) -> Name:
 def first_sentence(text: str | None) -> str:
     """The first sentence of a docstring, on one line."""
     paragraph = " ".join((text or "").strip().split("\n\n")[0].split())
-    return re.split(r"(?<=[a-z0-9)`])[.:;](?=\s|$)", paragraph)[0].rstrip(".") + "."
+    return re.split(r"(?<=[a-z0-9)`])[.](?=\s|$)", paragraph)[0].rstrip(".") + "."
 
 
 def comment_on(name: Name) -> str:

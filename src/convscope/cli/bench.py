@@ -59,7 +59,8 @@ def bench(
         str,
         typer.Option(
             help="Interpreter in which JAX, Keras and ONNX Runtime are installed, if "
-            "it is another."
+            "it is another.",
+            show_default="this one",
         ),
     ] = sys.executable,
     save: Annotated[
@@ -72,10 +73,9 @@ def bench(
 ) -> None:
     """Time a training step here: ours, PyTorch's in every setting, JAX's, Keras's.
 
-    Everybody gets the same weights, images and threads; whoever computes other losses
-    or gradients than PyTorch is sent home; then they are timed in turn. x is how many
-    times as fast as PyTorch, limit the share of this machine's speed in large matrix
-    products.
+    All get the same weights, images and threads. One whose losses or gradients differ
+    from PyTorch's is left out; the others are timed in turn. x is how many times as
+    fast as PyTorch, limit the share of this machine's speed in large matrix products.
 
     Example: convscope bench lenet5 --batch 64 --batch 512 --threads 1
     """
