@@ -58,6 +58,8 @@ class Row:
         multiply_adds: Products of a weight with a value; the fixed windows of
             pooling and of contrast normalization have no weights.
         activation_products: Products of two activations, as in attention.
+        constant_products: Those of ``multiply_adds`` that no input takes part in, as
+            on learned queries; made once per batch.
         activation_bytes: Of its output; 0 where it lies in the memory of another.
         receptive_fields: For each input one `AxisField` per axis; None where it is
             not known, empty where that input is not seen.
@@ -77,6 +79,7 @@ class Row:
     activation_bytes: int
     receptive_fields: tuple[tuple[AxisField, ...] | None, ...]
     turn: int = 0
+    constant_products: int = 0
 
     @property
     def receptive_field(self) -> tuple[AxisField, ...] | None:
@@ -102,6 +105,7 @@ class Row:
             "buffers": self.buffers,
             "multiply_adds": self.multiply_adds,
             "activation_products": self.activation_products,
+            "constant_products": self.constant_products,
             "activation_bytes": self.activation_bytes,
             "receptive_fields": [
                 None if fields is None else [field.to_dict() for field in fields]
@@ -139,6 +143,8 @@ class NetworkRecord:
         multiply_adds: Products of a weight with a value, bias excluded, padding
             counted.
         activation_products: Products of two activations; not in ``multiply_adds``.
+        constant_products: Those of ``multiply_adds`` that no input takes part in; made
+            once per batch.
         weight_bytes: Of parameters and buffers.
         inference_bytes: Most bytes of activations alive at one time.
         training_bytes: Bytes of all activations, kept for the backward pass.
@@ -167,6 +173,7 @@ class NetworkRecord:
     frozen: tuple[str, ...] = ()
     uncalled: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    constant_products: int = 0
 
     @property
     def layers(self) -> tuple[Row, ...]:
@@ -206,6 +213,7 @@ class NetworkRecord:
             "buffers": self.buffers,
             "multiply_adds": self.multiply_adds,
             "activation_products": self.activation_products,
+            "constant_products": self.constant_products,
             "weight_bytes": self.weight_bytes,
             "inference_bytes": self.inference_bytes,
             "training_bytes": self.training_bytes,

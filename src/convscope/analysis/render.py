@@ -312,6 +312,8 @@ def _totals(summary: NetworkRecord) -> list[str]:
     if summary.buffers:
         parameters += f", {summary.buffers:,} buffers"
     products = f"{summary.multiply_adds:,} multiply-adds"
+    if summary.constant_products:
+        products += f" ({summary.constant_products:,} on constants, once per batch)"
     if summary.activation_products:
         products += f", and {summary.activation_products:,} products of activations"
     return [

@@ -1,5 +1,6 @@
 """``summary``: shapes, costs and receptive fields, before there is any weight."""
 
+import contextlib
 from collections.abc import Iterable
 
 import torch
@@ -26,7 +27,7 @@ def summary(
     *,
     name: str = "",
     training: bool = False,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
 ) -> Summary:
     """Shapes, parameters, multiply-adds, memory and receptive fields, layer by layer.
 
@@ -38,7 +39,7 @@ def summary(
             sizes for several inputs.
         name: What to call the network; its class if not given.
         training: As it is in training, instead of in evaluation.
-        dtype: Of the inputs.
+        dtype: Of the inputs; by default that of the network's weights.
 
     Raises:
         ShapeError: The network does not work on this input; see `check`.
@@ -61,14 +62,18 @@ def summary(
             note = "it takes one image at a time"
         except LayerError:
             raise failure_error(module, inputs, error, training) from None
-    return _Builder(traced, name, note).build()
+    once = None
+    if traced.calls[0].constant_products and traced.batch > 1:
+        with contextlib.suppress(LayerError):  # to see what grows with the batch
+            once = _traced(module, inputs, training, dtype, batch=1)
+    return _Builder(traced, name, note, once).build()
 
 
 def _traced(
     module: nn.Module,
     inputs: Inputs,
     training: bool = False,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     batch: int = BATCH,
 ) -> Trace:
     return trace(
@@ -117,8 +122,11 @@ def exact_ranges(
 class _Builder:
     """Turns a trace into records."""
 
-    def __init__(self, traced: Trace, name: str, note: str) -> None:
+    def __init__(
+        self, traced: Trace, name: str, note: str, once: Trace | None = None
+    ) -> None:
         self.traced = traced
+        self.once = self._constants(once)  # products on constants, by call
         self.name = name or type(traced.root).__name__
         self.notes = [note] if note else []
         self.counted: set[int] = set()
@@ -143,6 +151,7 @@ class _Builder:
             buffers=_numel(buffers),
             multiply_adds=rows[0].multiply_adds,
             activation_products=rows[0].activation_products,
+            constant_products=rows[0].constant_products,
             weight_bytes=sum(t.numel() * t.element_size() for t in [*every, *buffers]),
             inference_bytes=inference,
             training_bytes=training,
@@ -155,6 +164,14 @@ class _Builder:
             uncalled=tuple(self._uncalled()),
             notes=tuple(self.notes),
         )
+
+    def _constants(self, once: Trace | None) -> dict[int, int]:
+        """Products on constants in a batch of one, by call of the trace."""
+        calls = self.traced.calls
+        if once is None or len(once.calls) != len(calls):
+            return {id(call): call.constant_products for call in calls}
+        pairs = zip(calls, once.calls, strict=True)
+        return {id(call): single.constant_products for call, single in pairs}
 
     def _row(self, call: Call) -> Row:
         module, batch = call.module, self.traced.batch
@@ -175,7 +192,8 @@ class _Builder:
             output_shapes=tuple(_without_batch(shape, batch) for shape in call.outputs),
             parameters=parameters,
             buffers=buffers,
-            multiply_adds=call.multiply_adds // batch,
+            multiply_adds=call.multiply_adds // batch + self.once[id(call)],
+            constant_products=self.once[id(call)],
             activation_products=call.activation_products // batch,
             activation_bytes=call.output_bytes // batch if call.is_layer else 0,
             receptive_fields=self._fields(call),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from convscope.analysis.inputs import InputSize, Shape, parse_inputs
 from convscope.analysis.tracing.meta_copy import meta_copy
+from convscope.analysis.tracing.preserve import Snapshot
 from convscope.arithmetic import axis_name
 from convscope.errors import ArgumentError, UnknownNameError
 
@@ -131,7 +132,11 @@ def effective_receptive_field(
     place = next(module.parameters(), torch.empty(0))
     noise = np.random.default_rng(seed).standard_normal((samples, *inputs.shapes[0]))
     x = torch.tensor(noise, dtype=place.dtype, device=place.device, requires_grad=True)
-    output = _output_of(net, layer, x)
+    state = Snapshot(module)
+    try:
+        output = _output_of(net, layer, x)
+    finally:
+        state.restore()
     index = _index(output, output_index, where)
     chosen = output.permute(*range(2, output.ndim), 0, 1)[index]  # (samples, channels)
     total = np.zeros(inputs.shapes[0][1:])

@@ -27,8 +27,8 @@ def meta_copy(module: nn.Module, *, keep_values: bool = False) -> nn.Module:
 
     Args:
         module: Any module; it is only read.
-        keep_values: Keep the parameters themselves and copies of the buffers, for a
-            forward pass that needs values.
+        keep_values: Keep the memory of the parameters and copies of the buffers, for
+            a forward pass that needs values.
 
     >>> copy = meta_copy(nn.Linear(3, 2))
     >>> copy.weight.device, copy.weight.shape
@@ -95,7 +95,9 @@ class _Copier:
             buffer: Tensor = _LAZY_BUFFER(device="meta")
             return buffer
         if self.keep_values:
-            return value if isinstance(value, nn.Parameter) else value.detach().clone()
+            if isinstance(value, nn.Parameter):  # the same memory, another history
+                return nn.Parameter(value.data, value.requires_grad)
+            return value.detach().clone()
         empty = torch.empty(value.shape, dtype=value.dtype, device="meta")
         if isinstance(value, nn.Parameter):
             return nn.Parameter(empty, value.requires_grad)

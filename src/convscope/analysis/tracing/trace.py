@@ -28,6 +28,7 @@ from convscope.analysis.operations.refusal import Refusal, RefusedError
 from convscope.analysis.operations.registry import meta_result
 from convscope.analysis.tracing.dataflow import Cost, Dataflow
 from convscope.analysis.tracing.meta_copy import meta_copy
+from convscope.analysis.tracing.preserve import Snapshot
 from convscope.arithmetic import Window
 from convscope.private_torch import (
     DispatchMode,
@@ -40,6 +41,7 @@ Change = Callable[[nn.Module], None]
 Refuse = Callable[[str | nn.Module, tuple[Any, ...], dict[str, Any]], None]
 
 _TORCH, _OURS = "torch.nn.modules.", "convscope.layers."
+ESCAPES = ("numpy", "__array__", "tolist", "item")  # values leave torch
 _NESTING = ("container", "transformer")  # torch's modules that are not one layer
 
 
@@ -126,7 +128,8 @@ def trace(
     *,
     training: bool = False,
     batch: int = BATCH,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
+    values: bool = False,
     change: Change | None = None,
     refuse: Refuse | None = None,
 ) -> Trace:
@@ -137,7 +140,8 @@ def trace(
         inputs: Shapes of its inputs.
         training: Trace it as it is in training.
         batch: Images in the batch.
-        dtype: Of the inputs.
+        dtype: Of the inputs; by default that of the network's weights.
+        values: Compute on the processor, with the weights it has.
         change: Called with the copy before the pass, to try another layer.
         refuse: Called before each module of ours, and before each of torch's functions
             with its name, and with the arguments; may raise.
@@ -145,21 +149,23 @@ def trace(
     Raises:
         LayerError: The forward pass fails, with and without values.
     """
-    reason = ""
-    for keep_values in (False, True):
+    reason, state = "", Snapshot(module)
+    for keep_values in (True,) if values else (False, True):
         copy = meta_copy(module, keep_values=keep_values)
         copy.train(training)
         if change is not None:
             change(copy)
         recorder = _Recorder(copy, refuse)
         try:
-            outputs = recorder.run(inputs, batch, dtype, keep_values)
+            outputs = recorder.run(inputs, batch, _dtype(module, dtype), keep_values)
         except Exception as error:  # whatever the caller's code raises
             failed = LayerError(error, recorder.failed, recorder.calls)
             if keep_values or not _needs_values(error, module):
                 raise failed from error
             reason = _first_line(error)
             continue
+        finally:
+            state.restore()
         shapes = tuple(tuple(t.shape) for t in outputs)
         reached = frozenset(_with_gradient(outputs))
         return Trace(
@@ -187,7 +193,8 @@ class _Recorder:
         self.stack: list[Call] = []
         self.failed: list[Call] = []
         self.turns: dict[int, int] = {}
-        self.depth_of_functions = 0
+        self.kept: list[Tensor] = []  # so that no storage's place is used twice
+        self.copies: dict[int, torch.UntypedStorage] = {}  # of the caller's tensors
         self.makers: dict[int, int] = {}  # storage -> index of the call that made it
 
     def run(
@@ -198,6 +205,8 @@ class _Recorder:
                 continue
             module.register_forward_pre_hook(self._enter(path), with_kwargs=True)
             module.register_forward_hook(self._leave)
+        weights = itertools.chain(self.root.parameters(), self.root.buffers())
+        self.flow.keep(tensor for tensor in weights if not is_lazy(tensor))
         device = "cpu" if values else "meta"
         positional, named = inputs.tensors(batch, device, dtype)
         for number, tensor in enumerate([*positional, *named.values()]):
@@ -291,6 +300,9 @@ class _Recorder:
 
     def function(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = getattr(func, "__name__", "")
+        if name in ESCAPES:
+            with WithoutFunctionMode():
+                self.flow.escape(_tensors(args))
         outer = self.shown()
         if outer is None or outer.is_layer:
             if outer is None or not _acts_as_ours(outer.module):
@@ -335,6 +347,31 @@ class _Recorder:
         if not any(is_lazy(t) for t in _tensors(result)):
             self._count(self.flow.through(pending, result), args, kwargs, result)
         return result
+
+    def spared(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments, with copies of the caller's tensors that are written into."""
+        schema = func._schema
+        if schema.is_mutable or "batch_norm" in schema.name:
+            for tensor in _written(schema, args, kwargs):
+                place = _storage(tensor)
+                if not tensor.is_meta and place not in self.makers:
+                    self.kept.append(tensor)
+                    if place not in self.copies:
+                        self.copies[place] = tensor.untyped_storage().clone()
+        if not self.copies:
+            return args, kwargs
+        found: tuple[tuple[Any, ...], dict[str, Any]]
+        found = tree_map_only(Tensor, self._copied, (args, kwargs))
+        return found
+
+    def _copied(self, tensor: Tensor) -> Tensor:
+        copy = self.copies.get(_storage(tensor))
+        if copy is None:
+            return tensor
+        made = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        return made.set_(copy, tensor.storage_offset(), tensor.shape, tensor.stride())
 
     def _count(self, cost: Cost, args: Any, kwargs: Any, result: Any) -> None:
         """Adds an operation to the calls that it happens in."""
@@ -392,12 +429,36 @@ class _Operations(DispatchMode):
         kwargs = kwargs or {}
         if not self.values and _mixed((args, kwargs)):
             args, kwargs = tree_map_only(Tensor, _to_meta, (args, kwargs))
+        args, kwargs = self.recorder.spared(func, args, kwargs)
 
         def run() -> Any:
             made = None if self.values else meta_result(func, args, kwargs)
             return func(*args, **kwargs) if made is None else made
 
         return self.recorder.operation(func, args, kwargs, run)
+
+
+def _written(
+    schema: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Iterator[Tensor]:
+    """The tensors that an operation changes."""
+    named = {a.name: a for a in schema.arguments}
+    for argument, value in [*zip(schema.arguments, args, strict=False)] + [
+        (named[key], value) for key, value in kwargs.items()
+    ]:
+        changed = argument.alias_info is not None and argument.alias_info.is_write
+        if changed or argument.name.startswith("running_"):
+            yield from _tensors(value)
+
+
+def _dtype(module: nn.Module, given: torch.dtype | None) -> torch.dtype:
+    """That of the network's first weights that are no integers."""
+    if given is not None:
+        return given
+    for tensor in itertools.chain(module.parameters(), module.buffers()):
+        if tensor.is_floating_point() or tensor.is_complex():
+            return tensor.dtype
+    return torch.float32
 
 
 def _leaf(module: nn.Module, is_root: bool) -> bool:
