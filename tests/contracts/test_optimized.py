@@ -6,6 +6,7 @@ the fast outputs and gradients are compared with those of the plain network.
 
 import copy
 import pickle
+import re
 import threading
 import warnings
 from dataclasses import dataclass
@@ -17,7 +18,14 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 from convscope import kernels
 from convscope.errors import ArgumentError
-from convscope.execution import Optimized, Setting, compare_settings, optimize
+from convscope.execution import (
+    Inputs,
+    Optimized,
+    Setting,
+    compare_settings,
+    optimize,
+    optimized,
+)
 
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="no native kernels")
 
@@ -354,33 +362,36 @@ def test_a_hook_on_every_module_of_the_process_is_called():
     assert set(seen) == set(net.modules())
 
 
-def test_another_thread_that_calls_the_network_gets_the_plain_way():
-    net = made("row")
-    inside, go_on, done = threading.Event(), threading.Event(), []
+def test_another_thread_that_calls_the_network_gets_the_plain_way(monkeypatch):
+    net = made("row").eval()
+    expected = net(images())
+    main, inside, go_on = threading.current_thread(), threading.Event(), []
+    joined, done, real = set(), threading.Event(), optimized.compute_row
 
-    def wait(module, inputs):
-        if threading.current_thread() is not main:
-            return
-        inside.set()
-        go_on.wait(5)
+    def noting(*arguments):
+        joined.add(threading.current_thread())
+        return real(*arguments)
 
-    main = threading.current_thread()
-    net[-1].register_forward_pre_hook(wait)
-    fast = Optimized(net, WAYS["chains"])
+    def wait(module, arguments):
+        if threading.current_thread() is main:
+            inside.set()
+            assert done.wait(30)
 
     def other():
-        inside.wait(5)
-        done.append(net(images()).grad_fn.next_functions)
-        go_on.set()
+        assert inside.wait(30)
+        go_on.append(net(images()))
+        done.set()
 
-    expected = copy.deepcopy(net)
+    monkeypatch.setattr(optimized, "compute_row", noting)
+    net[6].register_forward_pre_hook(wait)
     thread = threading.Thread(target=other)
     thread.start()
-    y = fast(images())
+    y = Optimized(net, WAYS["chains"])(images())
     thread.join()
-    assert len(done) == 1
+    assert joined == {main}
     assert "forward" not in net.__dict__
-    torch.testing.assert_close(y, expected(images()), rtol=1e-4, atol=1e-5)
+    assert torch.equal(go_on[0], expected)
+    torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_many_threads_at_once_compute_the_same_and_leave_nothing():
@@ -775,3 +786,85 @@ def test_numbers_and_derivatives_agree_to_the_second_order(way):
     x = images(n=1)[..., :4, :4].double().requires_grad_()
     assert torch.autograd.gradcheck(fast, (x,), check_forward_ad=True)
     assert torch.autograd.gradgradcheck(fast, (x,))
+
+
+class Asks(nn.Module):
+    """Takes whatever it is given."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form, self.words = form, nn.Embedding(9, 4)
+        self.body = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten())
+        self.head = nn.Linear(144, 4)
+
+    def forward(self, *inputs, mask=None, times=1):
+        if self.form == "dict":
+            x, words = inputs[0]["x"], inputs[0]["words"]
+        elif self.form == "list":
+            x, words = inputs[0]
+        else:
+            x, words = inputs
+        y = self.head(self.body(x)) + self.words(words)
+        return times * (y if mask is None else y * mask)
+
+
+WORDS = torch.arange(4)
+ASKED = {
+    "dict": {"x": images(), "words": WORDS},
+    "list": [images(), WORDS],
+    "tuple": (images(), WORDS),
+    "named": Inputs((images(), WORDS), {"mask": torch.ones(4), "times": 2}),
+}
+
+
+@pytest.mark.parametrize("form", ASKED)
+def test_inputs_of_any_structure_are_taken(form):
+    net = Asks(form)
+    given = ASKED[form]
+    fast = optimize(net, example_inputs=given)
+    args = given if form == "tuple" else (given,)
+    named = {}
+    if form == "named":
+        args, named = given
+    torch.testing.assert_close(
+        fast(*args, **named), net(*args, **named), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature:UserWarning")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.complex64])
+def test_inputs_are_drawn_in_the_networks_own_number_format(dtype):
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(144, 3)).to(dtype)
+    found = compare_settings(net, (2, 8, 8), batch_size=4, device="cpu", seconds=0.1)
+    assert found.why in ("measured", "nothing to choose")
+    assert optimize(net, (2, 8, 8), batch_size=4)(images().to(dtype)).dtype == dtype
+
+
+def test_without_anything_to_measure_with_it_says_what_to_give():
+    text = (
+        "optimize: there is neither input_shape nor example_inputs to measure with. "
+        "Give input_shape=(C, H, W) of one image."
+    )
+    with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
+        optimize(nn.Linear(2, 2))
+
+
+def test_training_leaves_weights_in_torchs_own_order():
+    from convscope.execution import give_back, whole_step
+
+    net = made("row")
+    WAYS["layers"].place(net)
+    assert not net[3].weight.is_contiguous()
+    give_back(net)
+    assert all(x.is_contiguous() for x in net.state_dict().values())
+    whole = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 3))
+    values = copy.deepcopy(whole.state_dict())
+    step = whole_step(whole, WAYS["chains"], (1, 8, 8))
+    step(torch.randn(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]))
+    assert step.serves()
+    whole[0].stride = (2, 2)
+    assert not step.serves()
+    step.give_back()
+    for name, x in whole.state_dict().items():
+        assert torch.equal(x, values[name])
+        assert x.untyped_storage().nbytes() == x.nbytes

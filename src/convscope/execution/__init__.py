@@ -5,6 +5,7 @@ from convscope.execution.compare import Comparison, Timing, choose, compare_sett
 from convscope.execution.explanation import Explanation, explain
 from convscope.execution.optimization import optimize
 from convscope.execution.optimized import Optimized
+from convscope.execution.sample_inputs import Inputs
 from convscope.execution.setting import (
     Setting,
     choose_device,
@@ -16,6 +17,7 @@ from convscope.execution.whole_step import WholeStep, whole_step
 __all__ = [
     "Comparison",
     "Explanation",
+    "Inputs",
     "Optimized",
     "Setting",
     "Timing",

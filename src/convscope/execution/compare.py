@@ -120,8 +120,8 @@ def compare_settings(
         optimize: Off: the network as it is, in float32 unless ``precision`` names
             another.
         seconds: To measure for, about.
-        example_inputs: A batch to measure with, instead of a shape: a tuple of inputs,
-            or the one input, of any structure.
+        example_inputs: Instead of a shape, a batch to measure with: a tuple of inputs;
+            ``Inputs(positional, named)``; or the one input, of any structure.
 
     Raises:
         ArgumentError: The device is not there; ``input_shape`` holds a batch size; or a

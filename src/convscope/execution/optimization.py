@@ -51,8 +51,8 @@ def optimize(
             there.
         precision: ``float32``; ``bfloat16``; or ``auto``, which takes bfloat16 where it
             is 1.2 times faster and outputs stay within a tenth.
-        example_inputs: Instead of a shape, a batch to measure with: a tuple of inputs,
-            or the one input, of any structure.
+        example_inputs: Instead of a shape, a batch to measure with: a tuple of inputs;
+            ``Inputs(positional, named)``; or the one input, of any structure.
 
     Raises:
         ArgumentError: The device is not there; neither a shape nor inputs are given, or
@@ -94,7 +94,8 @@ def _initialize(net: nn.Module, shape: Shape | None, examples: Any) -> None:
     net.eval()
     try:
         with torch.no_grad(), contextlib.suppress(RuntimeError):
-            net(*inputs.copied().positional)
+            positional, named = inputs.copied()
+            net(*positional, **named)
     finally:
         for module, mode in flags.items():
             module.training = mode

@@ -15,7 +15,11 @@ Shape: TypeAlias = Sequence[int] | Sequence[Sequence[int]]
 
 
 class Inputs(NamedTuple):
-    """What a network is called with."""
+    """What a network is called with: ``net(*positional, **named)``.
+
+    >>> Inputs((torch.ones(4, 1, 8, 8),), {"scale": 2.0}).images
+    4
+    """
 
     positional: tuple[Any, ...]
     named: Mapping[str, Any]
@@ -36,11 +40,13 @@ class Inputs(NamedTuple):
 
 
 def given_inputs(examples: Any) -> Inputs:
-    """A tuple as the positional inputs; anything else as the one input.
+    """`Inputs` as they are, a tuple as positional inputs, all else as the one input.
 
     >>> given_inputs((1, 2)).positional, given_inputs({"a": 1}).positional
     ((1, 2), ({'a': 1},))
     """
+    if isinstance(examples, Inputs):
+        return examples
     return Inputs(examples if isinstance(examples, tuple) else (examples,), {})
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from convscope.errors import NotFiniteError, TrainingError
-from convscope.execution import choose
+from convscope.execution import Setting, choose
 from convscope.train.recipe import Recipe
 from convscope.train.training.events import EpochEnded, Finished, Started, Stepped
 from convscope.train.training.loop import Training
@@ -343,3 +343,23 @@ def test_a_loss_that_is_looked_at_late_still_names_its_step(tiny):
     late._look_every = 100
     with pytest.raises(NotFiniteError, match=r"at step 3 \(epoch 1, batch 3\)"):
         list(late.run())
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_weights_come_back_in_torchs_own_order_and_the_same_units_drop_out(
+    set_of, last
+):
+    """The layout in which a network is trained is not seen afterwards."""
+    data, weights = set_of((30, 12, 6)), []
+    channels = data.input_shape[0]
+    for channels_last in (last, False):
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(channels, 8, 3), nn.Dropout(0.5), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, len(data.classes)),
+        )  # fmt: skip
+        setting = Setting(torch.device("cpu"), "float32", channels_last)
+        list(Training(net, data, PLAIN, setting).run())
+        assert all(x.is_contiguous() for x in net.state_dict().values())
+        weights.append(net[0].weight)
+    torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-6)
