@@ -7,6 +7,7 @@ from torch import Tensor
 
 from convscope.errors import ArgumentError, ShapeError
 
+_HALF = (torch.float16, torch.bfloat16)
 _SPARSE = {
     torch.sparse_coo: "sparse_coo",
     torch.sparse_csr: "sparse_csr",
@@ -36,8 +37,32 @@ def require_plain(x: object, where: str, name: str = "x") -> None:
         )
 
 
-def require_alike(x: Tensor, parameters: dict[str, Tensor | None], where: str) -> None:
+def require_real(x: Tensor, where: str) -> None:
+    """Refuse numbers without fractions, and complex ones.
+
+    Raises:
+        ArgumentError: It is not a dense tensor of real floating-point numbers.
+
+    >>> require_real(torch.zeros(1), "GroupNorm")
+    """
+    require_plain(x, where)
+    if not x.is_floating_point():
+        raise ArgumentError(
+            f"{where}: x is of type {x.dtype}, and normalizing needs real fractions. "
+            "Give x.float()."
+        )
+
+
+def require_alike(
+    x: Tensor,
+    parameters: dict[str, Tensor | None],
+    where: str,
+    *,
+    mixed: bool = False,
+) -> None:
     """Refuse parameters of another type or on another device than ``x``.
+
+    With ``mixed``, x may be in half precision beside parameters in float32.
 
     Raises:
         ArgumentError: They cannot be computed with each other.
@@ -53,6 +78,8 @@ def require_alike(x: Tensor, parameters: dict[str, Tensor | None], where: str) -
                 f"{where}: x is on {x.device}, {name} on {other.device}. Give "
                 f"x.to({str(other.device)!r}), or move the parameters."
             )
+        if mixed and other.dtype == torch.float32 and x.dtype in _HALF:
+            continue
         if x.dtype != other.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ArgumentError(
                 f"{where}: x is of type {x.dtype}, {name} of type {other.dtype}. Give "

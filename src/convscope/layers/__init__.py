@@ -27,13 +27,39 @@ from convscope.layers.contrast import (
 )
 from convscope.layers.conv import Conv1d, Conv2d, Conv3d
 from convscope.layers.convert import to_convolutional, to_linear
+from convscope.layers.from_torch import *  # noqa: F403  # torch.nn's own
+from convscope.layers.group_norm import (
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+)
 from convscope.layers.initial_filters import set_filters
+from convscope.layers.layer_norm import LayerNorm, RMSNorm
 from convscope.layers.local import (
     LocallyConnected1d,
     LocallyConnected2d,
     LocallyConnected3d,
 )
+from convscope.layers.pad import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
 from convscope.layers.partial import PartialConv1d, PartialConv2d, PartialConv3d
+from convscope.layers.patches import Fold, Unfold
 from convscope.layers.pool import (
     AvgPool1d,
     AvgPool2d,
@@ -54,6 +80,7 @@ from convscope.layers.random_pool import (
     StochasticPool3d,
 )
 from convscope.layers.rectify import Gain, Rectification
+from convscope.layers.resize import PixelShuffle, PixelUnshuffle, Upsample
 from convscope.layers.response import (
     LocalResponseNorm,
     LocalResponseNorm1d,
@@ -94,6 +121,12 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -103,6 +136,7 @@ __all__ = [
     "DepthwiseConv1d",
     "DepthwiseConv2d",
     "DepthwiseConv3d",
+    "Fold",
     "FractionalMaxPool1d",
     "FractionalMaxPool2d",
     "FractionalMaxPool3d",
@@ -113,9 +147,14 @@ __all__ = [
     "GlobalMaxPool1d",
     "GlobalMaxPool2d",
     "GlobalMaxPool3d",
+    "GroupNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
+    "LayerNorm",
     "LocalContrastNorm1d",
     "LocalContrastNorm2d",
     "LocalContrastNorm3d",
@@ -135,10 +174,19 @@ __all__ = [
     "PartialConv1d",
     "PartialConv2d",
     "PartialConv3d",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "PointwiseConv1d",
     "PointwiseConv2d",
     "PointwiseConv3d",
+    "RMSNorm",
     "Rectification",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
     "SeparableConv1d",
     "SeparableConv2d",
     "SeparableConv3d",
@@ -151,6 +199,11 @@ __all__ = [
     "Subsampling1d",
     "Subsampling2d",
     "Subsampling3d",
+    "Unfold",
+    "Upsample",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
     "set_filters",
     "stages",
     "to_convolutional",

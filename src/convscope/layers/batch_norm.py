@@ -13,7 +13,12 @@ from torch import Tensor, nn
 
 from convscope.arithmetic import require
 from convscope.errors import ArgumentError, ShapeError, explains_calls
-from convscope.functional.operands import require_alike, require_eps, require_plain
+from convscope.functional.operands import (
+    require_alike,
+    require_eps,
+    require_plain,
+    require_real,
+)
 from convscope.layers.shape import require_input
 from convscope.private_torch import AnyBatchNorm
 
@@ -55,21 +60,11 @@ class _Checked(AnyBatchNorm):
     def _check_input_dim(self, x: Tensor) -> None:
         require_input(self, x, self.axes, self.num_features, batched=True)
 
-    def _require_type(self, x: Tensor) -> None:
-        """Refuse numbers that cannot be normalized, or not with these parameters."""
-        if not x.is_floating_point():
-            raise ArgumentError(
-                f"{type(self).__name__}: x is of type {x.dtype}, and normalizing "
-                "needs real fractions. Give x.float()."
-            )
-        wide = x.dtype in (torch.float16, torch.bfloat16)  # with parameters in float32
-        if not wide:
-            require_alike(x, {"weight": self.weight}, type(self).__name__)
-
     def forward(self, x: Tensor) -> Tensor:
         """Normalized over batch and space."""
         self._check_input_dim(x)
-        self._require_type(x)
+        require_real(x, type(self).__name__)
+        require_alike(x, {"weight": self.weight}, type(self).__name__, mixed=True)
         of_batch = self.training or self.running_mean is None
         if of_batch and x.numel() == self.num_features:
             name, eval_text = type(self).__name__, "eval() normalizes with the running "
