@@ -79,10 +79,13 @@ class GroupNorm(nn.GroupNorm):
         return super().forward(x)
 
 
-class _InstanceNorm(nn.modules.instancenorm._InstanceNorm):
+class _InstanceNorm(nn.Module):
     """What the three layers check before torch sees the input."""
 
     axes: int
+    num_features: int
+    track_running_stats: bool
+    weight: Tensor
 
     @explains_calls
     def __init__(
@@ -120,7 +123,10 @@ class _InstanceNorm(nn.modules.instancenorm._InstanceNorm):
                 f"{where}: x of shape {tuple(x.shape)} has 1 value per map, which has "
                 "no variance: every output would be the bias. Give a larger map."
             )
-        return super().forward(x) if x.numel() else x * 1.0
+        if not x.numel():
+            return x * 1.0
+        out: Tensor = super().forward(x)
+        return out
 
 
 class InstanceNorm2d(_InstanceNorm, nn.InstanceNorm2d):
