@@ -213,6 +213,21 @@ def test_a_tarball_is_unpacked_into_the_cache(machine, tmp_path):
     )
 
 
+def test_an_archive_is_read_though_the_cache_cannot_be_written(machine, tmp_path):
+    images, _ = write_cifar(tmp_path / "cifar-10-batches-py")
+    (machine / "data").mkdir()
+    with tarfile.open(machine / "data" / "cifar-10-python.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "cifar-10-batches-py", "cifar-10-batches-py")
+    (machine / "cache").write_text("a file where the cache would be")
+    data = load("cifar10")
+    np.testing.assert_array_equal(data.test.pixels, images[100:])
+    (note,) = (note for note in data.notes if "cannot be unpacked into" in note)
+    assert note.endswith(
+        "Set XDG_CACHE_HOME to a folder that can be written, or pass cache_dir. It is "
+        "unpacked each time until then."
+    )
+
+
 def test_files_that_are_not_the_published_ones_are_noted_or_refused(machine):
     write_idx_set(machine / "data" / "mnist")
     notes = load("mnist").notes

@@ -1,6 +1,8 @@
 """``load``: a data set by name or from a folder, ready to train on."""
 
+import dataclasses
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -19,6 +21,7 @@ from convscope.data.published.content import Published
 from convscope.data.published.local_files import (
     CIFAR_BATCHES,
     DATA_VARIABLE,
+    Found,
     cache_folder,
     data_folder,
     locate,
@@ -210,7 +213,7 @@ def _assembled(
         val=val,
         test=tested,
         preprocessing=preprocessing.with_statistics(train.pixels),
-        notes=(_how_parted(card, parts), *data.notes, *warnings),
+        notes=(_how_parted(card, parts), *data.notes, *data.trouble, *warnings),
         options={"validation": validation, **({} if test is None else {"test": test})},
     )
 
@@ -238,7 +241,12 @@ def _published(
     if found is not None and found.form == "archive":
         archive, batches = found.paths[0], cache / card.folders[0]
         limit = content.LARGEST_FILE
-        download.unpack(archive, CIFAR_BATCHES, batches, limit=limit)
+        try:
+            download.unpack(archive, CIFAR_BATCHES, batches, limit=limit)
+        except DataError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            return _unpacked_for_once(card, archive, str(error), progress)
         if not was_here:  # our own download; what it held is unpacked now
             archive.unlink()
         found = locate(card, cache_dir)
@@ -254,6 +262,19 @@ def _published(
         data = content.read(card, found, progress)
         unpacked_cache.keep(card, found, cache, data)
     return data
+
+
+def _unpacked_for_once(
+    card: StandardSet, archive: Path, trouble: str, progress: Progress | None
+) -> Published:
+    """The arrays in an archive where the cache cannot be written: nothing is kept."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "batches"
+        download.unpack(archive, CIFAR_BATCHES, folder, limit=content.LARGEST_FILE)
+        paths = tuple(folder / name for name in CIFAR_BATCHES)
+        data = content.read(card, Found(folder, "python", paths), progress)
+    note = f"{trouble} It is unpacked each time until then."
+    return dataclasses.replace(data, trouble=(note,))
 
 
 def _download(card: StandardSet, folder: Path, progress: Progress | None) -> None:

@@ -193,6 +193,14 @@ def test_the_report_is_json(folder, tmp_path):
     assert record["sizes"] == [{"width": 64, "height": 64, "images": 12}]
 
 
+def test_a_report_prints_in_a_line(folder, tmp_path):
+    (folder / "a" / "text.jpg").write_text("hello")
+    assert repr(audit(folder, cache_dir=tmp_path / "cache")) == (
+        f"AuditReport({str(folder)!r}, 13 images, must_fix=True, "
+        "problems=['unreadable'])"
+    )
+
+
 def test_bad_arguments_are_refused(folder, tmp_path):
     with pytest.raises(ArgumentError, match=r"^audit: near=65 is not from 0 to 32"):
         audit(folder, near=65)

@@ -13,6 +13,7 @@ from convscope.data.folders.findings import Finding
 from convscope.data.folders.layout import Layout
 from convscope.data.folders.scan import Scan, scan
 from convscope.data.progress import Progress
+from convscope.data.words import counted
 from convscope.errors import ArgumentError
 
 NEAR = 6  # of 64 bits of the perceptual hash
@@ -42,6 +43,13 @@ class AuditReport:
     formats: Mapping[str, int]
     records: tuple[FileRecord, ...]
     problems: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        kinds = [finding.kind for finding in self.problems]
+        return (
+            f"AuditReport({self.folder!r}, {counted(len(self.records), 'image')}, "
+            f"must_fix={self.must_fix}, problems={kinds})"
+        )
 
     @property
     def must_fix(self) -> bool:

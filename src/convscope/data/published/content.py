@@ -25,13 +25,15 @@ class Published:
         images: (N, C, H, W) uint8, training images first.
         labels: (N,) uint8.
         train_count: How many of them are for training.
-        notes: What a person should know about the files.
+        notes: Which files are not the published ones.
+        trouble: What went wrong with the cache.
     """
 
     images: np.ndarray
     labels: np.ndarray
     train_count: int
     notes: tuple[str, ...] = ()
+    trouble: tuple[str, ...] = ()
 
 
 def digits() -> Published:

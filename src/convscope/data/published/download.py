@@ -187,16 +187,18 @@ def unpack(archive: Path, names: tuple[str, ...], folder: Path, *, limit: int) -
 
     Raises:
         DataError: The archive is damaged, lacks a file, or holds one that is too
-            large or is not a plain file.
+            large or is not a plain file; or ``folder`` cannot be written, and then an
+            OSError is its cause.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = tempfile.TemporaryDirectory(dir=folder.parent)
     except OSError as error:
         raise DataError(
             f"{archive}: cannot be unpacked into {folder.parent} ({error}). Set "
             "XDG_CACHE_HOME to a folder that can be written, or pass cache_dir."
-        ) from None
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        ) from error
+    with beside as temporary:
         taken = Path(temporary) / folder.name
         taken.mkdir()
         try:
