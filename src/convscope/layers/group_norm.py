@@ -4,6 +4,8 @@ The layers are torch's, with the same arguments, numbers and state dict; what do
 fit is refused in their names.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -85,7 +87,7 @@ class _InstanceNorm(nn.Module):
     axes: int
     num_features: int
     track_running_stats: bool
-    weight: Tensor
+    weight: Any  # a parameter, or None
 
     @explains_calls
     def __init__(
