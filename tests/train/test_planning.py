@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from convscope import models
 from convscope.data import load
@@ -135,3 +137,21 @@ def test_a_note_of_the_plan_is_a_warning_in_training():
     assert [e.text for e in heard if type(e).__name__ == "Warned"] == [
         "8 x 8 images are enlarged to 32 x 32: lenet5 takes no less than 12 x 12"
     ]
+
+
+def test_a_pair_of_arrays_is_a_data_set():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 8, 8), np.uint8)
+    made = plan((images, ["cat", "dog"] * 30), "resnet18", test=0)
+    assert made.data.classes == ("cat", "dog")
+    assert (len(made.data.test), made.data.input_shape) == (0, (1, 32, 32))
+
+
+def test_what_is_no_data_is_refused_with_what_is_taken(tiny):
+    loader = DataLoader(TensorDataset(tiny.train.pixels, tiny.train.labels))
+    with pytest.raises(ArgumentError) as error:
+        fit("mlp", loader)
+    assert str(error.value) == (
+        "fit: data is a DataLoader. Give a name or a folder, a pair (images, labels) "
+        "of arrays, or a Dataset as data.load and data.from_arrays make it."
+    )

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from convscope import models
-from convscope.data import Dataset, load
+from convscope.data import Dataset, from_arrays, load
 from convscope.data.progress import Progress
 from convscope.data.resizing import resized
 from convscope.errors import ArgumentError, UnknownNameError
@@ -74,7 +74,7 @@ class Plan:
 
 
 def plan(
-    data: Dataset | str | Path,
+    data: Dataset | str | Path | tuple[Any, Any],
     model: str | nn.Module | None = None,
     recipe: Recipe | str | Path | None = None,
     *,
@@ -92,7 +92,8 @@ def plan(
     Names, options and values are refused before data are read or downloaded.
 
     Args:
-        data: A data set, or what ``data.load`` takes.
+        data: A data set, what ``data.load`` takes, or a pair (images, labels) as
+            ``data.from_arrays`` takes it.
         model: A name, or a network; by default the recipe's, else what suits the
             images.
         recipe: A recipe, the name of one, or a TOML file; by default what suits the
@@ -128,6 +129,7 @@ def plan(
         wanted["strict"] = True
     if layout != "auto":
         wanted["layout"] = layout
+    data, wanted = _taken(data, wanted)
     loaded = _loaded(data, wanted, progress)
     if isinstance(model, nn.Module):
         return _for_network(model, loaded, named, changes)
@@ -275,6 +277,27 @@ def own_random_state() -> Iterator[None]:
     """Training seeds torch's generator for itself; the caller's is put back."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         yield
+
+
+def _taken(
+    data: Any, wanted: dict[str, Any]
+) -> tuple[Dataset | str | Path, dict[str, Any]]:
+    """What was given as data, a pair of arrays made a data set of; what is left to do.
+
+    Raises:
+        ArgumentError: It is nothing that training takes.
+    """
+    if isinstance(data, Dataset | str | Path):
+        return data, wanted
+    if isinstance(data, tuple) and len(data) == 2:
+        shares = {k: v for k, v in wanted.items() if k in ("validation", "test")}
+        rest = {k: v for k, v in wanted.items() if k not in shares}
+        return from_arrays(*data, **shares), rest
+    kind = type(data).__name__
+    raise ArgumentError(
+        f"fit: data is a {kind}. Give a name or a folder, a pair (images, labels) of "
+        "arrays, or a Dataset as data.load and data.from_arrays make it."
+    )
 
 
 def _loaded(

@@ -14,6 +14,7 @@ from convscope.data.dataset import SetAside
 from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, Remedy, RunError
 from convscope.execution import Setting, choose_device
+from convscope.train.classification import MainOutput
 from convscope.train.fastest_setting import judging_setting
 from convscope.train.judging import inference
 from convscope.train.judging.metrics import Evaluation
@@ -195,7 +196,7 @@ class Run:
                 "on may be among these.",
             )
         found = inference.evaluate(
-            self.net,
+            self._judged,
             inference.relabel(samples, data.classes, self.spec.classes, data.name),
             self.spec.preprocessing,
             self.spec.classes,
@@ -211,6 +212,13 @@ class Run:
             found, data=data.name, part=part, notes=notes, trained_on=seen
         )
 
+    @property
+    def _judged(self) -> nn.Module:
+        """The network, seen by the output that is for the classes."""
+        if self.spec.model.output is None:
+            return self.net
+        return MainOutput(self.net, self.spec.heads)
+
     def _setting(self) -> Setting:
         recipe = self.spec.recipe
         try:
@@ -223,7 +231,7 @@ class Run:
                 remedies=[Remedy("run it elsewhere", "device", "cpu")],
             ) from None
         return judging_setting(
-            self.net,
+            self._judged,
             self.spec.input_shape,
             device=self.device,
             precision=recipe.precision,
@@ -244,7 +252,7 @@ class Run:
             warnings.warn(self.unfinished, stacklevel=2)
         many = [paths] if isinstance(paths, str | Path) else paths
         return predict_files(
-            self.net,
+            self._judged,
             self.spec.preprocessing,
             self.spec.classes,
             many,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import RunError
+from convscope.train.classification import Heads
 from convscope.train.recipe import Recipe
 from convscope.train.untrusted_files import parse_json, read_text
 
@@ -30,6 +31,12 @@ class ModelSpec(_Record):
     options: dict[str, Any] = {}
     input_shape: tuple[int, int, int] = Field(description="(C, H, W) of one input.")
     parameters: int
+    output: str | None = Field(
+        None, description="Which output is for the classes, where there are several."
+    )
+    auxiliary: dict[str, float] = Field(
+        {}, description="Outputs that were trained too, and what they counted."
+    )
 
 
 class DataSpec(_Record):
@@ -74,6 +81,11 @@ class RunSpec(_Record):
     def input_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one input."""
         return self.model.input_shape
+
+    @property
+    def heads(self) -> Heads:
+        """Which outputs are for the classes."""
+        return Heads(self.model.output, self.model.auxiliary)
 
     def to_json(self) -> str:
         """The text of spec.json, with a checksum of itself.

@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from convscope.errors import (
     ShapeError,
 )
 from convscope.train.checkpoint import Checkpoint
+from convscope.train.classification import Heads, heads_of
 from convscope.train.fastest_setting import same_setting, training_setting
 from convscope.train.planning import (
     built_from,
@@ -45,13 +46,15 @@ CHECKPOINT_SECONDS = 60.0
 
 def fit(
     net: nn.Module | str | None,
-    data: Dataset | str | Path,
+    data: Dataset | str | Path | tuple[Any, Any],
     recipe: Recipe | str | Path | None = None,
     *,
     folder: str | Path | None = None,
     force: bool = False,
     listeners: Sequence[Listener] | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    output: str | int | None = None,
+    auxiliary: Mapping[Any, float] | None = None,
     **changes: Any,
 ) -> Run:
     """Trains ``net`` on ``data``, as ``plan`` decides.
@@ -59,7 +62,8 @@ def fit(
     Args:
         net: A network for images of ``data.input_shape`` with one output per class,
             changed in place; or the name of one of our models; or None for what suits.
-        data: What to train on: a data set, or what ``data.load`` takes.
+        data: What to train on: a data set, what ``data.load`` takes, or a pair
+            (images, labels) as ``data.from_arrays`` takes it.
         recipe: How: a recipe, its name, or a TOML file; by default the one that suits
             the data and the model.
         folder: Where to keep the run and its checkpoints; by default nowhere, then
@@ -68,6 +72,10 @@ def fit(
         listeners: Get every event; by default a progress bar, or lines in a log.
             What they raise stops training.
         checkpoint_seconds: Shortest time between two checkpoints.
+        output: Which of the network's outputs is for the classes, by key, field or
+            position, where it gives several.
+        auxiliary: Others to train with it, and what their losses count:
+            ``{"aux": 0.3}``. They may be missing in evaluation.
         changes: Fields of the recipe to change: ``epochs=3``; and how to choose and
             load, as ``plan`` takes it: ``model_options``, ``size``, ``validation``,
             ``test``, ``strict``.
@@ -86,10 +94,11 @@ def fit(
     with own_random_state():
         made = plan(data, net, recipe, **changes)
         net = made.network()
-        require_fit(net, made.data)
-        spec = describe(net, made.data, made.recipe)
+        heads = heads_of(output, auxiliary)
+        require_fit(net, made.data, heads)
+        spec = describe(net, made.data, made.recipe, heads)
         setting = training_setting(net, made.data.input_shape, made.recipe)
-        training = Training(net, made.data, made.recipe, setting)
+        training = Training(net, made.data, made.recipe, setting, heads)
         place = None
         if folder is not None:
             place = RunFolder.create(folder, spec, made.data.set_aside, force=force)
@@ -215,6 +224,8 @@ def more_epochs(
         folder=into,
         listeners=listeners,
         checkpoint_seconds=checkpoint_seconds,
+        output=run.spec.model.output,
+        auxiliary=run.spec.model.auxiliary,
     )
 
 
@@ -249,18 +260,18 @@ def _continued(
     net: nn.Module, data: Dataset, place: RunFolder
 ) -> tuple[Training, list[str]]:
     """Training at its last checkpoint, if any, and what a person should know."""
-    recipe = place.spec.recipe
+    recipe, heads = place.spec.recipe, place.spec.heads
     if not place.has_checkpoint:
         if recipe.start is not None:
             begin_with(net, find_start(recipe.start, place.spec.model.name))
         setting = training_setting(net, data.input_shape, recipe)
-        return Training(net, data, recipe, setting), []
+        return Training(net, data, recipe, setting, heads), []
     state, warning = place.load_checkpoint()
     setting = same_setting(
         state.values.get("setting"),
         lambda: training_setting(net, data.input_shape, recipe),
     )
-    training = Training(net, data, recipe, setting)
+    training = Training(net, data, recipe, setting, heads)
     return training, [
         *([warning] if warning else []),
         *_restore(training, state, place),
@@ -288,7 +299,7 @@ def _restore(training: Training, state: Checkpoint, place: RunFolder) -> Iterato
         )
 
 
-def require_fit(net: nn.Module, data: Dataset) -> None:
+def require_fit(net: nn.Module, data: Dataset, heads: Heads | None = None) -> None:
     """Refuses a network that these images do not fit, before anything is trained.
 
     Raises:
@@ -305,7 +316,8 @@ def require_fit(net: nn.Module, data: Dataset) -> None:
     place = next((p.device for p in net.parameters()), torch.device("cpu"))
     flags = [(module, module.training) for module in net.modules()]
     with torch.no_grad():
-        out = net.eval()(torch.zeros(2, *data.input_shape, device=place))
+        images = torch.zeros(2, *data.input_shape, device=place)
+        out = (heads or Heads()).main(net.eval()(images))
     for module, flag in flags:
         module.training = flag
     wanted, found = (2, len(data.classes)), tuple(out.shape)
@@ -317,7 +329,9 @@ def require_fit(net: nn.Module, data: Dataset) -> None:
         )
 
 
-def describe(net: nn.Module, data: Dataset, recipe: Recipe) -> RunSpec:
+def describe(
+    net: nn.Module, data: Dataset, recipe: Recipe, heads: Heads | None = None
+) -> RunSpec:
     """The spec of a run that is about to begin."""
     built = built_from(net)
     return RunSpec(
@@ -328,6 +342,8 @@ def describe(net: nn.Module, data: Dataset, recipe: Recipe) -> RunSpec:
             options=built.options if built else {},
             input_shape=data.input_shape,
             parameters=sum(p.numel() for p in net.parameters()),
+            output=None if heads is None else heads.output,
+            auxiliary={} if heads is None else dict(heads.auxiliary),
         ),
         data=DataSpec(
             name=data.name,

@@ -13,9 +13,10 @@ from convscope.data import Dataset
 from convscope.data.batching.batches import Batch, Batches
 from convscope.errors import ArgumentError, TrainingError
 from convscope.execution import Optimized
+from convscope.train.classification import class_weights
 from convscope.train.fastest_setting import training_setting
 from convscope.train.recipe import Recipe
-from convscope.train.training.loop import class_weights, training_batches
+from convscope.train.training.loop import training_batches
 from convscope.train.training.optimizer import Optimizer
 from convscope.train.training.step import TrainingStep, key_generators
 

@@ -17,6 +17,7 @@ from convscope.data.dataset import Dataset
 from convscope.errors import NotFiniteError, Remedy, TrainingError
 from convscope.execution import Optimized, Setting, give_back, whole_step
 from convscope.train.checkpoint import Checkpoint
+from convscope.train.classification import Heads, class_weights
 from convscope.train.judging.features import features, last_linear
 from convscope.train.not_finite import bad_weight, first_fault
 from convscope.train.recipe import Recipe
@@ -75,16 +76,24 @@ class Training:
         data: Its ``train`` part is fitted, its ``val`` part watched.
         recipe: How.
         setting: Where, and in which number format.
+        heads: Which outputs are for the classes, where there are several.
     """
 
     def __init__(
-        self, net: nn.Module, data: Dataset, recipe: Recipe, setting: Setting
+        self,
+        net: nn.Module,
+        data: Dataset,
+        recipe: Recipe,
+        setting: Setting,
+        heads: Heads | None = None,
     ) -> None:
         self.net = setting.place(net)
         self.fast = Optimized(self.net, setting, same_dropout=True)
         self.data, self.recipe, self.setting = data, recipe, setting
+        self.heads = heads or Heads()
         self.batches = training_batches(data, recipe, setting)
         self._held = HeldLayers(self.net, recipe)
+        _require_something_to_train(self.net)
         # Before the optimizer: the weights move to one place, and stay there.
         self._whole_step = whole_step(self.net, setting, data.input_shape)
         self.optimizer = Optimizer(self.net, recipe)
@@ -96,6 +105,7 @@ class Training:
             label_smoothing=recipe.label_smoothing,
             class_weights=class_weights(data, recipe, setting.device),
             clip_norm=recipe.clip_norm,
+            heads=self.heads,
         )
         self.average = self._averaged() if recipe.ema else None
         self._fast_final = (
@@ -336,7 +346,7 @@ class Training:
         )
         with torch.inference_mode():
             for batch in batches:
-                out = self._fast_final(batch.images).double()
+                out = self.heads.main(self._fast_final(batch.images)).double()
                 loss += F.cross_entropy(out, batch.targets, reduction="sum").item()
                 if not math.isfinite(loss):
                     what = f"the val loss became {loss}"
@@ -430,6 +440,20 @@ class Training:
         _require_numbers(self.position)
 
 
+def _require_something_to_train(net: nn.Module) -> None:
+    """Refuses a network whose weights would all stay as they are."""
+    if any(p.requires_grad for p in net.parameters()):
+        return
+    count = len(list(net.parameters()))
+    what = f"all {count} parameters are frozen" if count else "it has no parameters"
+    raise TrainingError(
+        f"fit: the network cannot be trained: {what}.",
+        remedies=[Remedy("let some ask for a gradient (p.requires_grad_())")]
+        if count
+        else [Remedy("give it layers with weights")],
+    )
+
+
 def keeps_best(recipe: Recipe, data: Dataset) -> bool:
     """Whether the epoch that validates best is kept, rather than the last one.
 
@@ -472,18 +496,3 @@ def training_batches(data: Dataset, recipe: Recipe, setting: Setting) -> Batches
         device=setting.device,
         memory_format=setting.memory_format,
     )
-
-
-def class_weights(data: Dataset, recipe: Recipe, device: torch.device) -> Tensor | None:
-    """(K,) what each class counts in the loss, 1 on average over the samples.
-
-    >>> from convscope.data import load
-    >>> recipe = Recipe(balance="weights")
-    >>> class_weights(load("digits"), recipe, torch.device("cpu")).shape
-    torch.Size([10])
-    """
-    if recipe.balance != "weights":
-        return None
-    counts = torch.bincount(data.train.labels, minlength=len(data.classes))
-    weights = len(data.train) / (len(counts) * counts.clamp(min=1).float())
-    return weights.to(device)

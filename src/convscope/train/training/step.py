@@ -1,13 +1,13 @@
 """One step of training: forward, backward, and one change of the weights."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from convscope.execution import WholeStep
+from convscope.train.classification import Heads
 
 
 class ChangesWeights(Protocol):
@@ -33,6 +33,7 @@ class TrainingStep:
         label_smoothing: Probability given to the other classes.
         class_weights: What each class counts in the loss; by default all the same.
         clip_norm: Largest norm of the gradient; by default it is not clipped.
+        heads: Which outputs are for the classes, where there are several.
 
     Shape:
         class_weights: (K,)
@@ -52,17 +53,18 @@ class TrainingStep:
     def __init__(
         self,
         net: nn.Module,
-        call: Callable[[Tensor], Tensor],
+        call: Callable[[Tensor], Any],
         optimizer: ChangesWeights,
         *,
         whole: WholeStep | None = None,
         label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
         clip_norm: float | None = None,
+        heads: Heads | None = None,
     ) -> None:
         self.net, self.call, self.optimizer = net, call, optimizer
         self.label_smoothing, self.clip_norm = label_smoothing, clip_norm
-        self.class_weights = class_weights
+        self.class_weights, self.heads = class_weights, heads or Heads()
         self._whole = whole if class_weights is None else None
 
     def loss(self, images: Tensor, targets: Tensor) -> Tensor:
@@ -76,12 +78,8 @@ class TrainingStep:
         if self._whole is not None and self._whole.serves():
             return self._whole(images, targets, self.label_smoothing)
         self.optimizer.zero_grad()
-        return F.cross_entropy(
-            self.call(images),
-            targets,
-            weight=self.class_weights,
-            label_smoothing=self.label_smoothing,
-        )
+        out = self.call(images)
+        return self.heads.loss(out, targets, self.class_weights, self.label_smoothing)
 
     def backward(self, loss: Tensor) -> None:
         """Makes sure that every parameter has its gradient of ``loss``."""
