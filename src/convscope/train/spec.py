@@ -1,6 +1,7 @@
 """spec.json: what a run is, in words that another program can read."""
 
 import hashlib
+import inspect
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from convscope.data import load
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import RunError
 from convscope.train.classification import Heads
@@ -17,7 +19,8 @@ from convscope.train.untrusted_files import parse_json, read_text
 FORMAT = 1
 FILE = "spec.json"
 CHECKSUM = "sha256"  # of all the rest of spec.json, under this key in it
-LOADING = {"validation", "test", "strict", "size", "channels", "bits", "resize"}
+OUTSIDE = {"source", "cache_dir", "progress", "preprocessing"}  # not for a spec to say
+LOADING = inspect.signature(load).parameters.keys() - OUTSIDE
 
 
 class _Record(BaseModel):
