@@ -283,6 +283,7 @@ def _introduce(made: Plan, place: Path, screen: Screen) -> None:
         f"recipe: {length}, batch {recipe.batch_size}, {recipe.optimizer} at "
         f"{recipe.learning_rate:g}, {recipe.schedule}, seed {recipe.seed}"
     )
+    screen.print(f"augmentation: {recipe.augmentation}")
 
 
 def _explained(net: nn.Module, data: Dataset, recipe: Recipe) -> str:

@@ -17,6 +17,7 @@ from convscope.errors import ArgumentError, UnknownNameError
 from convscope.execution import choose_device
 from convscope.models import BuiltFrom
 from convscope.train import recipes
+from convscope.train.augmentation_choice import with_measured_augmentation
 from convscope.train.recipe import Recipe
 from convscope.train.starting_weights import (
     Start,
@@ -147,6 +148,8 @@ def plan(
         loaded = _large_enough(name, data, loaded, wanted, progress)
         if loaded.input_shape != before:
             notes = (_enlarged(name, before, loaded.input_shape),)
+    if named is None:
+        chosen, loaded = _measured(chosen, loaded, changes)
     chosen = chosen.with_changes({"model": name, "model_options": options, **changes})
     return Plan(loaded, chosen, name, options, why, notes)
 
@@ -165,6 +168,8 @@ def _start(
         return start, f"{start.model} from {start.source}"
     own_recipe = recipe is not None or data.source in recipes.RECIPES
     if own_recipe or model is not None or "start" in changes or not pays(data):
+        return None, ""
+    if recipes.is_drawn(data):  # the weights have learned from photographs
         return None, ""
     start = find_start("imagenet", None)
     return start, (
@@ -189,6 +194,9 @@ def _from_weights(
     chosen = (recipe or recipes.from_weights(min(data.input_shape[1:]))).with_changes(
         {**named, **changes, "model": start.model, "model_options": options}
     )
+    if recipe is None:
+        chosen, measured = _measured(chosen, as_loaded, changes)
+        data = data.replace(notes=measured.notes)
     now = data.input_shape[1:]
     note = (
         f"pictures are read at {now[0]} x {now[1]} (not {before[0]} x {before[1]}), "
@@ -352,13 +360,30 @@ def _enlarged(name: str, before: tuple[int, ...], after: tuple[int, ...]) -> str
     )
 
 
+def _measured(
+    recipe: Recipe, data: Dataset, changes: Mapping[str, Any]
+) -> tuple[Recipe, Dataset]:
+    """The recipe with the augmentation that the images bear; the data, which say why.
+
+    Nothing is measured where it is known or said whether images are mirrored.
+    """
+    said = {"flip", "alternate", "augmentation"} & {*changes}
+    if said or data.source in recipes.RECIPES:
+        return recipe, data
+    chosen, why = with_measured_augmentation(data, recipe.with_changes(dict(changes)))
+    return chosen, data.replace(notes=(*data.notes, why))
+
+
 def _for_network(
     net: nn.Module, data: Dataset, recipe: Recipe | None, changes: dict[str, Any]
 ) -> Plan:
     """The plan for a network that is there already."""
     built = built_from(net)
     name = built.name if built else type(net).__name__
-    chosen = (recipe or recipes.suited(data, name)).with_changes(changes)
+    chosen = recipe or recipes.suited(data, name)
+    if recipe is None:
+        chosen, data = _measured(chosen, data, changes)
+    chosen = chosen.with_changes(changes)
     data, note = _as_built_for(built, data)
     options = built.options if built else {}
     start = find_start(chosen.start, name) if chosen.start is not None else None

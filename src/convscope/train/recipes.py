@@ -5,6 +5,7 @@ from pathlib import Path
 from convscope.data.batching.augmentation import Augmentation
 from convscope.data.dataset import Dataset
 from convscope.errors import UnknownNameError
+from convscope.models import choose
 from convscope.train.recipe import Recipe
 
 SMALL = ("lenet5", "lenet_page", "mlp", "softmax_regression")
@@ -16,6 +17,9 @@ GENTLE = {
     "lenet5_1998": 0.002, "nielsen": 0.03, "nin": 0.02,
     "vgg11": 0.01, "vgg13": 0.01, "vgg16": 0.01, "vgg19": 0.01,
 }  # fmt: skip
+STEPS, MOST_EPOCHS = 250, 120  # of small networks, which learn in a moment
+LOOKED_AT = 200  # images, to tell drawings from photographs
+FLAT = 0.5  # share of pixels equal to their neighbor from which images are drawings
 DRAWN = Augmentation(shift=2, rotate=10, scale=0.1, shear=8)
 
 _SMALL = Recipe(
@@ -134,24 +138,53 @@ def from_weights(side: int) -> Recipe:
 
 
 def suited(data: Dataset, model: str | None = None) -> Recipe:
-    """The recipe to take when nobody names one.
+    """The recipe to take when nobody names one, before anything is measured.
 
     Args:
         data: Its own recipe is taken, if it has one.
         model: If given, the data's own recipe is only taken if it is for this model;
-            else one for small networks, for drawings, or for photographs.
+            else one for small networks, for drawings, or for photographs. If not
+            given, the recipe is for the model that suits the images.
 
     >>> from convscope.data import load
-    >>> suited(load("digits"), "lenet5") == RECIPES["small"]
-    True
+    >>> suited(load("digits"), "lenet5").learning_rate
+    0.05
     """
     own = RECIPES.get(data.source)
     if own is not None and model in (None, own.model):
         return own
+    if model is None:
+        model = choose(data.input_shape).name
     if model in SMALL:
-        return RECIPES["small"]
-    drawn = data.preprocessing.centering != "none"
-    recipe = RECIPES["drawings" if drawn else "photos"]
+        return _fitted(RECIPES["small"], data, 12, STEPS)
+    if is_drawn(data):
+        recipe = _fitted(RECIPES["drawings"], data, 12)
+    else:
+        recipe = _fitted(RECIPES["photos"], data, 8)
+    if own is not None:  # what its images bear is known
+        recipe = recipe.with_changes({"augmentation": own.augmentation})
     if model in GENTLE:
         return recipe.with_changes({"learning_rate": GENTLE[model]})
     return recipe
+
+
+def _fitted(recipe: Recipe, data: Dataset, part: int, steps: int = 0) -> Recipe:
+    """Shifted by no more than a part of the image, with enough steps to learn by."""
+    shift = min(recipe.augmentation.shift, min(data.input_shape[1:]) // part)
+    each = max(len(data.train) // recipe.batch_size, 1)
+    epochs = max(recipe.epochs, min(-(-steps // each), MOST_EPOCHS))
+    return recipe.with_changes({"shift": shift, "epochs": epochs})
+
+
+def is_drawn(data: Dataset) -> bool:
+    """Whether images are gray, or flat in color as drawings are and photographs not.
+
+    >>> from convscope.data import load
+    >>> is_drawn(load("digits"))
+    True
+    """
+    if data.input_shape[0] == 1:
+        return True
+    some = data.train.pixels[:: max(len(data.train) // LOOKED_AT, 1)]
+    same = (some[..., 1:] == some[..., :-1]).all(1)
+    return bool(same.float().mean() > FLAT)

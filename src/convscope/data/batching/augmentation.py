@@ -77,6 +77,21 @@ class Augmentation(BaseModel):
         """Whether images are combined in pairs, which makes the targets soft."""
         return bool(self.mixup or self.cutmix)
 
+    def __str__(self) -> str:
+        """Every change that is made, with how much.
+
+        >>> print(Augmentation(shift=2, flip=True, rotate=7.5), "/", Augmentation())
+        shift 2, flip, rotate 7.5 / none
+        """
+        fields = type(self).model_fields.items()
+        given = {name: getattr(self, name) for name, field in fields}
+        made = [
+            name if given[name] is True else f"{name} {given[name]}"
+            for name, field in fields
+            if given[name] != field.default
+        ]
+        return ", ".join(made) or "none"
+
     def require_fit(self, size: tuple[int, int]) -> None:
         """Refuse amounts that leave nothing of an image of ``size`` (H, W) pixels.
 
