@@ -61,3 +61,12 @@ def test_names_that_are_no_unicode_can_be_printed(folder):
     assert result.exit_code == 1
     assert "\x1b[2J" not in result.stdout
     assert json.loads(audited(folder, "--json").stdout)["images"] == 7
+
+
+def test_folders_named_like_parts_can_be_classes(convscope, pictures):
+    for part in ("train", "valid", "sample"):
+        root = pictures({"cat": 2, "dog": 2}, f"pets/{part}").parent
+    outcome = convscope("data", "audit", root)
+    assert outcome.code == 2
+    assert outcome.err.endswith("say that 'train' is a class (--layout classes).\n")
+    assert "12 images" in convscope("data", "audit", root, "--layout", "classes").out

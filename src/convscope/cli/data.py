@@ -11,6 +11,7 @@ from convscope.cli.listing import Listing
 from convscope.cli.options import JsonFlag
 from convscope.cli.progress_bar import counting
 from convscope.data.folders.audit import NEAR, AuditReport, audit
+from convscope.data.folders.layout import Layout
 from convscope.data.published.catalog import CATALOG, StandardSet
 from convscope.data.published.local_files import (
     DATA_VARIABLE,
@@ -103,13 +104,16 @@ def audit_folder(
             help="Bits of 64 in which near duplicates may differ; 0: exact ones only.",
         ),
     ] = NEAR,
+    layout: Annotated[
+        Layout, typer.Option(help="classes: folders named like parts are classes.")
+    ] = "auto",
     as_json: JsonFlag = False,
 ) -> None:
     """Print what is wrong with a folder of images; exit code 1 if it must be fixed.
 
     Example: convscope data audit photos/
     """
-    report = _audited(folder, near)
+    report = _audited(folder, near, layout)
     if as_json:
         typer.echo(json.dumps(report.to_dict()))
     else:
@@ -118,10 +122,10 @@ def audit_folder(
         raise typer.Exit(1)
 
 
-def _audited(folder: Path, near: int) -> AuditReport:
+def _audited(folder: Path, near: int, layout: Layout) -> AuditReport:
     """The report, with a bar on standard error where a person is watching."""
     with counting() as (advance, _):
-        return audit(folder, near=near, progress=advance)
+        return audit(folder, near=near, layout=layout, progress=advance)
 
 
 def _print_audit(report: AuditReport) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from convscope.data.folders.layout import meant_instead
 from convscope.data.folders.scan import Entry, Scan
@@ -10,7 +11,7 @@ from convscope.data.words import counted
 from convscope.errors import DataError
 
 
-def check_layout(listing: Scan, where: str, judging: bool) -> None:
+def check_layout(listing: Scan, given: Path, where: str, judging: bool) -> None:
     """Refuses what no decoding can cure."""
     seen = list(dict.fromkeys(e.label for e in listing.entries))
     if not seen and listing.stray:
@@ -29,7 +30,7 @@ def check_layout(listing: Scan, where: str, judging: bool) -> None:
             f"{IN_WORDS} are read."
         )
     if len(seen) == 1 and not judging:
-        meant = meant_instead(listing.folder, seen[0])
+        meant = meant_instead(given, seen[0])
         raise DataError(
             f"{where} has images of one class only, {seen[0]!r}; a network needs two "
             f"to tell apart. {meant or 'Add a folder for another class.'}"

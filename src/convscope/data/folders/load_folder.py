@@ -88,7 +88,7 @@ def load_folder(
     listing = scan(path, layout)
     where = f"load: folder {str(path)!r}"
     judging = preprocessing is not None
-    check_layout(listing, where, judging)
+    check_layout(listing, Path(path), where, judging)
     at = decoding.place(listing, cache_dir)
     known = decoding.recalled(listing, at)
     headers = decoding.headers(listing, known)
