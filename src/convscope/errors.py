@@ -223,7 +223,7 @@ def _called(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> str:
     """What the caller knows it by: a layer by its class, the rest by ``where``."""
-    if function.__name__ == "__init__":
+    if function.__name__ in ("__init__", "forward"):
         return type(args[0]).__name__
     return str(kwargs.get("where", function.__name__))
 
@@ -265,7 +265,7 @@ def _mismatch(
     else:
         return None
     name, parameters = function.__name__, list(signature.parameters.values())
-    if name == "__init__":
+    if name in ("__init__", "forward"):
         name, parameters = type(args[0]).__name__, parameters[1:]
     known = [parameter.name for parameter in parameters]
     for given in kwargs:

@@ -57,6 +57,10 @@ def adaptive_avg_pool(
     tensor([[[2., 4.]]])
     """
     outputs = adaptive_sizes(spatial_sizes(x, where), output_size, where)
+    if not (x.is_floating_point() or x.is_complex()):
+        raise ArgumentError(
+            f"{where}: x is of type {x.dtype}, which holds no means. Give x.float()."
+        )
     pooled: Tensor = _AVG[len(outputs)](x, outputs)
     return pooled
 

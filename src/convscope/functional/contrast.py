@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from convscope.arithmetic import per_axis
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError, explains_calls
 from convscope.functional.filters import gaussian_taps
+from convscope.functional.operands import require_plain
 from convscope.functional.padding import pad
 
 ContrastPadding = Literal[
@@ -82,6 +83,7 @@ def local_contrast_norm(
     >>> bool((local_contrast_norm(x) == 0).all())
     True
     """
+    require_plain(x, "local_contrast_norm")
     axes = x.ndim - 2
     if axes not in (1, 2, 3) or 0 in x.shape[1:]:
         raise ShapeError(

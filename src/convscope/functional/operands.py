@@ -1,6 +1,7 @@
 """The tensors that an operation is given, refused by name if they cannot be used."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ def require_real(x: Tensor, where: str) -> None:
 
 def require_alike(
     x: Tensor,
-    parameters: dict[str, Tensor | None],
+    parameters: Mapping[str, Tensor | None],
     where: str,
     *,
     mixed: bool = False,
@@ -114,4 +115,21 @@ def require_eps(where: str, eps: float) -> None:
     if not number or not 0 < eps < math.inf:
         raise ArgumentError(
             f"{where}: eps={eps!r} is not a number above 0. Use 1e-5, for example."
+        )
+
+
+def require_momentum(where: str, momentum: float | None) -> None:
+    """Refuse what is not the share of a batch in running statistics.
+
+    Raises:
+        ArgumentError: It is not from 0 to 1.
+
+    >>> require_momentum("BatchNorm2d", 0.1)
+    """
+    if momentum is None:
+        return
+    if not isinstance(momentum, int | float) or not 0 <= momentum <= 1:
+        raise ArgumentError(
+            f"{where}: momentum={momentum!r} is not the share of a batch in the "
+            "running statistics, from 0 to 1. Use 0.1, for example."
         )

@@ -193,6 +193,10 @@ def spatial_sizes(x: Tensor, where: str) -> tuple[int, ...]:
             f"{where}: x must have shape (N, C, L), (N, C, H, W) or (N, C, D, H, W); "
             f"got {tuple(x.shape)}. Add or remove axes with unsqueeze or flatten."
         )
+    if x.shape[1] == 0:
+        raise ShapeError(
+            f"{where}: x of shape {tuple(x.shape)} has no channels. Give it at least 1."
+        )
     return tuple(x.shape[2:])
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from convscope.errors import ShapeError, explains_calls
+from convscope.functional.operands import require_plain
 
 
 @explains_calls
@@ -23,6 +24,7 @@ def rectify(x: Tensor) -> Tensor:
     >>> rectify(torch.tensor([-2.0, 0.0, 3.0]))
     tensor([2., 0., 3.])
     """
+    require_plain(x, "rectify")
     return x.abs()
 
 
@@ -44,6 +46,7 @@ def gain(x: Tensor, weight: Tensor) -> Tensor:
     >>> gain(torch.tensor([[0.0, 100.0]]), torch.tensor([1.0, 3.0]))
     tensor([[0., 3.]])
     """
+    require_plain(x, "gain")
     if x.ndim < 2 or weight.shape != x.shape[1:2]:
         raise ShapeError(
             f"gain: weight must have shape (C,) for x of shape (N, C, ...); got "

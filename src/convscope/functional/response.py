@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from convscope.arithmetic import require
 from convscope.errors import ArgumentError, ShapeError, explains_calls
+from convscope.functional.operands import require_plain
 
 _BAND = 256  # maps up to which a matrix of 0 and 1 sums neighbors faster than slices
 
@@ -56,6 +57,7 @@ def local_response_norm(
     >>> local_response_norm(x, 3, alpha=1.0, beta=1.0, k=1.0, average=False).flatten()
     tensor([0.3333, 0.2500, 0.3333])
     """
+    require_plain(x, where)
     require_response(size, alpha, beta, k, where=where)
     if x.ndim not in (3, 4, 5):
         raise ShapeError(

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from convscope.arithmetic import require
-from convscope.errors import ArgumentError, ShapeError, explains_calls
+from convscope.errors import ShapeError, explains_calls
 from convscope.functional.operands import (
     require_alike,
     require_eps,
+    require_momentum,
     require_plain,
     require_real,
 )
@@ -42,11 +43,7 @@ class _Checked(AnyBatchNorm):
         where = type(self).__name__
         require(where, "num_features", num_features, 1)
         require_eps(where, eps)
-        if momentum is not None and not 0 <= momentum <= 1:
-            raise ArgumentError(
-                f"{where}: momentum={momentum!r} is not the share of a batch in the "
-                "running statistics, from 0 to 1. Use 0.1, or None for their mean."
-            )
+        require_momentum(where, momentum)
         super().__init__(
             num_features,
             eps,

@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 from convscope.arithmetic import require, require_groups
 from convscope.errors import ShapeError, explains_calls
-from convscope.functional.operands import require_alike, require_eps, require_real
+from convscope.functional.operands import (
+    require_alike,
+    require_eps,
+    require_momentum,
+    require_real,
+)
 from convscope.layers.shape import require_input
 
 
@@ -61,6 +66,7 @@ class GroupNorm(nn.GroupNorm):
             num_groups, num_channels, eps, affine, device=device, dtype=dtype
         )
 
+    @explains_calls
     def forward(self, x: Tensor) -> Tensor:
         """Normalized group by group."""
         where = type(self).__name__
@@ -103,6 +109,7 @@ class _InstanceNorm(nn.Module):
         where = type(self).__name__
         require(where, "num_features", num_features, 1)
         require_eps(where, eps)
+        require_momentum(where, momentum)
         super().__init__(
             num_features,
             eps,
@@ -113,6 +120,7 @@ class _InstanceNorm(nn.Module):
             dtype=dtype,
         )
 
+    @explains_calls
     def forward(self, x: Tensor) -> Tensor:
         """Normalized map by map."""
         where = type(self).__name__

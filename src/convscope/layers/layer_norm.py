@@ -86,6 +86,7 @@ class LayerNorm(nn.LayerNorm):
             sizes, eps, elementwise_affine, bias, device=device, dtype=dtype
         )
 
+    @explains_calls
     def forward(self, x: Tensor) -> Tensor:
         """Normalized over the last axes."""
         _require_last_axes(self, x)
@@ -132,6 +133,7 @@ class RMSNorm(nn.RMSNorm):
             require_eps(where, eps)
         super().__init__(sizes, eps, elementwise_affine, device=device, dtype=dtype)
 
+    @explains_calls
     def forward(self, x: Tensor) -> Tensor:
         """Divided by the root of the mean square of the last axes."""
         _require_last_axes(self, x)

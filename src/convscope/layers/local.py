@@ -19,6 +19,7 @@ from convscope.arithmetic import (
 )
 from convscope.errors import ShapeError, UnknownNameError, explains_calls
 from convscope.functional.local import locally_connected
+from convscope.functional.operands import require_alike
 from convscope.layers.conv import compact_padding
 from convscope.layers.shape import require_input
 from convscope.layers.window import Sliding
@@ -119,6 +120,8 @@ class _LocallyConnected(Sliding, nn.Module):
                 "shares none. Crop or pad x to that, or build the layer for the size "
                 "of x."
             )
+        parameters = {"weight": self.weight, "bias": self.bias}
+        require_alike(x, parameters, type(self).__name__)
         return locally_connected(
             x,
             self.weight,

@@ -25,7 +25,7 @@ class _Pad(nn.Module):
     def check_padding(self, padding: Any) -> Any:
         """The padding, one integer or two for each axis, refused if it is neither."""
         values = padding if isinstance(padding, Sequence) else (padding,)
-        whole = all(type(value) is int for value in values)
+        whole = all(type(v) is int and abs(v) < 2**40 for v in values)
         if not whole or len(values) not in {1, 2 * self.axes}:
             order = ("left, right", "top, bottom", "front, back")[: self.axes]
             raise ArgumentError(
@@ -34,6 +34,7 @@ class _Pad(nn.Module):
             )
         return values[0] if len(values) == 1 else padding
 
+    @explains_calls
     def forward(self, x: Tensor) -> Tensor:
         """The input with elements added, or cut off, around it."""
         require_input(self, x, self.axes, None)
@@ -41,7 +42,12 @@ class _Pad(nn.Module):
         for axis in range(self.axes):
             pair = tuple(self.padding[2 * axis : 2 * axis + 2])
             size, name = x.shape[-1 - axis], axis_name(self.axes - 1 - axis, self.axes)
-            if size and size + sum(pair) < 1:
+            if not size:
+                raise ShapeError(
+                    f"{where}, {name}: x of shape {tuple(x.shape)} has no elements to "
+                    "pad. Give it at least 1."
+                )
+            if size + sum(pair) < 1:
                 raise ShapeError(
                     f"{where}, {name}: padding={pair} leaves {size + sum(pair)} of "
                     f"{size} elements. Cut off at most {size - 1}."

@@ -13,6 +13,12 @@ from convscope.errors import ShapeError, explains_calls
 from convscope.layers.shape import require_input
 
 
+def _spread(value: PerAxis, where: str, name: str, minimum: int = 1) -> PerAxis:
+    """The value as it is, or from one in a sequence one for each axis."""
+    each = per_axis(value, 2, name=name, minimum=minimum, where=where)
+    return value if isinstance(value, int) else each
+
+
 class Unfold(nn.Unfold):
     """Each window of an image as a column.
 
@@ -47,12 +53,13 @@ class Unfold(nn.Unfold):
         stride: PerAxis = 1,
     ) -> None:
         where = type(self).__name__
-        per_axis(kernel_size, 2, name="kernel_size", where=where)
-        per_axis(dilation, 2, name="dilation", where=where)
-        per_axis(padding, 2, name="padding", minimum=0, where=where)
-        per_axis(stride, 2, name="stride", where=where)
+        kernel_size = _spread(kernel_size, where, name="kernel_size")
+        dilation = _spread(dilation, where, name="dilation")
+        padding = _spread(padding, where, name="padding", minimum=0)
+        stride = _spread(stride, where, name="stride")
         super().__init__(kernel_size, dilation, padding, stride)  # type: ignore[arg-type]
 
+    @explains_calls
     def forward(self, x: Tensor) -> Tensor:
         """Windows as columns."""
         require_input(self, x, 2, None)
@@ -103,11 +110,11 @@ class Fold(nn.Fold):
         stride: PerAxis = 1,
     ) -> None:
         where = type(self).__name__
-        per_axis(output_size, 2, name="output_size", where=where)
-        per_axis(kernel_size, 2, name="kernel_size", where=where)
-        per_axis(dilation, 2, name="dilation", where=where)
-        per_axis(padding, 2, name="padding", minimum=0, where=where)
-        per_axis(stride, 2, name="stride", where=where)
+        output_size = _spread(output_size, where, name="output_size")
+        kernel_size = _spread(kernel_size, where, name="kernel_size")
+        dilation = _spread(dilation, where, name="dilation")
+        padding = _spread(padding, where, name="padding", minimum=0)
+        stride = _spread(stride, where, name="stride")
         super().__init__(output_size, kernel_size, dilation, padding, stride)  # type: ignore[arg-type]
         self.taps = prod(per_axis(kernel_size, 2, name="kernel_size"))
         counts = output_shape(
@@ -120,6 +127,7 @@ class Fold(nn.Fold):
         )
         self.windows = prod(counts)
 
+    @explains_calls
     def forward(self, x: Tensor) -> Tensor:
         """Columns as windows, added up."""
         require_input(self, x, 1, None)

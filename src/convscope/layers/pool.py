@@ -48,7 +48,7 @@ class _MaxPool(Sliding, PoolLayer):
             and self.dilation == 1
             and self.ceil_mode is False
             and not self.return_indices
-            and x.dtype not in SHORT_FORMATS
+            and getattr(x, "dtype", None) not in SHORT_FORMATS
             and not torch.compiler.is_compiling()
         ):
             try:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from convscope.arithmetic import require
 from convscope.errors import ShapeError, explains_calls
+from convscope.functional.operands import require_plain
 from convscope.functional.rectify import gain, rectify
 from convscope.layers.shape import require_input
 
@@ -66,6 +67,7 @@ class Gain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Squashed, then scaled map by map."""
+        require_plain(x, type(self).__name__)
         if self.axes is not None:
             require_input(self, x, self.axes, self.channels)
             if x.ndim == self.axes + 1:

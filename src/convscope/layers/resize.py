@@ -51,6 +51,7 @@ class PixelShuffle(nn.PixelShuffle):
         require(type(self).__name__, "upscale_factor", upscale_factor, 1)
         super().__init__(upscale_factor)
 
+    @explains_calls
     def forward(self, x: Tensor) -> Tensor:
         """Channels as places."""
         require_input(self, x, 2, None)
@@ -91,6 +92,7 @@ class PixelUnshuffle(nn.PixelUnshuffle):
         require(type(self).__name__, "downscale_factor", downscale_factor, 1)
         super().__init__(downscale_factor)
 
+    @explains_calls
     def forward(self, x: Tensor) -> Tensor:
         """Places as channels."""
         require_input(self, x, 2, None)
@@ -163,6 +165,16 @@ class Upsample(nn.Upsample):
             )
         given = scale_factor if size is None else size
         each = given if isinstance(given, Sequence) else (given,)
+        if recompute_scale_factor not in (None, True, False):
+            raise ArgumentError(
+                f"{where}: recompute_scale_factor={recompute_scale_factor!r} is not a "
+                "yes or no. Give True or False."
+            )
+        if not each:
+            raise ArgumentError(
+                f"{where}: size={size!r} and scale_factor={scale_factor!r} hold no "
+                "number. Give one, or one per axis."
+            )
         for one in each:
             if size is not None:
                 require(where, "size", one, 1)
@@ -181,6 +193,7 @@ class Upsample(nn.Upsample):
             recompute_scale_factor,
         )
 
+    @explains_calls
     def forward(self, x: Tensor) -> Tensor:
         """Interpolated."""
         axes = [self.values] if self.values else list(_MODES[self.mode])
@@ -188,4 +201,9 @@ class Upsample(nn.Upsample):
         found = getattr(x, "ndim", 0) - 2
         wanted = found if found in axes else (axes or _MODES[self.mode])[-1]
         require_input(self, x, wanted, None, batched=True)
+        if 0 in x.shape[2:]:
+            raise ShapeError(
+                f"{type(self).__name__}: x of shape {tuple(x.shape)} has nothing to "
+                "interpolate. Give it at least 1 along each axis."
+            )
         return super().forward(x)

@@ -31,6 +31,11 @@ def require_input(
     ranks = (axes + 2,) if batched else (axes + 1, axes + 2)
     fits = x.ndim in ranks
     came = x.shape[x.ndim - axes - 1] if fits else None
+    if fits and came == 0:
+        raise ShapeError(
+            f"{type(layer).__name__}: x must have at least 1 channel; got "
+            f"{tuple(x.shape)}. Look at what made it."
+        )
     if fits and channels in (None, came):
         return
     name = type(layer).__name__

@@ -13,6 +13,7 @@ from convscope.arithmetic import (
     resolve_paddings,
 )
 from convscope.errors import ShapeError, explains_calls
+from convscope.functional.operands import require_plain
 from convscope.functional.unpool import max_unpool
 from convscope.layers.pool_layer import PoolLayer
 
@@ -42,6 +43,8 @@ class _MaxUnpool(PoolLayer):
         self, x: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
     ) -> Tensor:
         """Each value at its index, and 0 everywhere else."""
+        require_plain(x, self.where)
+        require_plain(indices, self.where, "indices")
         if indices.shape != x.shape:
             raise ShapeError(
                 f"{self.where}: indices have shape {tuple(indices.shape)}, x has "
