@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from convscope.terminal import say
 from convscope.train.verification import verify as look
 
 _DAMAGED = 1  # an answer, not an error: scripts can tell it from one
@@ -30,12 +29,11 @@ def verify(
     if as_json:
         typer.echo(json.dumps({**asdict(found), "intact": found.is_intact}))
     else:
-        table = Table(box=None, pad_edge=False, show_header=False)
+        wide = max(len(each.name) for each in found.files)
         for each in found.files:
-            table.add_row(each.name, each.state)
-        Console(highlight=False, markup=False).print(table)
+            say(f"{each.name:{wide}}  {each.state}")
         for each in found.files:
             if each.reason:
-                typer.echo(each.reason, err=True)
+                say(each.reason, error=True)
     if not found.is_intact:
         raise typer.Exit(_DAMAGED)
