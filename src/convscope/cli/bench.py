@@ -27,14 +27,14 @@ DEFAULT_NETWORK = "lenet_page"
 
 def bench(
     networks: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Models by name.")
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Names of models.")
     ] = None,
     batches: Annotated[
         list[int] | None,
-        typer.Option("--batch", min=1, help="Images in a step; can be given often."),
+        typer.Option("--batch", min=1, help="Images per step; may be repeated."),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads for everybody; all cores.")
+        int | None, typer.Option(min=1, help="Threads for each; by default all cores.")
     ] = None,
     forward: Annotated[
         bool, typer.Option("--forward", help="Time the forward pass alone.")
@@ -43,29 +43,31 @@ def bench(
         bool,
         typer.Option(
             "--growth",
-            help="Instead: how the time grows with batch, channels, size, depth and "
-            "threads.",
+            help="Instead, show how time grows with batch size, channels, image size, "
+            "depth and threads.",
         ),
     ] = False,
-    repeats: Annotated[int, typer.Option(min=1, help="Turns that each takes.")] = 7,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 7,
     seconds: Annotated[
-        float, typer.Option(min=0.01, help="About how long one turn lasts.")
+        float, typer.Option(min=0.01, help="About how long each timing takes.")
     ] = 0.5,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Part of a name of who takes part; can be given often."),
+        typer.Option(help="Only those whose name contains this; may be repeated."),
     ] = None,
     python: Annotated[
         str,
         typer.Option(
-            help="Interpreter in which JAX, Keras and ONNX Runtime are installed, if "
-            "it is another.",
+            help="The interpreter that has JAX, Keras and ONNX Runtime, if not this "
+            "one.",
             show_default="this one",
         ),
     ] = sys.executable,
     save: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write the records and two pictures here."),
+        typer.Option(
+            metavar="FOLDER", help="Write the measurements and the figures here."
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per race.")

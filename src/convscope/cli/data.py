@@ -29,14 +29,16 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.callback()
 def data() -> None:
-    """Which data sets there are; what is wrong with one."""
+    """List the data sets that have a name; find faults in a folder."""
 
 
 @app.command("list", cls=Command)
 def list_sets(
     as_json: JsonFlag = False,
 ) -> None:
-    """Print the data sets that have a name, and where each is on this machine.
+    """List the named data sets.
+
+    Each is shown with where it is on this machine.
 
     Example: convscope data list --json
     """

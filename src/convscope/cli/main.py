@@ -34,7 +34,7 @@ app = typer.Typer(
     epilog="Begin with: convscope train",
 )
 app.command(cls=Command)(train)
-app.command(cls=Command, short_help="Tell what a run is worth and where it fails.")(
+app.command(cls=Command, short_help="Measure how good a run is and where it fails.")(
     evaluate
 )
 app.command(cls=Command, short_help="Print the most probable classes of images.")(
@@ -44,12 +44,12 @@ app.command(cls=Command, short_help="Compare a run's files with their checksums.
     verify
 )
 app.command(cls=Command)(models)
-app.command(cls=Command, short_help="Print a model's shapes, costs and fields.")(
-    summary
-)
-app.command(cls=Command, short_help="Time ours beside the peers on this machine.")(
-    bench
-)
+app.command(
+    cls=Command, short_help="Print a network's shapes, costs and receptive fields."
+)(summary)
+app.command(
+    cls=Command, short_help="Compare our speed with other libraries on this machine."
+)(bench)
 app.add_typer(data.app, name="data")
 
 

@@ -52,7 +52,7 @@ def train(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A name from `convscope models`; by default what suits."),
+        typer.Option(help="A name from `convscope models`; by default one that suits."),
     ] = None,
     model_option: Annotated[
         list[str] | None,

@@ -27,6 +27,13 @@ def equivariance(found: Sequence[Equivariance]) -> "Figure":
     Raises:
         MissingExtraError: matplotlib is not installed.
         ArgumentError: There is nothing to draw, or the shifts are not the same.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from convscope.analysis import equivariance as measure
+    >>> found = measure(nn.Conv2d(1, 2, 3), torch.rand(2, 1, 8, 8), shifts=(1, 2))
+    >>> equivariance([found]).axes[-1].get_title()
+    'images that keep their class'
     """
     try:
         from matplotlib.figure import Figure
@@ -61,7 +68,8 @@ def equivariance(found: Sequence[Equivariance]) -> "Figure":
     for plot in (changes, classes):
         plot.set_xlabel(f"shift along {found[0].axis}, in pixels", fontsize=8)
         plot.tick_params(labelsize=8)
-        plot.legend(fontsize=7, frameon=False)
+        if plot.lines:  # networks that give no classes have no line there
+            plot.legend(fontsize=7, frameon=False)
     return figure
 
 

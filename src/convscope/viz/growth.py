@@ -29,6 +29,12 @@ def growth(record: dict[str, Any]) -> "Figure":
     Raises:
         MissingExtraError: matplotlib is not installed.
         ArgumentError: There is no curve.
+
+    >>> curve = {"axis": "batch", "values": [1, 16], "multiply_adds": [90, 90],
+    ...          "microseconds": {"PyTorch": [50.0, 9.0], "convscope": [25.0, 3.0]}}
+    >>> figure = growth({"start": {"size": 28}, "curves": [curve]})
+    >>> figure.axes[0].get_xlabel()
+    'images in a batch'
     """
     try:
         from matplotlib.figure import Figure

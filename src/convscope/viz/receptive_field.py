@@ -26,6 +26,12 @@ def receptive_field(field: EffectiveField) -> "Figure":
     Raises:
         MissingExtraError: matplotlib is not installed.
         ArgumentError: The input has more than three spatial axes.
+
+    >>> from torch import nn
+    >>> from convscope.analysis import effective_receptive_field
+    >>> field = effective_receptive_field(nn.Conv2d(1, 2, 3), (1, 9, 9), samples=1)
+    >>> receptive_field(field).get_suptitle().splitlines()[0]
+    "the network's output (3, 3): may see 3 x 3 (frame);"
     """
     try:
         from matplotlib.figure import Figure
