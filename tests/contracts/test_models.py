@@ -110,7 +110,7 @@ class TestEveryModel:
         text = (
             f"{name}: input_size={size} is too small; this model takes images from "
             f"{card.min_size} x {card.min_size} pixels. Resize the images to {better} "
-            f"x {better} (--size {better}), or take another model."
+            f"x {better} (size={better}), or take another model."
         )
         with pytest.raises(ShapeError, match=f"^{re.escape(text)}$"):
             build(name, input_size=size)

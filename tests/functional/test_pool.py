@@ -334,3 +334,21 @@ def test_one_more_element_at_the_end_needs_no_padded_copy(monkeypatch):
     assert torch.equal(values, expected)
     winners = x.flatten(2).gather(2, index.flatten(2))
     assert torch.equal(winners.view_as(values), values)
+
+
+@pytest.mark.parametrize("count_include_pad", [True, False])
+def test_a_map_that_only_padding_makes_large_enough_is_averaged_in_3d(
+    count_include_pad,
+):
+    x = torch.rand(2, 3, 4, 4, 1, dtype=torch.float64)
+    ours = avg_pool(x, 3, 1, 1, count_include_pad=count_include_pad)
+    flat = F.avg_pool2d(
+        x[..., 0].flatten(0, 1)[:, None], 3, 1, 1, count_include_pad=True
+    )
+    assert ours.shape == x.shape
+    counts = F.avg_pool3d(F.pad(torch.ones_like(x), [1] * 6), 3, 1)
+    expected = F.avg_pool3d(F.pad(x, [1] * 6), 3, 1)
+    torch.testing.assert_close(
+        ours, expected if count_include_pad else expected / counts
+    )
+    assert torch.allclose(expected[..., 0].flatten(0, 1)[:, None] * 3, flat)

@@ -184,7 +184,9 @@ def avg_pool(
     pads = window.torch_padding
     # The ONNX exporter of torch 2.13 drops divisor_override without a word.
     exporting = divisor_override is not None and torch.compiler.is_exporting()
-    if pads is None or exporting:
+    # In 3-D torch refuses a kernel longer than the input, whatever the padding.
+    small = any(k > n for k, n in zip(window.kernel, window.sizes, strict=True))
+    if pads is None or exporting or (window.axes == 3 and small):
         mean: Tensor = _Mean.apply(  # type: ignore[no-untyped-call]  # torch's
             window.padded(x), window.kernel, window.stride
         )
