@@ -222,3 +222,11 @@ def test_events_of_a_step_know_speed_and_time_left(tiny):
     assert all(step.images_per_second > 0 for step in steps)
     assert steps[-1].seconds_left == 0
     assert steps[0].seconds_left > 0
+
+
+@pytest.mark.parametrize("size", [0, -5, 100_000])
+def test_a_size_out_of_range_is_one_line(convscope, pictures, size):
+    folder = pictures({"cat": 12, "dog": 12}, "photos")
+    outcome = convscope("train", folder, "--size", size)
+    text = f"Error: load: size={size} must be from 1 to 16,384 pixels.\n"
+    assert (outcome.code, outcome.err) == (2, text)

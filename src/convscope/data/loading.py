@@ -38,6 +38,7 @@ from convscope.errors import (
 
 DIGITS_TEST = 0.2  # the built-in digits have no test part of their own
 FOLDER_TEST = 0.15
+LARGEST_SIDE = 16_384  # pixels
 
 
 def load(
@@ -116,6 +117,11 @@ def load(
     looks_like_a_path = isinstance(source, Path) or "/" in name or os.sep in name
     if not looks_like_a_path and not Path(name).exists():
         raise UnknownNameError("data set or folder", name, CATALOG)
+    for side in (size,) if isinstance(size, int) else size or ():
+        if not 1 <= side <= LARGEST_SIDE:
+            raise ArgumentError(
+                f"load: size={size} must be from 1 to {LARGEST_SIDE:,} pixels."
+            )
     from convscope.data.folders.load_folder import load_folder
 
     return load_folder(
