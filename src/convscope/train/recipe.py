@@ -32,7 +32,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: str | None = Field(
-        None, description="A name from `convscope models`; by default what suits."
+        None, description="A name from `convscope models`; by default one that suits."
     )
     model_options: dict[str, int | float | str] = Field(
         {}, description="Of the model, such as width=16."
