@@ -4,6 +4,8 @@ A class or a file may be named by anybody. Its name must not move the cursor, ch
 colors, ring, or turn the direction of reading, and it need not be Unicode.
 """
 
+import json
+import math
 import re
 import sys
 from collections.abc import Iterable
@@ -36,6 +38,25 @@ def printable_lines(text: str) -> str:
     return "\n".join(
         "\t".join(map(printable, line.split("\t"))) for line in text.split("\n")
     )
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """``value`` as JSON that every reader takes: numbers that are not finite are null.
+
+    >>> json_text({"loss": float("nan"), "steps": (1, 2)})
+    '{"loss": null, "steps": [1, 2]}'
+    """
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
 
 
 def _shown(match: re.Match[str]) -> str:

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from convscope.errors import RunError
 from convscope.train import Run, resume, verify
@@ -145,3 +146,17 @@ def test_a_run_saved_anywhere_is_sealed(runs, tmp_path):
     run.save(tmp_path / "copy")
     assert verify(tmp_path / "copy").is_intact
     assert Run.load(tmp_path / "copy").spec.files.keys() == run.spec.files.keys()
+
+
+def test_a_run_of_version_0_1_without_checksums_still_loads(runs, tmp_path):
+    run = shutil.copytree(runs / "finished", tmp_path / "old")
+    now = Run.load(run)
+    spec = json.loads((run / "spec.json").read_text())
+    del spec["sha256"], spec["files"]
+    (run / "spec.json").write_text(json.dumps(spec))
+    save_file(now.net.state_dict(), run / "weights.safetensors")  # no metadata then
+    old = Run.load(run)
+    assert old.evaluate().accuracy == now.evaluate().accuracy
+    (run / "weights.safetensors").write_bytes(b"\x08")
+    with pytest.raises(RunError):  # what is cut short is refused all the same
+        Run.load(run)

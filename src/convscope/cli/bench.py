@@ -1,6 +1,5 @@
 """``convscope bench``: ours beside the peers on this machine."""
 
-import json
 import os
 import shutil
 import sys
@@ -20,7 +19,7 @@ from convscope.bench import (
     table,
 )
 from convscope.errors import ArgumentError
-from convscope.terminal import Screen, say
+from convscope.terminal import Screen, json_text, say
 
 DEFAULT_NETWORK = "lenet_page"
 
@@ -114,7 +113,7 @@ def bench(
                 )
             kept.append(record(job, results))
             if as_json:
-                typer.echo(json.dumps(kept[-1]))
+                typer.echo(json_text(kept[-1]))
             else:
                 many = "s" if job.threads > 1 else ""
                 say(f"{network}, batch {batch}, {job.threads} thread{many}:")
@@ -124,7 +123,7 @@ def bench(
         from convscope.viz import roofline
 
         save.mkdir(parents=True, exist_ok=True)
-        (save / "race.json").write_text(json.dumps(kept, indent=1) + "\n")
+        (save / "race.json").write_text(json_text(kept, indent=1) + "\n")
         bars(kept).savefig(save / "race.svg")
         roofline(kept).savefig(save / "roofline.svg")
         say(f"Written: {save}/race.json, race.svg, roofline.svg", error=True)
@@ -133,11 +132,11 @@ def bench(
 def _grow(seconds: float, repeats: int, save: Path | None, as_json: bool) -> None:
     with Screen(stderr=True).status("growth") as status:
         found = growth(seconds=seconds, repeats=repeats, progress=status.update)
-    say(json.dumps(found) if as_json else growth_table(found))
+    say(json_text(found) if as_json else growth_table(found))
     if save is not None:
         from convscope.viz import growth as picture
 
         save.mkdir(parents=True, exist_ok=True)
-        (save / "growth.json").write_text(json.dumps(found, indent=1) + "\n")
+        (save / "growth.json").write_text(json_text(found, indent=1) + "\n")
         picture(found).savefig(save / "growth.svg")
         say(f"Written: {save}/growth.json, growth.svg", error=True)

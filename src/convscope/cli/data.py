@@ -1,6 +1,5 @@
 """``convscope data``: which data sets there are, and what is wrong with a folder."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +18,7 @@ from convscope.data.published.local_files import (
     data_folder,
     locate,
 )
-from convscope.terminal import Screen, printable, say
+from convscope.terminal import Screen, json_text, printable, say
 
 SHOWN = 5  # lines per list
 _COUNTED = ("classes", "train", "test")
@@ -46,7 +45,7 @@ def list_sets(
     named = data_folder()
     if as_json:
         looked = {"data": named and str(named), "cache": str(cache_folder())}
-        typer.echo(json.dumps({"data_sets": records, "looked_in": looked}))
+        typer.echo(json_text({"data_sets": records, "looked_in": looked}))
         return
     listing = Listing(("name", "what", "shape", *_COUNTED, "here"), names=2)
     for record in records:
@@ -117,7 +116,7 @@ def audit_folder(
     """
     report = _audited(folder, near, layout)
     if as_json:
-        typer.echo(json.dumps(report.to_dict()))
+        typer.echo(json_text(report.to_dict()))
     else:
         _print_audit(report)
     if report.must_fix:

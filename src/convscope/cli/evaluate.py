@@ -1,6 +1,5 @@
 """``convscope evaluate``: what a trained network is worth, and where it fails."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ from convscope.cli.options import (
 )
 from convscope.cli.progress_bar import counting
 from convscope.errors import ArgumentError
-from convscope.terminal import Screen, say
+from convscope.terminal import Screen, json_text, say
 from convscope.train.run import Run
 
 
@@ -63,7 +62,7 @@ def evaluate(
             data, part, tta=views, batch_size=batch_size, progress=advance
         )
     if as_json:
-        typer.echo(json.dumps(judged.to_dict()))
+        typer.echo(json_text(judged.to_dict()))
     elif as_csv:
         say(judged.to_csv(), end="")
     else:

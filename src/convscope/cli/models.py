@@ -1,6 +1,5 @@
 """``convscope models``: every model, its source, its counts."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from rich.text import Text
 from convscope.cli.listing import Listing
 from convscope.cli.options import JsonFlag
 from convscope.models import ModelCard, cards, find, options
-from convscope.terminal import Screen
+from convscope.terminal import Screen, json_text
 
 
 def models(
@@ -27,7 +26,7 @@ def models(
     """
     chosen = cards() if name is None else {name: find(name)}
     if as_json:
-        typer.echo(json.dumps({key: asdict(card) for key, card in chosen.items()}))
+        typer.echo(json_text({key: asdict(card) for key, card in chosen.items()}))
         return
     console = Screen()
     console.print(_listing(chosen))

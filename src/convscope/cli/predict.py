@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import sys
 from typing import Annotated, Literal
@@ -23,7 +22,7 @@ from convscope.cli.options import (
 )
 from convscope.cli.progress_bar import counting
 from convscope.errors import ArgumentError
-from convscope.terminal import Screen, cell, printable, say
+from convscope.terminal import Screen, cell, json_text, printable, say
 from convscope.train.judging.prediction import Failure, Prediction
 from convscope.train.run import Run
 
@@ -89,7 +88,7 @@ def predict(
             elif layout == "csv":
                 _echo_csv(_csv_row(record))
             elif layout == "jsonl":
-                typer.echo(json.dumps(record.to_dict()))
+                typer.echo(json_text(record.to_dict()))
             else:
                 good.append(record)
     if as_json:
@@ -97,7 +96,7 @@ def predict(
             "predictions": [each.to_dict() for each in good],
             "failures": [each.to_dict() for each in bad],
         }
-        typer.echo(json.dumps(both))
+        typer.echo(json_text(both))
     elif good:
         _print_table(good, columns)
     if bad:

@@ -18,7 +18,7 @@ from convscope import models
 from convscope.analysis import Summary, versus
 from convscope.analysis import summary as summarize
 from convscope.errors import ArgumentError
-from convscope.terminal import say
+from convscope.terminal import json_text, say
 
 WIDTH = 80  # columns, where the output is no terminal
 
@@ -82,11 +82,11 @@ def summary(
     if other is not None:
         second = _summary(other, sizes, {})
         if as_json:
-            typer.echo(json.dumps([first.to_dict(), second.to_dict()]))
+            typer.echo(json_text([first.to_dict(), second.to_dict()]))
         else:
             say(versus(first, second, _columns()))
     elif as_json:
-        typer.echo(json.dumps(first.to_dict()))
+        typer.echo(json_text(first.to_dict()))
     elif as_csv:
         say(first.to_csv(depth), end="")
     elif as_markdown:

@@ -19,7 +19,7 @@ from convscope.data import Dataset
 from convscope.data.folders.layout import Layout
 from convscope.errors import ArgumentError, NotFiniteError, WriteError
 from convscope.execution import explain, keep_freed_memory
-from convscope.terminal import Screen, say
+from convscope.terminal import Screen, json_text, say
 from convscope.train.checkpoint import LATEST
 from convscope.train.planning import Plan, plan
 from convscope.train.recipe import Recipe
@@ -325,7 +325,7 @@ def _judge(run: Run, data: Dataset, as_json: bool) -> None:
     found = run.evaluate(data, part)
     if as_json:
         typer.echo(
-            json.dumps(
+            json_text(
                 {
                     "run": str(run.folder),
                     "model": run.spec.model.name,
@@ -348,7 +348,7 @@ def _judge(run: Run, data: Dataset, as_json: bool) -> None:
 
 def _show_search(found: RateSearch, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(asdict(found)))
+        typer.echo(json_text(asdict(found)))
         return
     console = Screen()
     table = Table(box=None, pad_edge=False, header_style="bold")

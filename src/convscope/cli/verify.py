@@ -1,13 +1,12 @@
 """``convscope verify``: whether the files of a run are those that training wrote."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from convscope.terminal import say
+from convscope.terminal import json_text, say
 from convscope.train.verification import verify as look
 
 _DAMAGED = 1  # an answer, not an error: scripts can tell it from one
@@ -27,7 +26,7 @@ def verify(
     """
     found = look(run)
     if as_json:
-        typer.echo(json.dumps({**asdict(found), "intact": found.is_intact}))
+        typer.echo(json_text({**asdict(found), "intact": found.is_intact}))
     else:
         wide = max(len(each.name) for each in found.files)
         for each in found.files:

@@ -109,7 +109,10 @@ def read_tensors(path: Path) -> Checkpoint:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         metadata = file.metadata() or {}
     try:
-        sealed = parse_json(metadata.get("convscope", "null"), path)
+        if "convscope" not in metadata:  # written by version 0.1, without a checksum
+            values = parse_json(metadata.get("values", "{}"), path)
+            return Checkpoint(tensors, values if isinstance(values, dict) else {})
+        sealed = parse_json(metadata["convscope"], path)
         if not isinstance(sealed, dict) or not isinstance(sealed.get("values"), str):
             raise RunError(f"{path} was not written by convscope.")
         if sealed.get("sha256") != _digest(tensors, sealed["values"]):
