@@ -133,7 +133,9 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("call", "kind", "text"), ERRORS, ids=lambda v: str(v)[:30])
+@pytest.mark.parametrize(
+    ("call", "kind", "text"), ERRORS, ids=[text[:30] for _, _, text in ERRORS]
+)
 def test_what_does_not_fit_is_refused_in_full_sentences(call, kind, text):
     with pytest.raises(ConvscopeError, match="^" + re.escape(text)) as caught:
         call()
