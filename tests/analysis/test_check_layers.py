@@ -42,7 +42,7 @@ ALIKE = {
         lambda m: [m.AvgPool2d(5, 2, ceil_mode=True)], (1, 3, 3)
     ),
     "pooling in three dimensions": (
-        lambda m: [m.Conv3d(1, 8, 3), m.AvgPool3d(4)], (1, 5, 5, 5)
+        lambda m: [m.Conv3d(1, 8, 3), m.MaxPool3d(4)], (1, 5, 5, 5)
     ),
     "transposed": (
         lambda m: [m.Conv2d(3, 8, 3), m.ConvTranspose2d(6, 4, 2)], (3, 9, 9)

@@ -15,8 +15,12 @@ CASES = [
     for path in sorted(FOLDER.glob("*.py"))
     for case in importlib.import_module(f"contracts.layer_cases.{path.stem}").CASES
 ]
-# Whose windows are drawn at random, and whose second input is made within the case.
-UNSEEN = ("FractionalMaxPool", "MaxUnpool")
+# Whose windows are drawn at random, whose second input is made within the case, whose
+# columns are no axis of space, and whose statistics, which fields leave out, span the map.
+UNSEEN = (
+    "FractionalMaxPool", "MaxUnpool", "Unfold", "Fold",
+    "GroupNorm", "InstanceNorm", "LayerNorm",
+)  # fmt: skip
 
 
 def net_of(case):

@@ -129,7 +129,7 @@ def ways_around(sources):
         for path in sources
         if path.name not in ("library.py", "signatures.py")
         and re.search(
-            r"CDLL\((?!None)|found\(\)|\bconvscope_[a-z]+\w*\(", path.read_text()
+            r"CDLL\((?!None)|found\(\)\.|\bconvscope_[a-z]+\w*\(", path.read_text()
         )
     ]
 

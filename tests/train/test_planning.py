@@ -147,11 +147,12 @@ def test_a_pair_of_arrays_is_a_data_set():
     assert (len(made.data.test), made.data.input_shape) == (0, (1, 32, 32))
 
 
-def test_what_is_no_data_is_refused_with_what_is_taken(tiny):
+def test_a_loader_is_gone_through_once(tiny):
     loader = DataLoader(TensorDataset(tiny.train.pixels, tiny.train.labels))
-    with pytest.raises(ArgumentError) as error:
-        fit("mlp", loader)
-    assert str(error.value) == (
-        "fit: data is a DataLoader. Give a name or a folder, a pair (images, labels) "
-        "of arrays, or a Dataset as data.load and data.from_arrays make it."
-    )
+    made = plan(loader, "mlp", test=0)
+    assert sum(map(len, made.data.parts.values())) == len(tiny.train)
+
+
+def test_what_is_no_data_is_refused_with_what_is_taken():
+    with pytest.raises(ArgumentError, match=r"^load: source is of type float\. Give "):
+        fit("mlp", 3.5)

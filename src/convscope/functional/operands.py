@@ -31,7 +31,7 @@ def require_plain(x: object, where: str, name: str = "x") -> None:
             f"{where}: {name} is of type {type(x).__name__}. Give a tensor, such as "
             f"torch.as_tensor({name})."
         )
-    if x.layout in _SPARSE:
+    if not torch.compiler.is_compiling() and x.layout in _SPARSE:
         raise ArgumentError(
             f"{where}: {name} has the layout {_SPARSE[x.layout]}, which this operation "
             f"does not take. Give {name}.to_dense()."

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from convscope import models
-from convscope.data import Dataset, from_arrays, load
+from convscope.data import Dataset, load
 from convscope.data.progress import Progress
 from convscope.data.resizing import resized
 from convscope.errors import ArgumentError, UnknownNameError
@@ -290,22 +290,16 @@ def own_random_state() -> Iterator[None]:
 def _taken(
     data: Any, wanted: dict[str, Any]
 ) -> tuple[Dataset | str | Path, dict[str, Any]]:
-    """What was given as data, a pair of arrays made a data set of; what is left to do.
+    """What was given, a data set where it was arrays or a loader; what is left to do.
 
     Raises:
         ArgumentError: It is nothing that training takes.
     """
     if isinstance(data, Dataset | str | Path):
         return data, wanted
-    if isinstance(data, tuple) and len(data) == 2:
-        shares = {k: v for k, v in wanted.items() if k in ("validation", "test")}
-        rest = {k: v for k, v in wanted.items() if k not in shares}
-        return from_arrays(*data, **shares), rest
-    kind = type(data).__name__
-    raise ArgumentError(
-        f"fit: data is a {kind}. Give a name or a folder, a pair (images, labels) of "
-        "arrays, or a Dataset as data.load and data.from_arrays make it."
-    )
+    shares = {k: v for k, v in wanted.items() if k in ("validation", "test")}
+    rest = {k: v for k, v in wanted.items() if k not in shares}
+    return load(data, **shares), rest
 
 
 def _loaded(
