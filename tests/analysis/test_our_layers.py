@@ -16,7 +16,7 @@ CASES = [
     for case in importlib.import_module(f"contracts.layer_cases.{path.stem}").CASES
 ]
 # Whose windows are drawn at random, whose second input is made within the case, whose
-# columns are no axis of space, and whose statistics, which fields leave out, span the map.
+# columns are no axis of space, whose statistics span the map: fields leave them out.
 UNSEEN = (
     "FractionalMaxPool", "MaxUnpool", "Unfold", "Fold",
     "GroupNorm", "InstanceNorm", "LayerNorm",

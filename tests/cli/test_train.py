@@ -230,3 +230,24 @@ def test_a_size_out_of_range_is_one_line(convscope, pictures, size):
     outcome = convscope("train", folder, "--size", size)
     text = f"Error: load: size={size} must be from 1 to 16,384 pixels.\n"
     assert (outcome.code, outcome.err) == (2, text)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--size", "--batch-size", "--learning-rate", "--epochs", "--minutes", "--patience",
+     "--clip-norm", "--step-factor", "--elastic-sigma"],
+)  # fmt: skip
+def test_zero_is_a_value_and_refused_where_it_makes_no_sense(convscope, flag):
+    done = convscope("train", "digits", flag, "0")
+    assert done.code == 2
+    assert flag.strip("-").replace("-", "_") in done.err.replace("-", "_")
+
+
+@pytest.mark.parametrize("flag", ["--test", "--validation"])
+def test_zero_is_a_value_and_taken_where_it_makes_sense(convscope, flag):
+    done = convscope(
+        "train", "digits", "--model", "softmax_regression", "--epochs", "1", flag, "0"
+    )
+    assert done.code == 0, done.err
+    part = {"--test": "0 test images", "--validation": "0 val"}[flag]
+    assert part in done.err
