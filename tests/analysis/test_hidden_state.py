@@ -13,6 +13,7 @@ from torch import nn
 
 from convscope.analysis import check, exact_ranges, summary
 from convscope.analysis.tracing.trace import trace
+from convscope.errors import ShapeError
 
 SIZE = (3, 8, 8)
 KEPT = {}  # a global that a forward writes into
@@ -289,7 +290,7 @@ def test_the_test_rejects_a_pass_that_leaves_its_state(monkeypatch):
     from convscope.analysis.tracing.preserve import Snapshot
 
     monkeypatch.setattr(Snapshot, "restore", lambda self: None)
-    with pytest.raises((RuntimeError, AssertionError)):
+    with pytest.raises((RuntimeError, AssertionError, ShapeError)):
         test_a_network_computes_what_it_did(InHelper, "check")
 
 

@@ -12,6 +12,7 @@ from convscope.analysis.inputs import BATCH, Inputs, InputSize, Shape, parse_inp
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary
 from convscope.analysis.tracing.trace import Call, LayerError, Trace, trace
+from convscope.analysis.tracing.verify import difference
 from convscope.arithmetic import (
     Range,
     explain_fit,
@@ -62,6 +63,10 @@ def summary(
             note = "it takes one image at a time"
         except LayerError:
             raise failure_error(module, inputs, error, training) from None
+    found = difference(module, traced, training)
+    if isinstance(found, LayerError):
+        raise failure_error(module, inputs, found, training) from None
+    note = "; ".join(text for text in (note, found) if text)
     once = None
     if traced.calls[0].constant_products and traced.batch > 1:
         with contextlib.suppress(LayerError):  # to see what grows with the batch

@@ -22,6 +22,7 @@ from convscope.analysis.inputs import (
 from convscope.analysis.operations.refusal import Refusal, RefusedError, shape_text
 from convscope.analysis.operations.registry import refusal
 from convscope.analysis.tracing.trace import Call, Change, LayerError, Trace, trace
+from convscope.analysis.tracing.verify import difference
 from convscope.errors import ArgumentError, ConvscopeError, ShapeError
 
 SECONDS = 2.0  # to look for input sizes that work, once something does not
@@ -73,6 +74,11 @@ def check(module: nn.Module, input_size: InputSize) -> None:
         mixing = _mixing(result)
         if mixing is not None:
             raise ShapeError(mixing)
+        found = None if training else difference(module, result)
+        if isinstance(found, LayerError):
+            raise failure_error(module, inputs, found) from None
+        if found is not None:
+            raise ShapeError(f"check: {found}. Report this to convscope.")
 
 
 def attempt(
