@@ -178,3 +178,15 @@ def test_the_words_are_our_own_where_a_layer_is_called_directly():
     )
     with pytest.raises(ShapeError, match=f"^{re.escape(text)}"):
         layer(torch.zeros(2, 8, 28, 28))
+
+
+def test_padding_is_a_remedy_for_small_volumes_only_where_the_layer_takes_it():
+    texts = [
+        said(nn.Sequential(nn.Conv3d(1, 8, 3), pool(4)), (1, 5, 5, 5))
+        for pool in (nn.AvgPool3d, layers.AvgPool3d)
+    ]
+    assert texts[0].endswith("Use an input of (1, 6, 6, 6) or kernel_size=3.")
+    assert "(1, 6, 6, 6), padding=1 or kernel_size=3." in texts[1]
+    with pytest.raises(RuntimeError, match="smaller than kernel size"):
+        nn.AvgPool3d(4, padding=1)(torch.zeros(1, 1, 3, 3, 3))
+    assert layers.AvgPool3d(4, padding=1)(torch.zeros(1, 1, 3, 3, 3)).numel() == 1

@@ -15,12 +15,12 @@ CASES = [
     for path in sorted(FOLDER.glob("*.py"))
     for case in importlib.import_module(f"contracts.layer_cases.{path.stem}").CASES
 ]
-# Whose windows are drawn at random, whose second input is made within the case, whose
-# columns are no axis of space, whose statistics span the map: fields leave them out.
-UNSEEN = (
-    "FractionalMaxPool", "MaxUnpool", "Unfold", "Fold",
-    "GroupNorm", "InstanceNorm", "LayerNorm",
-)  # fmt: skip
+# Whose windows are drawn at random, and whose second input is made within the case.
+UNSEEN = ("FractionalMaxPool", "MaxUnpool")
+# Statistics of the whole map, which receptive fields leave out (a note says so).
+OVER_SPACE = ("GroupNorm", "LayerNorm", "InstanceNorm")
+# Columns of patches: a dimension is both places and taps, of which nothing is claimed.
+NOT_CLAIMED = ("Unfold", "Fold")
 
 
 def net_of(case):
@@ -32,7 +32,15 @@ def net_of(case):
 def test_the_gradient_reaches_what_arithmetic_says(case):
     if len(case.input) < 3 or case.name.startswith(UNSEEN):
         pytest.skip("no window along an axis")
+    tracked = case.name.endswith(", affine")  # its statistics are of earlier batches
+    if case.name.startswith(OVER_SPACE) and not tracked:
+        notes = summary(net_of(case), case.input[1:]).notes
+        assert any("statistics of the whole map" in note for note in notes)
+        return
     field = effective_receptive_field(net_of(case), case.input[1:], samples=16)
+    if case.name.startswith(NOT_CLAIMED):
+        assert field.theory is None
+        return
     assert field.theory is not None
     for (first, last), (low, high) in zip(field.support, field.theory, strict=True):
         assert low <= first <= last <= high

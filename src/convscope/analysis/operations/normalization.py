@@ -54,6 +54,12 @@ def _same(a: Arguments, shape: Shape) -> Provenance:
     return cast("Provenance", a["input"])
 
 
+def _is_instance_norm(a: Arguments) -> bool:
+    """Instance norm: to torch a batch norm of one image with N x C channels."""
+    shape = a["input"].shape
+    return bool(a.get("training")) and len(shape) > 2 and shape[0] == 1
+
+
 def _layer_over_space(a: Arguments) -> bool:
     value: Provenance = a["input"]
     last = value.dims[len(value.dims) - len(a["normalized_shape"]) :]
@@ -143,6 +149,7 @@ OPERATIONS = (
         shape=_batch_shape,
         sees=_same,
         refuses=_batch_refuses,
+        over_space=_is_instance_norm,
     ),
     Operation(
         "group norm",
