@@ -138,7 +138,9 @@ def effective_receptive_field(
     finally:
         state.restore()
     index = _index(output, output_index, where)
-    chosen = output.permute(*range(2, output.ndim), 0, 1)[index]  # (samples, channels)
+    chosen = output  # torch's instance norm misplaces the gradient of a permuted map
+    for position in index:
+        chosen = chosen[:, :, position]  # in the end (samples, channels)
     total = np.zeros(inputs.shapes[0][1:])
     for channel in range(chosen.shape[1]):
         (slope,) = torch.autograd.grad(chosen[:, channel].sum(), x, retain_graph=True)
