@@ -6,13 +6,14 @@ BIN := .venv/bin
 READY := .venv/.ready
 NATIVE := CMakeLists.txt $(wildcard src/convscope/kernels/native/*.* \
 	src/convscope/kernels/native/*/*.*)
+CPP := $(filter %.cpp %.h,$(NATIVE)) $(wildcard tests/native/*.cpp)
 RUN := runs/demo
 
-.PHONY: help demo test check docs bench sanitize setup clean
+.PHONY: help demo test check docs bench sanitize sanitize-short setup clean
 
 help:  ## list these commands
-	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | \
-		while read -r name does; do printf 'make %-10s%s\n' "$$name" "$$does"; done
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | \
+		while read -r name does; do printf 'make %-16s%s\n' "$$name" "$$does"; done
 
 demo: $(READY)  ## train on real handwritten digits, judge the result, use it
 	$(BIN)/convscope train digits --run $(RUN) --force
@@ -27,6 +28,7 @@ check: $(READY)  ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 
 docs: $(READY)  ## the pages, into build/docs; open build/docs/index.html
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -j 2 -q -W --keep-going docs build/docs
@@ -45,6 +47,11 @@ sanitize:  ## the native kernels under the address, undefined and thread sanitiz
 		for fuzz in build/$$kind/tests/native/fuzz*-*; do $$fuzz || exit 1; done \
 		|| exit 1; \
 	done
+
+sanitize-short:  ## the same without threads, for one instruction set, in a minute
+	cmake -S . -B build/short -DCONVSCOPE_SANITIZE=address -DCONVSCOPE_SHORT=ON
+	cmake --build build/short --parallel 2
+	for fuzz in build/short/tests/native/fuzz*-*; do $$fuzz 100 || exit 1; done
 
 setup: $(READY)  ## install everything into .venv, the native kernels too
 

@@ -139,16 +139,19 @@ inline void for_parts_of_patch(int64_t rows, int64_t vectors, const Walk &walk) 
 template <template <int, int> class Function, class... Arguments>
 inline void with_sizes(int64_t rows, int64_t vectors, const Arguments &...arguments) {
   switch (rows * 8 + vectors) {
+    // clang-format off
 #define CONVSCOPE_CASE(R, V) \
   case R * 8 + V: return Function<R, V>::call(arguments...);
-#define CONVSCOPE_CASES(V) CONVSCOPE_CASE(1, V) CONVSCOPE_CASE(2, V) CONVSCOPE_CASE(3, V)
-    CONVSCOPE_CASES(1)
-    CONVSCOPE_CASE(4, 1) CONVSCOPE_CASE(5, 1) CONVSCOPE_CASE(6, 1) CONVSCOPE_CASES(2)
-        CONVSCOPE_CASE(4, 2) CONVSCOPE_CASE(5, 2) CONVSCOPE_CASE(6, 2) CONVSCOPE_CASES(3)
-            CONVSCOPE_CASE(4, 3) CONVSCOPE_CASES(4)
+#define CONVSCOPE_CASES(V) \
+  CONVSCOPE_CASE(1, V) CONVSCOPE_CASE(2, V) CONVSCOPE_CASE(3, V)
+    CONVSCOPE_CASES(1) CONVSCOPE_CASE(4, 1) CONVSCOPE_CASE(5, 1) CONVSCOPE_CASE(6, 1)
+    CONVSCOPE_CASES(2) CONVSCOPE_CASE(4, 2) CONVSCOPE_CASE(5, 2) CONVSCOPE_CASE(6, 2)
+    CONVSCOPE_CASES(3) CONVSCOPE_CASE(4, 3)
+    CONVSCOPE_CASES(4)
 #undef CONVSCOPE_CASES
 #undef CONVSCOPE_CASE
-                default : return;
+    default: return;
+    // clang-format on
   }
 }
 
