@@ -39,6 +39,8 @@ class _Checked(AnyBatchNorm):
         track_running_stats: bool = True,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         where = type(self).__name__
         require(where, "num_features", num_features, 1)
@@ -52,6 +54,7 @@ class _Checked(AnyBatchNorm):
             track_running_stats,
             device=device,
             dtype=dtype,
+            bias=bias,
         )
 
     def _check_input_dim(self, x: Tensor) -> None:
@@ -85,7 +88,8 @@ class _Checked(AnyBatchNorm):
         if self.weight is None:
             return x * 1.0
         shape = (1, -1) + (1,) * (x.ndim - 2)
-        return x * self.weight.view(shape) + self.bias.view(shape)
+        y = x * self.weight.view(shape)
+        return y if self.bias is None else y + self.bias.view(shape)
 
 
 class BatchNorm1d(_Checked, nn.BatchNorm1d):
@@ -98,6 +102,7 @@ class BatchNorm1d(_Checked, nn.BatchNorm1d):
             all batches so far.
         affine: Whether weight and bias are learned.
         track_running_stats: Whether running statistics are kept.
+        bias: Whether a bias comes with the weight.
 
     Shape:
         x:      (N, C, L) or (N, C)
@@ -136,6 +141,7 @@ class BatchNorm2d(_Checked, nn.BatchNorm2d):
             all batches so far.
         affine: Whether weight and bias are learned.
         track_running_stats: Whether running statistics are kept.
+        bias: Whether a bias comes with the weight.
 
     Shape:
         x:      (N, C, H, W)
@@ -169,6 +175,7 @@ class BatchNorm3d(_Checked, nn.BatchNorm3d):
             all batches so far.
         affine: Whether weight and bias are learned.
         track_running_stats: Whether running statistics are kept.
+        bias: Whether a bias comes with the weight.
 
     Shape:
         x:      (N, C, D, H, W)

@@ -30,6 +30,7 @@ class GroupNorm(nn.GroupNorm):
         affine: Whether each channel has a weight and a bias.
         device: Where the parameters are.
         dtype: What the parameters are.
+        bias: Whether a bias comes with the weight.
 
     Shape:
         x:      (N, C, ...) with any number of axes behind the channels
@@ -56,6 +57,8 @@ class GroupNorm(nn.GroupNorm):
         affine: bool = True,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         where = type(self).__name__
         require(where, "num_groups", num_groups, 1)
@@ -63,7 +66,7 @@ class GroupNorm(nn.GroupNorm):
         require_groups(where, num_channels, num_channels, num_groups)
         require_eps(where, eps)
         super().__init__(
-            num_groups, num_channels, eps, affine, device=device, dtype=dtype
+            num_groups, num_channels, eps, affine, device, dtype, bias=bias
         )
 
     @explains_calls
@@ -105,6 +108,8 @@ class _InstanceNorm(nn.Module):
         track_running_stats: bool = False,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         where = type(self).__name__
         require(where, "num_features", num_features, 1)
@@ -118,6 +123,7 @@ class _InstanceNorm(nn.Module):
             track_running_stats,
             device=device,
             dtype=dtype,
+            bias=bias,
         )
 
     @explains_calls
@@ -150,6 +156,7 @@ class InstanceNorm2d(_InstanceNorm, nn.InstanceNorm2d):
         track_running_stats: Whether running statistics are kept, for evaluation.
         device: Where the parameters are.
         dtype: What the parameters are.
+        bias: Whether a bias comes with the weight.
 
     Shape:
         x:      (N, C, H, W) or (C, H, W)
