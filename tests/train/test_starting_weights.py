@@ -98,6 +98,13 @@ def test_a_run_is_begun_with_as_weights(tiny, tmp_path):
         find_start(str(tmp_path / "first"), "lenet5")
 
 
+def test_the_plan_keeps_the_weights_that_a_recipe_names(tiny, tmp_path):
+    fit("mlp", tiny, epochs=1, listeners=()).save(tmp_path / "first")
+    asked = Recipe(model="mlp", start=str(tmp_path / "first"))
+    assert plan(tiny, recipe=asked).recipe.start == asked.start
+    assert plan(tiny, start=asked.start).recipe.start == asked.start
+
+
 def test_a_file_is_begun_with(tiny, tmp_path):
     net = models.build("mlp", in_channels=1, input_size=(12, 12), num_classes=3)
     torch.save(net.state_dict(), tmp_path / "mlp.pth")

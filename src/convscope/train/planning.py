@@ -190,9 +190,9 @@ def _from_weights(
     """The plan of a training that begins with weights."""
     before = as_loaded.input_shape[1:]
     options = {**start.options, **given}
-    named = {"model": start.model, "model_options": options, "start": "imagenet"}
+    decided = {"model": start.model, "model_options": options, "start": start.name}
     chosen = (recipe or recipes.from_weights(min(data.input_shape[1:]))).with_changes(
-        {**named, **changes, "model": start.model, "model_options": options}
+        {**changes, **decided}
     )
     if recipe is None:
         chosen, measured = _measured(chosen, as_loaded, changes)

@@ -28,6 +28,7 @@ class Start:
     """Weights that a training may begin with.
 
     Attributes:
+        name: What they were asked for by; the recipe keeps it.
         model: The model that they are of.
         options: Of the model.
         path: The file.
@@ -38,6 +39,7 @@ class Start:
         source: What a person calls them: "ImageNet weights", "weights of runs/a".
     """
 
+    name: str
     model: str
     options: dict[str, int | float | str]
     path: Path
@@ -101,7 +103,7 @@ what network it is for. Name the model too.
     name = model or MODEL
     known = models.pretrained(name, start)
     return Start(
-        name, {}, known.path(), (known.size, known.size), known.mean, known.std,
+        start, name, {}, known.path(), (known.size, known.size), known.mean, known.std,
         known.interpolation, "ImageNet weights",
     )  # fmt: skip
 
@@ -116,8 +118,9 @@ def _of_file(path: Path, model: str) -> Start:
         mean, std = known.mean, known.std
     filter_ = "bilinear" if known is None else known.interpolation
     return Start(
-        model, {}, path, (height, width), mean, std, filter_, f"weights of {path.name}"
-    )
+        str(path), model, {}, path, (height, width), mean, std, filter_,
+        f"weights of {path.name}",
+    )  # fmt: skip
 
 
 def _of_run(place: Path, model: str | None) -> Start:
@@ -132,8 +135,8 @@ def _of_run(place: Path, model: str | None) -> Start:
         )
     own = spec.preprocessing
     return Start(
-        spec.model.name, dict(spec.model.options), run.path / WEIGHTS, own.size,
-        own.mean, own.std, own.interpolation, f"weights of {place}",
+        str(place), spec.model.name, dict(spec.model.options), run.path / WEIGHTS,
+        own.size, own.mean, own.std, own.interpolation, f"weights of {place}",
     )  # fmt: skip
 
 
