@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
+from PIL import (
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+)
 
 from convscope.data.image_formats import IN_WORDS, opener
 from convscope.errors import BadImageError
@@ -20,6 +26,11 @@ from convscope.errors import BadImageError
 ImageSource = str | Path | bytes | BinaryIO | Image.Image
 
 MAX_PIXELS = 2**27  # 134 million: larger than any camera's, 400 MB when decoded to RGB
+# Times the size that is wanted down to which a JPEG is decoded at reduced scale before
+# it is resized. Of 3000 x 2000 photographs at 224 pixels, bicubic, the mean difference
+# to whole decoding is 0.3 to 0.4 of 255 (99 % within 3, all within 9), in a quarter of
+# the time; with once the size, which is barely faster, 0.9 to 1.7 (15 and 41).
+REDUCED_TO = 2
 WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # "I": Pillow before 11.3
 
 ORIENTATION = 0x0112  # the EXIF tag; its values as in the EXIF standard, section 4.6.4
@@ -32,6 +43,9 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SWAPPED = (5, 6, 7, 8)  # rows become columns; then what was first may come last
+_COLUMNS_REVERSED, _ROWS_REVERSED = (2, 3, 6, 7), (3, 4, 7, 8)
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,8 @@ class Picture:
         format: Such as ``"PNG"``; empty for a picture that came from no file.
         rotated: Whether EXIF asked for a rotation or reflection (now done).
         has_more: Whether the file holds more frames or pages than this one.
+        reduced: Where it was decoded at a smaller scale than the file's, the box in
+            ``image`` that is the picture: the last row and column may be half outside.
 
     >>> Picture(Image.new("I;16", (3, 2)), "PNG", rotated=False).is_wide
     True
@@ -52,6 +68,7 @@ class Picture:
     format: str
     rotated: bool
     has_more: bool = False
+    reduced: Box | None = None
 
     @property
     def is_wide(self) -> bool:
@@ -59,7 +76,7 @@ class Picture:
         return self.image.mode in WIDE_MODES
 
 
-def read(source: ImageSource) -> Picture:
+def read(source: ImageSource, for_side: int | None = None) -> Picture:
     """Decodes one picture and turns it upright.
 
     What Pillow refuses when it is strict is refused here, also where the checksums of a
@@ -69,6 +86,9 @@ def read(source: ImageSource) -> Picture:
     Args:
         source: A path, the bytes of a file, a file open for reading in binary mode, or
             a Pillow image.
+        for_side: Pixels that the longer side is wanted at, if the picture is resized
+            next. A large JPEG is then decoded at 1/2, 1/4 or 1/8 of its scale, as long
+            as both sides keep ``REDUCED_TO`` times as many.
 
     Raises:
         BadImageError: It cannot be opened, is no picture, is larger than ``MAX_PIXELS``
@@ -87,15 +107,19 @@ def read(source: ImageSource) -> Picture:
                 file = stack.enter_context(_file(source, name))
                 image = _header(file, name)
             _check_header(image, name)
+            reduced = None if for_side is None else _reduced(image, for_side)
             turned = _tiff_orientation(image)  # load() turns it and forgets it
             image.load()  # before any question whose error would be swallowed
             turn = _orientation(image)
             upright = image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image
+            if reduced is not None:
+                reduced = _turned(reduced, turn, upright.size)
             return Picture(
                 upright,
                 image.format or "",
                 rotated=turned in _UPRIGHT or turn in _UPRIGHT,
                 has_more=_has_more(image, file),
+                reduced=reduced,
             )
         except BadImageError:
             raise
@@ -218,6 +242,29 @@ def _check_header(image: Image.Image, name: str) -> None:
             f"{name}: holds floating-point values, whose black and white are not "
             "known. Save it with 8 or 16 bits per pixel."
         )
+
+
+def _reduced(image: Image.Image, side: int) -> Box | None:
+    """Sets a JPEG to be decoded at reduced scale; what of it is then the picture."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        return None
+    width, height = image.size
+    wanted = REDUCED_TO * side
+    image.draft(None, (wanted, wanted))
+    for scale in (2, 4, 8):  # Pillow does not tell which it took
+        if image.size == (-(-width // scale), -(-height // scale)):
+            return 0, 0, width / scale, height / scale
+    return None
+
+
+def _turned(box: Box, turn: int, size: tuple[int, int]) -> Box:
+    """Where the box is once the picture is upright; ``size`` is that of then."""
+    _, _, right, bottom = box
+    if turn in _SWAPPED:
+        right, bottom = bottom, right
+    left = size[0] - right if turn in _COLUMNS_REVERSED else 0
+    top = size[1] - bottom if turn in _ROWS_REVERSED else 0
+    return left, top, left + right, top + bottom
 
 
 def _orientation(image: Image.Image) -> int:

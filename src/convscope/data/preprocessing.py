@@ -31,6 +31,7 @@ class Preprocessing(BaseModel):
     In this order: EXIF rotation, transparency, bits, channels, then centering or
     resizing, scaling to 0-1, mean and standard deviation. A picture that has the right
     channels, bits and size already is taken as it is, bit for bit, also by centering.
+    A JPEG of many times the size is decoded at reduced scale; see ``images.read``.
 
     >>> p = Preprocessing(channels=1, size=(4, 4), mean=(0.5,), std=(0.25,))
     >>> pixels = p.decode(Image.new("L", (8, 8), 255))
@@ -94,7 +95,20 @@ class Preprocessing(BaseModel):
             BadImageError: It is not a picture, is damaged, is too large, or has a mode
                 that cannot be read without guessing; the message says which.
         """
-        return self.decode_picture(images.read(source), images.name_of(source))
+        return self.decode_picture(self.read(source), images.name_of(source))
+
+    def read(self, source: images.ImageSource) -> images.Picture:
+        """The picture to be decoded, a JPEG at no larger scale than shows.
+
+        Raises:
+            BadImageError: As for ``decode``.
+        """
+        resized = (
+            self.bits == 8
+            and self.centering == "none"
+            and self.interpolation != "nearest"
+        )
+        return images.read(source, max(self.size) if resized else None)
 
     def decode_picture(
         self, picture: images.Picture, name: str = "image"
@@ -111,7 +125,7 @@ class Preprocessing(BaseModel):
         try:
             if image.mode in images.WIDE_MODES:
                 return self._decode_wide(images.gray16(image, name))
-            return self._decode_narrow(image)
+            return self._decode_narrow(image, picture.reduced)
         except BadImageError:
             raise
         except (ValueError, OSError, MemoryError) as error:
@@ -215,7 +229,9 @@ class Preprocessing(BaseModel):
             std.append(round(variance**0.5, 6) or 1.0)
         return self.model_copy(update={"mean": tuple(mean), "std": tuple(std)})
 
-    def _decode_narrow(self, image: Image.Image) -> np.ndarray:
+    def _decode_narrow(
+        self, image: Image.Image, box: images.Box | None = None
+    ) -> np.ndarray:
         """From a picture with 8 bits per channel, or fewer."""
         if self.centering != "none":
             as_it_is = image.mode == "L" and "transparency" not in image.info
@@ -225,7 +241,7 @@ class Preprocessing(BaseModel):
             return self._centered(gray / 255)
         opaque = self._opaque(image).convert("L" if self.channels == 1 else "RGB")
         if self.bits == 8:
-            fitted = np.asarray(self._fitted(opaque))
+            fitted = np.asarray(self._fitted(opaque, box))
             planes = fitted[None] if fitted.ndim == 2 else np.moveaxis(fitted, -1, 0)
             return np.array(planes, order="C")  # the picture may own the memory
         return self._kept([np.asarray(p) * 257.0 for p in opaque.split()])
@@ -284,19 +300,24 @@ class Preprocessing(BaseModel):
         backdrop = Image.new("RGBA", image.size, (gray, gray, gray, 255))
         return Image.alpha_composite(backdrop, rgba).convert("RGB")
 
-    def _fitted(self, image: Image.Image) -> Image.Image:
-        """At the network's size, by the declared rule and filter."""
-        (height, width), (w, h) = self.size, image.size
-        if (h, w) == self.size:
-            return image
+    def _fitted(self, image: Image.Image, box: images.Box | None = None) -> Image.Image:
+        """The picture in ``box`` at the network's size, by declared rule and filter."""
+        height, width = self.size
+        if box is None:
+            if image.size == (width, height):
+                return image
+            box = (0, 0, *image.size)
+        left, top, right, bottom = box
+        w, h = right - left, bottom - top
         resample = FILTERS[self.interpolation]
         if self.resize == "squash":
-            return image.resize((width, height), resample)
+            return image.resize((width, height), resample, box=box)
         if self.resize == "crop":  # the center of the shape that is wanted, at once
             scale = max(height / h, width / w)
             across, down = min(w, width / scale), min(h, height / scale)
-            left, top = (w - across) / 2, (h - down) / 2
-            box = (left, top, left + across, top + down)
+            left, top = left + (w - across) / 2, top + (h - down) / 2
+            right, bottom = min(right, left + across), min(bottom, top + down)
+            box = (left, top, right, bottom)
             return image.resize((width, height), resample, box=box)
         scale = min(height / h, width / w)
         inner = (max(1, round(w * scale)), max(1, round(h * scale)))
@@ -304,7 +325,7 @@ class Preprocessing(BaseModel):
         color = (gray,) * 3 if image.mode == "RGB" else gray
         frame = Image.new(image.mode, (width, height), color)
         corner = ((width - inner[0]) // 2, (height - inner[1]) // 2)
-        frame.paste(image.resize(inner, resample), corner)
+        frame.paste(image.resize(inner, resample, box=box), corner)
         return frame
 
 

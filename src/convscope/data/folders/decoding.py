@@ -82,6 +82,12 @@ def headers(
     return found
 
 
+def _recorded(
+    entry: Entry, path: str, picture: images.Picture | None = None
+) -> FileRecord:
+    return file_records.record_of(entry, picture or images.read(path))
+
+
 def _decoded(
     folder: Path,
     entries: Sequence[Entry],
@@ -92,10 +98,13 @@ def _decoded(
     def one(entry: Entry) -> tuple[Entry, FileRecord, np.ndarray | None]:
         path = str(folder / entry.path)
         try:
-            picture = images.read(path)
-            fact = known.get(entry.path) or file_records.record_of(entry, picture)
+            fact = known.get(entry.path)
             if preprocessing is None:
-                return entry, fact, None
+                return entry, fact or _recorded(entry, path), None
+            picture = preprocessing.read(path)
+            if fact is None:  # it is of the whole picture, at its own scale
+                whole = picture if picture.reduced is None else None
+                fact = _recorded(entry, path, whole)
             return entry, fact, preprocessing.decode_picture(picture, path)
         except BadImageError as error:
             reason = str(error).removeprefix(f"{path}: ")

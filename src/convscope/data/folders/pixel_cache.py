@@ -21,6 +21,7 @@ from convscope.errors import DataError
 
 CURE = "Set XDG_CACHE_HOME to a folder that can be written, or pass cache_dir."
 KEPT = 4  # sets of pixels per folder: as many settings can be switched between
+_DECODING = b"2"  # changes with what becomes of the same file
 _SPOT = 1 << 16  # bytes per place that is looked at again
 
 
@@ -38,7 +39,7 @@ def home(cache: Path, folder: Path) -> Path:
 def key_of(preprocessing: Preprocessing, contents: Iterable[str]) -> str:
     """The name of pixels that follow from these pictures in this order."""
     declared = preprocessing.model_dump_json(exclude={"mean", "std"})
-    digest = blake2b(declared.encode(), digest_size=12)
+    digest = blake2b(_DECODING + declared.encode(), digest_size=12)
     for content in contents:
         digest.update(bytes.fromhex(content))
     return digest.hexdigest()

@@ -9,7 +9,13 @@ from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
 from convscope.errors import ArgumentError
 from convscope.execution import Setting
+from convscope.train.fastest_setting import judging_setting
 from convscope.train.judging.inference import output_batches
+
+# Pixels of the images that go through a network together on a CPU: maps that stay in
+# its cache. EfficientNet-Lite0 takes half the time at 224 pixels that it does by 32.
+PIXELS_TOGETHER = 2**18
+MOST_TOGETHER = 256
 
 
 def features(
@@ -18,7 +24,7 @@ def features(
     preprocessing: Preprocessing,
     setting: Setting | None = None,
     *,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """What reaches the network's last linear layer, image by image.
@@ -27,8 +33,10 @@ def features(
         net: Ends in a linear layer; its training flags are put back.
         images: Decoded pixels, or the samples that hold them.
         preprocessing: Makes inputs of pixels.
-        setting: Where and in which number format; by default where the network is.
-        batch_size: Images at a time; changes memory and speed only.
+        setting: Where and in which number format; by default where the network is, in
+            float32.
+        batch_size: Images at a time; changes memory and speed only. By default as many
+            as a CPU's cache bears, or 256.
         progress: Called with (images done, images in all, what) after each batch.
 
     Shape:
@@ -46,6 +54,15 @@ def features(
     (5, 3)
     """
     last = last_linear(net)
+    shape = (preprocessing.channels, *preprocessing.size)
+    place = next((p.device for p in net.parameters()), torch.device("cpu"))
+    if batch_size is None:
+        on_cpu = (place if setting is None else setting.device).type == "cpu"
+        batch_size = _together(preprocessing.size) if on_cpu else MOST_TOGETHER
+    if setting is None:
+        setting = judging_setting(
+            net, shape, device=str(place), precision="float32", images=batch_size
+        )
     rows: list[Tensor] = []
 
     def note(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -59,6 +76,10 @@ def features(
     finally:
         hook.remove()
     return torch.cat(rows).numpy()
+
+
+def _together(size: tuple[int, int]) -> int:
+    return max(1, min(MOST_TOGETHER, PIXELS_TOGETHER // (size[0] * size[1])))
 
 
 def last_linear(net: nn.Module) -> nn.Linear:
