@@ -11,7 +11,7 @@ from convscope.errors import RunBusyError, RunError, RunExistsError
 from convscope.train.planning import new_network
 from convscope.train.recipe import Recipe
 from convscope.train.run_folder import RunFolder, check_free, free_name, is_run
-from convscope.train.training.fitting import describe
+from convscope.train.training.running import describe
 
 
 @pytest.fixture

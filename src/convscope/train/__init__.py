@@ -12,8 +12,9 @@ from convscope.train.recipes import RECIPES
 from convscope.train.run import Run
 from convscope.train.spec import RunSpec
 from convscope.train.training.batch_norm_statistics import recompute_statistics
-from convscope.train.training.fitting import fit, more_epochs, require_fit, resume
+from convscope.train.training.fitting import fit, more_epochs, resume
 from convscope.train.training.learning_rate_search import RateSearch, find_rate
+from convscope.train.training.running import require_fit
 from convscope.train.verification import Verification, verify
 
 if TYPE_CHECKING:

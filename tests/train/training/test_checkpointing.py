@@ -12,7 +12,7 @@ from convscope.train.recipe import Recipe
 from convscope.train.run_folder import RunFolder
 from convscope.train.training.checkpointing import CheckpointWriter, deferred_signals
 from convscope.train.training.events import EpochEnded, Saved, Started, Stepped
-from convscope.train.training.fitting import describe
+from convscope.train.training.running import describe
 from train.training.test_resume import training
 
 RECIPE = Recipe(epochs=2, batch_size=16)

@@ -136,7 +136,7 @@ def test_looking_whether_it_fits_leaves_flags_and_statistics(tiny):
     net = nn.Sequential(
         nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(200, 3)
     )
-    from convscope.train.training.fitting import require_fit
+    from convscope.train.training.running import require_fit
 
     net[1].eval()
     before = copy.deepcopy(net.state_dict())

@@ -1,47 +1,34 @@
 """``fit``: a network and data in, a trained run out; ``resume``: the rest of one."""
 
 import contextlib
-import datetime
-import platform
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from convscope.analysis import check
 from convscope.data import Dataset
-from convscope.errors import (
-    ArgumentError,
-    CheckpointError,
-    Remedy,
-    RunError,
-    ShapeError,
-)
-from convscope.train.checkpoint import Checkpoint
-from convscope.train.classification import Heads, heads_of
-from convscope.train.fastest_setting import same_setting, training_setting
-from convscope.train.planning import (
-    built_from,
-    own_random_state,
-    plan,
-    require_classifier,
-)
+from convscope.errors import ArgumentError, Remedy, RunError
+from convscope.train.classification import heads_of
+from convscope.train.fastest_setting import training_setting
+from convscope.train.planning import own_random_state, plan
 from convscope.train.rebuilding import build_network
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run
 from convscope.train.run_folder import RunFolder, check_free, free_name
-from convscope.train.spec import DataSpec, ModelSpec, RunSpec
-from convscope.train.starting_weights import begin_with, find_start
-from convscope.train.training.checkpointing import CheckpointWriter, deferred_signals
-from convscope.train.training.events import Event, Listener, Stopped, Warned
+from convscope.train.spec import RunSpec
+from convscope.train.training.events import Listener, Warned
 from convscope.train.training.loop import Training
 from convscope.train.training.progress_bars import default_listeners
-
-CHECKPOINT_SECONDS = 60.0
+from convscope.train.training.running import (
+    CHECKPOINT_SECONDS,
+    carry_out,
+    continued,
+    describe,
+    require_fit,
+    tell,
+)
 
 
 def fit(
@@ -103,9 +90,9 @@ def fit(
         if folder is not None:
             place = RunFolder.create(folder, spec, made.data.set_aside, force=force)
         listeners = default_listeners() if listeners is None else listeners
-        _tell(listeners, *map(Warned, made.notes))
+        tell(listeners, *map(Warned, made.notes))
         with contextlib.nullcontext() if place is None else place.locked():
-            return _go(training, spec, place, listeners, checkpoint_seconds)
+            return carry_out(training, spec, place, listeners, checkpoint_seconds)
 
 
 def resume(
@@ -158,10 +145,10 @@ def resume(
         if net is None:
             net = build_network(spec, place.checkpoint_shapes(), place.path)
         data, spec = _same_data(Run(net, spec, folder=place.path), data, place)
-        training, warnings = _continued(net, data, place)
+        training, warnings = continued(net, data, place)
         for warning in warnings:
-            _tell(listeners, Warned(warning))
-        return _go(training, spec, place, listeners, checkpoint_seconds)
+            tell(listeners, Warned(warning))
+        return carry_out(training, spec, place, listeners, checkpoint_seconds)
 
 
 def more_epochs(
@@ -216,7 +203,7 @@ def more_epochs(
         f"{epochs - done} epochs more begin with the weights of {place.path}; the "
         f"optimizer and the schedule begin anew. The new run is {into}"
     )
-    _tell(listeners, Warned(note))
+    tell(listeners, Warned(note))
     return fit(
         run.net,
         found,
@@ -254,151 +241,3 @@ def _same_data(
         if place is not None:
             place.write_spec(spec)
     return data, spec
-
-
-def _continued(
-    net: nn.Module, data: Dataset, place: RunFolder
-) -> tuple[Training, list[str]]:
-    """Training at its last checkpoint, if any, and what a person should know."""
-    recipe, heads = place.spec.recipe, place.spec.heads
-    if not place.has_checkpoint:
-        if recipe.start is not None:
-            begin_with(net, find_start(recipe.start, place.spec.model.name))
-        setting = training_setting(net, data.input_shape, recipe)
-        return Training(net, data, recipe, setting, heads), []
-    state, warning = place.load_checkpoint()
-    setting = same_setting(
-        state.values.get("setting"),
-        lambda: training_setting(net, data.input_shape, recipe),
-    )
-    training = Training(net, data, recipe, setting, heads)
-    return training, [
-        *([warning] if warning else []),
-        *_restore(training, state, place),
-    ]
-
-
-def _restore(training: Training, state: Checkpoint, place: RunFolder) -> Iterator[str]:
-    """Puts training back to its checkpoint; gives what a person should know."""
-    try:
-        training.restore(state)
-    except Exception as error:  # of any kind: the file may hold anything
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"the checkpoint in {place.path} does not fit its spec.json: {first}.",
-            remedies=[
-                Remedy("put the original spec.json back"),
-                Remedy("start again", "force", True),
-            ],
-        ) from error
-    before, now = state.values.get("threads"), torch.get_num_threads()
-    if before != now:
-        yield (
-            f"training began with {before} threads and goes on with {now}: "
-            "the last bits of the weights may differ"
-        )
-
-
-def require_fit(net: nn.Module, data: Dataset, heads: Heads | None = None) -> None:
-    """Refuses a network that these images do not fit, before anything is trained.
-
-    Raises:
-        ShapeError: A layer cannot take what reaches it, or the output is not
-            (N, number of classes).
-
-    >>> from convscope.data import load
-    >>> require_fit(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), load("digits"))
-    """
-    built = built_from(net)
-    if built is not None:
-        require_classifier(built.name)
-    check(net, data.input_shape)
-    place = next((p.device for p in net.parameters()), torch.device("cpu"))
-    flags = [(module, module.training) for module in net.modules()]
-    with torch.no_grad():
-        images = torch.zeros(2, *data.input_shape, device=place)
-        out = (heads or Heads()).main(net.eval()(images))
-    for module, flag in flags:
-        module.training = flag
-    wanted, found = (2, len(data.classes)), tuple(out.shape)
-    if found != wanted:
-        raise ShapeError(
-            f"fit: the network gives {found[1:]} numbers for each image, but "
-            f"{data.name} has {len(data.classes)} classes. Its last layer needs "
-            f"out_features={len(data.classes)}."
-        )
-
-
-def describe(
-    net: nn.Module, data: Dataset, recipe: Recipe, heads: Heads | None = None
-) -> RunSpec:
-    """The spec of a run that is about to begin."""
-    built = built_from(net)
-    return RunSpec(
-        convscope=version("convscope"),
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        model=ModelSpec(
-            name=built.name if built else None,
-            options=built.options if built else {},
-            input_shape=data.input_shape,
-            parameters=sum(p.numel() for p in net.parameters()),
-            output=None if heads is None else heads.output,
-            auxiliary={} if heads is None else dict(heads.auxiliary),
-        ),
-        data=DataSpec(
-            name=data.name,
-            source=data.source,
-            fingerprint=data.fingerprint(),
-            train=len(data.train),
-            val=len(data.val),
-            test=len(data.test),
-            notes=data.notes,
-            options=dict(data.options),
-        ),
-        classes=data.classes,
-        preprocessing=data.preprocessing,
-        recipe=recipe,
-        versions={
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-    )
-
-
-def _go(
-    training: Training,
-    spec: RunSpec,
-    place: RunFolder | None,
-    listeners: Sequence[Listener],
-    checkpoint_seconds: float,
-) -> Run:
-    checkpoints = CheckpointWriter(training, place, checkpoint_seconds)
-    try:
-        with deferred_signals() as stop:
-            for event in training.run():
-                _tell(listeners, event, *checkpoints.after(event))
-                if stop.wanted:
-                    _tell(listeners, *checkpoints.save())
-                    raise KeyboardInterrupt
-            history = training.position.history
-            if place is not None:
-                place.write_history(history)
-                place.finish(dict(training.net.state_dict()), training.kept_epoch)
-                spec = place.spec
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        reason = "interrupted" if interrupted else str(error)
-        _tell(listeners, Stopped(reason, interrupted))
-        raise
-    training.net.eval()
-    path = None if place is None else place.path
-    return Run(
-        training.net, spec, history, training.data.set_aside, path, training.data
-    )
-
-
-def _tell(listeners: Sequence[Listener], *events: Event) -> None:
-    for event in events:
-        for listener in listeners:
-            listener(event)
