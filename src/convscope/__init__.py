@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         train,
         viz,
     )
-    from convscope.analysis import check, summary
+    from convscope.analysis import capture, check
+    from convscope.analysis.summary import summary
     from convscope.data import Dataset, Preprocessing
     from convscope.execution import optimize
     from convscope.train import ConvClassifier, Recipe, Run, fit, resume
@@ -46,6 +47,7 @@ _ROOMS = (
     "viz",
 )
 _HOMES = {
+    "capture": "analysis",
     "check": "analysis",
     "summary": "analysis",
     "optimize": "execution",
@@ -65,6 +67,7 @@ __all__ = [
     "Run",
     "analysis",
     "arithmetic",
+    "capture",
     "check",
     "data",
     "execution",

@@ -1,5 +1,7 @@
 """What a network is before it has weights, and what it does once it has them."""
 
+from convscope.analysis.capturing.capture import capture
+from convscope.analysis.capturing.record import Capture, Captured
 from convscope.analysis.checking.check import check
 from convscope.analysis.probes.batch_statistics import (
     LayerStatistics,
@@ -21,6 +23,8 @@ from convscope.analysis.summary import exact_ranges, summary
 
 __all__ = [
     "AxisField",
+    "Capture",
+    "Captured",
     "EffectiveField",
     "Equivariance",
     "Inexact",
@@ -29,6 +33,7 @@ __all__ = [
     "Row",
     "StatisticsReport",
     "Summary",
+    "capture",
     "check",
     "compare_statistics",
     "effective_receptive_field",

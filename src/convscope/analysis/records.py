@@ -64,6 +64,8 @@ class Row:
         receptive_fields: For each input one `AxisField` per axis; None where it is
             not known, empty where that input is not seen.
         turn: 1 for the second call of the same module, and so on.
+        label: Its name among all rows, by which `capture` finds it: the path, with
+            ``:2`` for a second call; of a function ``layer1.0.add_1``.
     """
 
     path: str
@@ -80,6 +82,7 @@ class Row:
     receptive_fields: tuple[tuple[AxisField, ...] | None, ...]
     turn: int = 0
     constant_products: int = 0
+    label: str = ""
 
     @property
     def receptive_field(self) -> tuple[AxisField, ...] | None:
@@ -95,6 +98,7 @@ class Row:
         """The row as JSON."""
         return {
             "path": self.path,
+            "label": self.label,
             "name": self.name,
             "kind": self.kind,
             "depth": self.depth,

@@ -11,7 +11,8 @@ from convscope.analysis.checking.rebuild import layer_text
 from convscope.analysis.inputs import BATCH, Inputs, InputSize, Shape, parse_inputs
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary
-from convscope.analysis.tracing.trace import Call, LayerError, Trace, trace
+from convscope.analysis.tracing.calls import Call
+from convscope.analysis.tracing.trace import LayerError, Trace, trace
 from convscope.analysis.tracing.verify import difference
 from convscope.arithmetic import (
     Range,
@@ -203,6 +204,7 @@ class _Builder:
             activation_bytes=call.output_bytes // batch if call.is_layer else 0,
             receptive_fields=self._fields(call),
             turn=call.turn,
+            label=call.label,
         )
 
     def _fields(self, call: Call) -> tuple[tuple[AxisField, ...] | None, ...]:

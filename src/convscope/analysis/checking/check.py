@@ -21,7 +21,8 @@ from convscope.analysis.inputs import (
 )
 from convscope.analysis.operations.refusal import Refusal, RefusedError, shape_text
 from convscope.analysis.operations.registry import refusal
-from convscope.analysis.tracing.trace import Call, Change, LayerError, Trace, trace
+from convscope.analysis.tracing.calls import Call
+from convscope.analysis.tracing.trace import Change, LayerError, Trace, trace
 from convscope.analysis.tracing.verify import difference
 from convscope.errors import ArgumentError, ConvscopeError, ShapeError
 

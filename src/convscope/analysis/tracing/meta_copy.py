@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils.hooks import RemovableHandle
 
+from convscope.execution.optimized import plain_network
+
 _LAZY_PARAMETER: Any = UninitializedParameter  # torch's stubs leave their arguments out
 _LAZY_BUFFER: Any = UninitializedBuffer
 CONTAINERS = (list, tuple, set, deque, dict, OrderedDict)
@@ -34,7 +36,7 @@ def meta_copy(module: nn.Module, *, keep_values: bool = False) -> nn.Module:
     >>> copy.weight.device, copy.weight.shape
     (device(type='meta'), torch.Size([2, 3]))
     """
-    return cast("nn.Module", _Copier(keep_values).copy(_uncompiled(module)))
+    return cast("nn.Module", _Copier(keep_values).copy(uncompiled(module)))
 
 
 class _Copier:
@@ -48,7 +50,7 @@ class _Copier:
         if id(value) in self.made:
             return self.made[id(value)]
         if isinstance(value, nn.Module):
-            return self._module(_uncompiled(value))
+            return self._module(uncompiled(value))
         if isinstance(value, Tensor):
             return self._kept(value, self._tensor(value))
         if type(value) in CONTAINERS:
@@ -114,7 +116,8 @@ class _Copier:
         return made
 
 
-def _uncompiled(module: nn.Module) -> nn.Module:
-    """The module that ``torch.compile`` wraps."""
+def uncompiled(module: nn.Module) -> nn.Module:
+    """The module that ``torch.compile`` or ``optimize`` wraps."""
+    module = plain_network(module)
     original = module.__dict__.get("_modules", {}).get("_orig_mod")
     return original if isinstance(original, nn.Module) else module

@@ -127,6 +127,9 @@ class Snapshot:
         if isinstance(found, np.ndarray):
             self._array(found)
             return
+        if isinstance(found, nn.Module) and "_orig_mod" in found._modules:
+            yield found._modules["_orig_mod"]  # not the compiler around it
+            return
         if isinstance(found, _LRU_CACHE):
             self._cache(found)
             yield found.__wrapped__

@@ -6,7 +6,8 @@
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from convscope.analysis.tracing.trace import Call, LayerError, Trace, trace
+from convscope.analysis.tracing.calls import Call
+from convscope.analysis.tracing.trace import LayerError, Trace, trace
 
 CHEAP = 20_000_000  # products of a batch: some milliseconds
 LIGHT = 20_000_000  # parameters

@@ -1,0 +1,1 @@
+"""What the layers of a network give for an input: outputs, inputs, gradients."""

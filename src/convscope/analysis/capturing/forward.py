@@ -1,0 +1,388 @@
+"""One forward pass that keeps the values of chosen calls, on a copy of the network.
+
+``passed(net, inputs, ...)``  a `Pass`: what the chosen calls took and gave, with its
+                              graph if gradients are wanted
+
+The copy (`meta_copy`) shares only the weights, and those it may not write into. All
+else that a forward can reach is put back (`Snapshot`), as are the random numbers. So
+hooks, mode, buffers and gradients of the caller's network need no undoing: nothing
+touches them.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn.parameter import is_lazy
+
+from convscope.analysis.capturing.choosing import Choice, Layers
+from convscope.analysis.checking.check import failure_error, refuse_call
+from convscope.analysis.inputs import Inputs
+from convscope.analysis.tracing.calls import (
+    Call,
+    CallRecorder,
+    FunctionMode,
+    Sparing,
+    storage_of,
+    tensors_of,
+)
+from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
+from convscope.analysis.tracing.preserve import Snapshot
+from convscope.analysis.tracing.trace import LayerError, trace
+from convscope.errors import ArgumentError, ShapeError
+from convscope.execution.optimized import Optimized, plain_network
+from convscope.execution.outputs import map_tensors
+from convscope.private_torch import DispatchMode
+
+Given: TypeAlias = "Tensor | Sequence[Tensor] | Mapping[str, Tensor]"
+
+
+@dataclass(eq=False)
+class Taken:
+    """What one call took and gave, copied before anything could write into it.
+
+    Attributes:
+        call: Which.
+        arguments: Positional arguments, tensors copied.
+        named: Those by name.
+        output: What it returned.
+        input_edges: Where the gradient of each tensor in the arguments arrives.
+        output_edges: The same of what it returned.
+    """
+
+    call: Call
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+    input_edges: list[GradientEdge | None]
+    output: Any = None
+    output_edges: tuple[GradientEdge | None, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Tensors that were passed, weights apart."""
+        passed = tensors_of((self.arguments, self.named))
+        return tuple(t for t in passed if not isinstance(t, nn.Parameter))
+
+
+@dataclass(eq=False)
+class Pass:
+    """One forward pass."""
+
+    root: nn.Module
+    inputs: list[Tensor]
+    output: Any
+    calls: list[Call]
+    taken: list[Taken]
+    notes: list[str]
+
+
+@contextlib.contextmanager
+def passed(
+    net: nn.Module,
+    inputs: Given,
+    layers: Layers,
+    *,
+    training: bool,
+    with_inputs: bool,
+    with_graph: bool,
+    where: str,
+) -> Iterator[Pass]:
+    """The forward pass, for as long as its graph is needed.
+
+    Afterwards the network is as before.
+
+    Args:
+        net: Any module.
+        inputs: Its inputs, with the batch axis.
+        layers: Which calls to keep; see `Choice`.
+        training: Run it as in training.
+        with_inputs: Keep what the calls take, too.
+        with_graph: Keep the graph, for gradients.
+        where: What an error message begins with.
+
+    Raises:
+        ArgumentError: The network has no weights or cannot be looked into, ``inputs``
+            are of another kind, or ``layers`` means nothing.
+        ShapeError: The network does not work on these inputs; see `check`.
+    """
+    require_network(net, where)
+    given = _Arguments(inputs, where)
+    state = Snapshot(net)
+    theirs = {place for t in state.kept if (place := _place(t)) is not None}
+    try:
+        root = meta_copy(net, keep_values=True).train(training)
+        choice = Choice(layers, net, root, where)
+        recorder = _Recorder(root, choice, with_inputs, with_graph, theirs)
+        positional, named = given.for_call(with_graph)
+        try:
+            with _modes(net, root, recorder, with_graph):
+                output = root(*positional, **named)
+        except Exception as error:
+            state.restore()
+            _explain(net, given, error, training, where)
+            raise
+        recorder.over = True
+        choice.require_matches(call.label for call in recorder.calls)
+        calls, notes = list(recorder.calls), _notes(net)
+        with torch.random.fork_rng(devices=[]):  # a checkpoint may draw again
+            yield Pass(root, given.leaves, output, calls, recorder.taken, notes)
+    finally:
+        state.restore()
+
+
+def require_network(net: object, where: str) -> None:
+    """Refuse what cannot be looked into.
+
+    Raises:
+        ArgumentError: No module, a scripted one, or one without weights.
+    """
+    if not isinstance(net, nn.Module):
+        raise ArgumentError(
+            f"{where}: net is of type {type(net).__name__}. Give a torch.nn.Module; "
+            "that of a run is run.net."
+        )
+    for path, module in plain_network(net).named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            name = f"net.{path}" if path else "net"
+            raise ArgumentError(
+                f"{where}: {name} is compiled by TorchScript, which hides its layers. "
+                "Give the network that it was made from."
+            )
+    tensors = [*net.parameters(), *net.buffers()]
+    if any(is_lazy(t) or t.is_meta for t in tensors):
+        raise ArgumentError(
+            f"{where}: the network has layers without weights. Build it on a device, "
+            "and call it once if it has lazy layers."
+        )
+
+
+class _Arguments:
+    """The caller's inputs: read, and copied for a pass that may write into them."""
+
+    def __init__(self, inputs: Given, where: str) -> None:
+        self.names: tuple[str, ...] = ()
+        values: Sequence[Any]
+        if isinstance(inputs, Mapping):
+            self.names, values = tuple(inputs), list(inputs.values())
+        else:
+            values = inputs if isinstance(inputs, tuple | list) else (inputs,)
+        self.tensors = [_tensor(one, where) for one in values]
+        self.leaves: list[Tensor] = []
+        if not self.tensors:
+            raise ArgumentError(
+                f"{where}: inputs={inputs!r} is empty. Give a tensor (N, C, ...)."
+            )
+
+    def for_call(self, with_graph: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Copies; with a graph, of leaves whose gradients can be asked for."""
+        self.leaves = [
+            t.detach().clone().requires_grad_(with_graph and _can_have_gradient(t))
+            for t in self.tensors
+        ]
+        # A layer may write into its input, which a leaf does not allow.
+        made = [t.clone() if t.requires_grad else t for t in self.leaves]
+        if self.names:
+            return [], dict(zip(self.names, made, strict=True))
+        return made, {}
+
+    def sizes(self) -> Inputs:
+        """Their shapes without the batch axis."""
+        return Inputs(tuple(tuple(t.shape[1:]) for t in self.tensors), self.names)
+
+
+class _Recorder(CallRecorder):
+    """Keeps the values of chosen calls."""
+
+    def __init__(
+        self,
+        root: nn.Module,
+        choice: Choice,
+        with_inputs: bool,
+        with_graph: bool,
+        theirs: set[int],
+    ) -> None:
+        super().__init__(root)
+        self.choice = choice
+        self.with_inputs, self.with_graph = with_inputs, with_graph
+        self.sparing = Sparing(lambda t: _place(t) in theirs)
+        self.waiting: dict[int, Taken] = {}  # by id of the call
+        self.taken: list[Taken] = []
+        self.quiet = False  # while values are copied
+        self.over = False  # what runs now is no forward pass, but a checkpoint's again
+
+    def begins(
+        self, call: Call, called: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Copies what a chosen call takes."""
+        is_shown = bool(self.calls) and self.calls[-1] is call
+        if self.over or not self.choice.means(call, is_shown):
+            return
+        taken = Taken(call, (), {}, [])
+        self.waiting[id(call)] = taken
+        self.taken.append(taken)
+        if self.with_inputs:
+            with self._copying():
+                taken.arguments, taken.named = map_tensors(_kept, (args, kwargs))
+                passed = [
+                    t
+                    for t in tensors_of((args, kwargs))
+                    if not isinstance(t, nn.Parameter)
+                ]
+                taken.input_edges = [self._edge(t) for t in passed]
+
+    def ends(
+        self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        """Copies what a chosen call gave."""
+        taken = self.waiting.pop(id(call), None)
+        if taken is None:
+            return
+        with self._copying():
+            taken.output = map_tensors(_kept, output)
+            taken.output_edges = tuple(self._edge(t) for t in tensors_of(output))
+
+    def _edge(self, tensor: Tensor) -> GradientEdge | None:
+        if not self.with_graph or not tensor.requires_grad:
+            return None
+        return get_gradient_edge(tensor)
+
+    @contextlib.contextmanager
+    def _copying(self) -> Iterator[None]:
+        self.quiet = True
+        try:
+            yield
+        finally:
+            self.quiet = False
+
+
+class _Operations(DispatchMode):
+    """Counts operations, so that questions are no calls, and spares others' tensors."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self.recorder = recorder
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the guard would import all of torch._dynamo
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self.recorder.quiet:
+            return func(*args, **kwargs)
+        for call in self.recorder.stack:
+            call.operations += 1
+        args, kwargs = self.recorder.sparing.arguments(func, args, kwargs)
+        return func(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _modes(
+    net: nn.Module, root: nn.Module, recorder: _Recorder, with_graph: bool
+) -> Iterator[None]:
+    recorder.watch()
+    tensors = [*root.parameters(), *root.buffers()]
+    devices = {t.device.index or 0 for t in tensors if t.device.type == "cuda"}
+    with contextlib.ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.set_grad_enabled(with_graph))
+        modes.enter_context(torch.random.fork_rng(devices=sorted(devices)))
+        if isinstance(net, Optimized):
+            modes.enter_context(net.setting.autocast())
+        modes.enter_context(_Operations(recorder))
+        modes.enter_context(FunctionMode(recorder))
+        yield
+
+
+def _explain(
+    net: nn.Module, given: _Arguments, error: Exception, training: bool, where: str
+) -> None:
+    """Raises what `check` says of the inputs, if they are what is wrong."""
+    weights = [t for t in net.parameters() if t.is_floating_point()]
+    for tensor in given.tensors:
+        if not weights:
+            break
+        if tensor.device != weights[0].device:
+            raise ArgumentError(
+                f"{where}: inputs are on {tensor.device}, the network on "
+                f"{weights[0].device}. Give inputs.to({str(weights[0].device)!r})."
+            ) from error
+    sizes = given.sizes()
+    problem = _problem(net, sizes, training)
+    if problem is not None:
+        shape = tuple(given.tensors[0].shape)
+        if len(given.tensors) == 1 and not _problem(net, Inputs((shape,)), training):
+            raise ShapeError(
+                f"{where}: inputs of shape {shape} have no batch axis. Give "
+                "inputs.unsqueeze(0)."
+            ) from error
+        raise failure_error(net, sizes, problem, training) from error
+    for tensor in given.tensors:
+        if weights and tensor.dtype != weights[0].dtype:
+            name = str(weights[0].dtype).removeprefix("torch.")
+            raise ArgumentError(
+                f"{where}: inputs are of type {tensor.dtype}, the network's weights "
+                f"torch.{name}. Give inputs.to(torch.{name})."
+            ) from error
+
+
+def _problem(net: nn.Module, sizes: Inputs, training: bool) -> LayerError | None:
+    if not all(sizes.shapes):
+        return None
+    try:
+        trace(uncompiled(net), sizes, training=training, refuse=refuse_call)
+    except LayerError as error:
+        return error
+    return None
+
+
+def _notes(net: nn.Module) -> list[str]:
+    notes = []
+    if isinstance(net, Optimized):
+        notes.append(
+            "an optimized network is captured layer by layer, without what it computes "
+            "as one; last digits may differ"
+        )
+    if any("_orig_mod" in m._modules or m._compiled_call_impl for m in net.modules()):
+        notes.append(
+            "a compiled network is captured as it was before torch.compile; last "
+            "digits may differ"
+        )
+    return notes
+
+
+def _tensor(value: object, where: str) -> Tensor:
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, Tensor):
+        return value
+    raise ArgumentError(
+        f"{where}: inputs hold {type(value).__name__}. Give a tensor (N, C, ...), a "
+        "tuple of them for several inputs, or a dict for inputs by name."
+    )
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    """A copy without history; a weight is not copied, nothing writes into it."""
+    return tensor if isinstance(tensor, nn.Parameter) else tensor.detach().clone()
+
+
+def _can_have_gradient(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _place(value: object) -> int | None:
+    """The memory of a tensor; None for anything else."""
+    if not isinstance(value, Tensor):
+        return None
+    try:
+        return storage_of(value)
+    except (NotImplementedError, RuntimeError):  # a tensor without memory of its own
+        return None
