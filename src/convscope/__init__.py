@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from convscope.analysis.summary import summary
     from convscope.data import Dataset, Preprocessing
     from convscope.execution import optimize
-    from convscope.train import ConvClassifier, Recipe, Run, fit, resume
+    from convscope.train import ConvClassifier, Recipe, Run, features, fit, resume
 
 _ROOMS = (
     "analysis",
@@ -56,6 +56,7 @@ _HOMES = {
     "ConvClassifier": "train",
     "Recipe": "train",
     "Run": "train",
+    "features": "train",
     "fit": "train",
     "resume": "train",
 }
@@ -71,6 +72,7 @@ __all__ = [
     "check",
     "data",
     "execution",
+    "features",
     "fit",
     "functional",
     "kernels",

@@ -61,7 +61,7 @@ def from_arrays(
     (('cat', 'dog'), (1, 8, 8))
     """
     check_fractions("from_arrays", validation=validation, test=test)
-    pixels, notes = _as_pixels(_as_array(images))
+    pixels, notes = as_pixels(_as_array(images), "from_arrays")
     names, numbers = _as_labels(_as_array(labels), classes)
     if len(pixels) != len(numbers):
         raise DataError(
@@ -113,52 +113,63 @@ def _as_array(values: np.ndarray | Tensor | Sequence[Any]) -> np.ndarray:
     return np.asarray(values)
 
 
-def _as_pixels(images: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """(N, C, H, W) uint8 or uint16, and what to tell about it."""
+def as_pixels(images: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
+    """Images in memory as (N, C, H, W) uint8 or uint16, and what to tell about it.
+
+    Args:
+        images: As ``from_arrays`` takes them.
+        where: Who asks, for messages.
+
+    Raises:
+        DataError: A shape or type, or values, that are not taken.
+
+    >>> as_pixels(np.zeros((5, 8, 8, 3), bool), "here")[0].shape
+    (5, 3, 8, 8)
+    """
     if images.ndim == 3:
-        _refuse_signals(images.shape)
+        _refuse_signals(images.shape, where)
         images = images[:, None]
     elif images.ndim == 4 and images.shape[1] not in (1, 3):
         images = np.moveaxis(images, -1, 1)
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise DataError(
-            f"from_arrays: images have shape {images.shape}; they must be (N, H, W), "
+            f"{where}: images have shape {images.shape}; they must be (N, H, W), "
             "(N, H, W, C) or (N, C, H, W) with 1 or 3 channels."
         )
     if 0 in images.shape:
-        raise DataError(f"from_arrays: images of shape {images.shape} hold no pixels.")
+        raise DataError(f"{where}: images of shape {images.shape} hold no pixels.")
     if images.dtype in (np.uint8, np.uint16):
         return np.ascontiguousarray(images), []
     if images.dtype == np.bool_:
         return images.astype(np.uint8) * np.uint8(255), []
     if images.dtype.kind != "f":
         raise DataError(
-            f"from_arrays: images are {images.dtype}; use uint8, uint16, bool, or "
+            f"{where}: images are {images.dtype}; use uint8, uint16, bool, or "
             "floating-point numbers from 0 to 1."
         )
     low, high = float(images.min()), float(images.max())
     if not np.isfinite([low, high]).all():
         bad = ~np.isfinite(images).all(axis=(1, 2, 3))
         raise DataError(
-            f"from_arrays: {int(bad.sum()):,} images hold NaN or infinite values, the "
+            f"{where}: {int(bad.sum()):,} images hold NaN or infinite values, the "
             f"first at index {int(bad.argmax())}. Fix them or leave them out."
         )
     if low < 0 or high > 1:
         raise DataError(
-            f"from_arrays: floating-point images must lie in [0, 1]; these go from "
+            f"{where}: floating-point images must lie in [0, 1]; these go from "
             f"{low:g} to {high:g}. Scale them, or pass uint8."
         )
     return np.round(images * 255).astype(np.uint8), [FLOAT_NOTE]
 
 
-def _refuse_signals(shape: tuple[int, ...]) -> None:
+def _refuse_signals(shape: tuple[int, ...], where: str) -> None:
     """(N, C, L) and (N, H, W) look alike: few rows and long ones are channels."""
     count, rows, columns = shape
     short, long = sorted((rows, columns))
     if short * LONGEST < long or (short == 1 < long):
         channels = "1 channel" if short == 1 else f"{short:,} channels"
         raise DataError(
-            f"from_arrays: images of shape {shape} look like signals, {channels} of "
+            f"{where}: images of shape {shape} look like signals, {channels} of "
             f"{long:,} values, which are not taken. If they are gray pictures of "
             f"{rows:,} x {columns:,} pixels, give them as ({count}, 1, {rows}, "
             f"{columns}): images[:, None]."

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from convscope.train.embedding.features import features
 from convscope.train.judging.inference import probabilities
 from convscope.train.judging.metrics import Evaluation
 from convscope.train.judging.prediction import Failure, Prediction
@@ -32,6 +33,7 @@ __all__ = [
     "Run",
     "RunSpec",
     "Verification",
+    "features",
     "find_rate",
     "fit",
     "more_epochs",

@@ -241,7 +241,7 @@ def output_batches(
     if not len(images):
         raise DataError("probabilities: there are no images. Give at least one.")
     pixels = images if isinstance(images, Tensor) else images.pixels
-    _require_form(pixels, preprocessing)
+    require_form(pixels, preprocessing)
     if isinstance(images, Tensor):
         nobody = torch.full((len(images),), UNLABELED)
         images = Samples(images, nobody, [""] * len(images))
@@ -254,7 +254,7 @@ def output_batches(
     batches = plain(
         images, preprocessing, batch_size, setting.device, setting.memory_format
     )
-    with _evaluating(net):
+    with evaluating(net):
         for batch in batches:
             with torch.no_grad():
                 views = _views(batch.images, tta)
@@ -264,8 +264,12 @@ def output_batches(
                 yield outputs
 
 
-def _require_form(pixels: Tensor, preprocessing: Preprocessing) -> None:
-    """Refuse other sizes, channels or bits; floats are on a scale of their own."""
+def require_form(pixels: Tensor, preprocessing: Preprocessing) -> None:
+    """Refuse other sizes, channels or bits; floats are on a scale of their own.
+
+    Raises:
+        ShapeError: The images are not what ``preprocessing`` makes.
+    """
     kinds = {torch.uint8: 8, torch.uint16: 16}
     bits = kinds.get(pixels.dtype, preprocessing.bits)
     found = (*pixels.shape[1:], bits)
@@ -279,7 +283,7 @@ def _require_form(pixels: Tensor, preprocessing: Preprocessing) -> None:
 
 
 @contextlib.contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
+def evaluating(net: nn.Module) -> Iterator[None]:
     """Evaluation mode inside; afterwards each module trains again if it did."""
     training = [module for module in net.modules() if module.training]
     net.eval()

@@ -4,7 +4,7 @@ import glob
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,29 +141,29 @@ def predict_files(
             "Give files, folders, patterns in quotes, or - for standard input."
         )
 
-    def records(chunk: Sequence["_Decoding"]) -> Iterator[Prediction | Failure]:
-        decoded = [each.result() for each in chunk]
-        good = [pixels for pixels in decoded if not isinstance(pixels, Failure)]
+    done = 0
+    for chunk in decoded_ahead(entries, preprocessing, batch_size):
+        good = [pixels for _, pixels in chunk if not isinstance(pixels, Failure)]
         rows: Iterator[Tensor] = iter(())
         if good:
-            pixels_of_all = torch.from_numpy(np.stack(good))
             rows = iter(
                 probabilities(
                     net,
-                    pixels_of_all,
+                    torch.from_numpy(np.stack(good)),
                     preprocessing,
                     setting,
                     batch_size=batch_size,
                     tta=tta,
                 )
             )
-        for each, pixels in zip(chunk, decoded, strict=True):
+        for path, pixels in chunk:
             if isinstance(pixels, Failure):
                 yield pixels
             else:
-                yield _prediction(each.path, next(rows), classes, top_k)
-
-    return _stream(entries, preprocessing, batch_size, records, progress)
+                yield _prediction(path, next(rows), classes, top_k)
+        done += len(chunk)
+        if progress is not None:
+            progress(done, len(entries), "images")
 
 
 def decode_files(preprocessing: Preprocessing, paths: Sequence[str]) -> Tensor:
@@ -188,41 +188,31 @@ def decode_files(preprocessing: Preprocessing, paths: Sequence[str]) -> Tensor:
     )
 
 
-@dataclass(frozen=True)
-class _Decoding:
-    path: str
-    future: Future[Pixels | Failure] | Failure
+def decoded_ahead(
+    entries: Sequence[str | Failure], preprocessing: Preprocessing, batch_size: int
+) -> Iterator[list[tuple[str, Pixels | Failure]]]:
+    """Batches of files with their pixels; one is decoded while the other is used.
 
-    def result(self) -> Pixels | Failure:
-        return self.future if isinstance(self.future, Failure) else self.future.result()
-
-
-def _stream(
-    entries: Sequence[str | Failure],
-    preprocessing: Preprocessing,
-    batch_size: int,
-    records: Callable[[Sequence[_Decoding]], Iterator[Prediction | Failure]],
-    progress: Progress | None,
-) -> Iterator[Prediction | Failure]:
-    """Decode one batch of files while the network works on the batch before."""
-    waiting: deque[list[_Decoding]] = deque()
-    done = 0
+    >>> gray = Preprocessing(channels=1, size=(2, 2), mean=(0.5,), std=(0.5,))
+    >>> [len(batch) for batch in decoded_ahead(["no-such.png"] * 3, gray, 2)]
+    [2, 1]
+    """
+    waiting: deque[list[tuple[str, Future[Pixels | Failure] | Failure]]] = deque()
     pool = ThreadPoolExecutor(_workers())
 
-    def start(entry: str | Failure) -> _Decoding:
+    def start(entry: str | Failure) -> tuple[str, Future[Pixels | Failure] | Failure]:
         if isinstance(entry, Failure):
-            return _Decoding(entry.path, entry)
-        return _Decoding(entry, pool.submit(_decode, preprocessing, entry))
+            return entry.path, entry
+        return entry, pool.submit(_decode, preprocessing, entry)
 
     try:
         for first in range(0, len(entries) + batch_size, batch_size):
             waiting.append([start(e) for e in entries[first : first + batch_size]])
             if len(waiting) == 2:
-                chunk = waiting.popleft()
-                yield from records(chunk)
-                done += len(chunk)
-                if progress is not None:
-                    progress(done, len(entries), "images")
+                yield [
+                    (path, found if isinstance(found, Failure) else found.result())
+                    for path, found in waiting.popleft()
+                ]
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -18,7 +18,8 @@ from convscope.errors import NotFiniteError, Remedy, TrainingError
 from convscope.execution import Optimized, Setting, give_back, whole_step
 from convscope.train.checkpoint import Checkpoint
 from convscope.train.classification import Heads, class_weights
-from convscope.train.judging.features import features, last_linear
+from convscope.train.judging.feature_layer import before_last_linear
+from convscope.train.judging.features import features
 from convscope.train.not_finite import bad_weight, first_fault
 from convscope.train.recipe import Recipe
 from convscope.train.training.events import (
@@ -197,11 +198,12 @@ class Training:
 
     def _fit_last_layer(self) -> None:
         """Fits the last layer to what the others give, before all are trained."""
-        head = last_linear(self.net)
+        place = before_last_linear(self.net)
+        head: Any = self.net.get_submodule(place.name)
         if head.bias is None or not head.weight.requires_grad:
             return
         pre = self.data.preprocessing
-        found = features(self.net, self.data.train, pre, self.setting)
+        found = features(self.net, self.data.train, pre, self.setting, layer=place)
         labels = self.data.train.labels.numpy()
         seed = self.recipe.seed
         fitted = fit_linear_head(found, labels, len(self.data.classes), seed=seed)
