@@ -1,7 +1,5 @@
-"""Weight files: of torchvision's networks, of ours, cut short, and malicious."""
+"""Weights of torchvision's networks and of ours, loaded into networks."""
 
-import os
-import pickle
 import re
 
 import pytest
@@ -9,8 +7,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from convscope.errors import ArgumentError, DataError, ShapeError
+from convscope.errors import ArgumentError, DataError, ShapeError, UnknownNameError
 from convscope.models import build, load_weights
+from models.weight_writers import WRITERS, same, small
 
 # Entries of the state dicts of torchvision's networks, and some of the shapes.
 ENTRIES = {
@@ -89,35 +88,6 @@ def test_tensors_are_named_as_torchvision_names_them(name):
         assert tuple(state[key].shape) == shape, key
 
 
-def small(**options):
-    return build("resnet18", **{"width": 2, "num_classes": 4} | options)
-
-
-def same(one, other):
-    ours, theirs = one.state_dict(), other.state_dict()
-    return all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
-
-
-def save_parallel(net, path):
-    torch.save({f"module.{name}": t for name, t in net.state_dict().items()}, path)
-
-
-def save_old(net, path):
-    torch.save(net.state_dict(), path, _use_new_zipfile_serialization=False)
-
-
-WRITERS = {
-    "a.safetensors": lambda net, path: save_file(net.state_dict(), path),
-    "a.pth": lambda net, path: torch.save(net.state_dict(), path),
-    "old.pth": save_old,
-    "wrapped.pth": lambda net, path: torch.save(
-        {"epoch": 3, "state_dict": net.state_dict()}, path
-    ),
-    "parallel.pth": save_parallel,
-    "wrong-ending.bin": lambda net, path: save_file(net.state_dict(), path),
-}
-
-
 @pytest.mark.parametrize("file", WRITERS)
 def test_every_kind_of_file_loads(tmp_path, file):
     theirs, ours = small(), small()
@@ -189,7 +159,7 @@ def test_other_channels_are_told_with_both_shapes(tmp_path):
     torch.save(small(width=3).state_dict(), tmp_path / "a.pth")
     text = (
         "load_weights: a.pth does not fit: conv1.weight is (3, 3, 7, 7) in the file "
-        "and (2, 3, 7, 7) in the network, and 99 more differ. Build the network that "
+        "and (2, 3, 7, 7) in the network, and 100 more differ. Build the network that "
         "the file was made for, with its channels and options."
     )
     with pytest.raises(ShapeError, match=f"^{re.escape(text)}$"):
@@ -205,93 +175,208 @@ def test_another_connection_table_is_refused(tmp_path):
         load_weights(net, tmp_path / "a.pth")
 
 
-class Malicious:
-    """A pickle that would make a folder when it is read."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
-
-
-def pickle_alone(content, path):
-    path.write_bytes(pickle.dumps(content, protocol=2))
-
-
-@pytest.mark.parametrize("write", [torch.save, pickle_alone])
-def test_code_in_a_file_is_refused_and_not_run(tmp_path, write):
-    trap, path = tmp_path / "trap", tmp_path / "a.pth"
-    write({"fc.weight": Malicious(str(trap))}, path)
-    with pytest.raises(DataError) as caught:
-        load_weights(small(), path)
-    assert re.fullmatch(
-        rf"load_weights: path={re.escape(str(path))} holds more than tensors: reading "
-        r"it would run [\w.]+\. None of it was run\. Ask its author for a "
-        r"\.safetensors file, or for torch\.save\(net\.state_dict\(\), path\)\.",
-        str(caught.value),
-    )
-    assert not trap.exists()
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_no_form_of_pickle_runs_code(tmp_path, protocol):
-    trap, path = tmp_path / "trap", tmp_path / "a.pth"
-    path.write_bytes(pickle.dumps(Malicious(str(trap)), protocol=protocol))
-    with pytest.raises(DataError):
-        load_weights(small(), path)
-    assert not trap.exists()
-
-
-def test_the_trap_would_have_sprung(tmp_path):
-    pickle.loads(pickle.dumps(Malicious(str(tmp_path / "trap"))))
-    assert (tmp_path / "trap").exists()
-
-
-def test_a_whole_module_is_refused_with_its_class(tmp_path):
-    torch.save(nn.Linear(1, 1), tmp_path / "a.pth")
-    with pytest.raises(DataError, match=r"would run torch\.nn\.modules\.linear\.Lin"):
-        load_weights(small(), tmp_path / "a.pth")
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 no", b"\x80\x02."])
-def test_a_file_that_is_no_weights_is_refused(tmp_path, content):
-    path = tmp_path / "a.pth"
-    path.write_bytes(content)
-    text = (
-        f"load_weights: path={path} is not a weights file, or is cut short. Give a "
-        ".safetensors file, or a .pth that torch.save wrote of a state dict."
-    )
-    with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
-        load_weights(small(), path)
-
-
-@pytest.mark.parametrize("file", ["a.safetensors", "a.pth", "old.pth"])
-def test_a_file_that_is_cut_short_is_refused(tmp_path, file):
-    WRITERS[file](small(), tmp_path / file)
-    whole = (tmp_path / file).read_bytes()
-    (tmp_path / file).write_bytes(whole[:-50])
-    with pytest.raises(DataError, match=r"is not a (whole )?weights file"):
-        load_weights(small(), tmp_path / file)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (torch.zeros(3), "holds a Tensor, not tensors by name."),
-        ({}, "holds a dict, not tensors by name."),
-        ({"epoch": 3}, "holds 'epoch', a int, among its tensors."),
-    ],
-)
-def test_tensors_without_names_are_refused(tmp_path, content, said):
-    torch.save(content, tmp_path / "a.pth")
-    with pytest.raises(DataError, match=re.escape(said)):
-        load_weights(small(), tmp_path / "a.pth")
-
-
 def test_a_network_without_memory_is_refused(tmp_path):
     torch.save(small().state_dict(), tmp_path / "a.pth")
     with torch.device("meta"):
         net = small()
     with pytest.raises(ArgumentError, match="meta device"):
         load_weights(net, tmp_path / "a.pth")
+
+
+def unchanged(net, call, error, said):
+    """The call is refused in these words, and the network is what it was."""
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with pytest.raises(error) as caught:
+        call()
+    assert str(caught.value) == said
+    after = net.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "named"),
+    [
+        ("resnet34", {"width": 2}, "resnet34"),
+        ("vgg11", {"width": 2, "hidden": 4}, "vgg11"),
+        ("vgg11_bn", {"width": 2, "hidden": 4}, "vgg11_bn"),
+        ("mobilenet_v2", {"multiplier": 0.1}, "mobilenet_v2"),
+        ("efficientnet_lite1", {}, "efficientnet_lite1"),
+        ("resnet20", {"width": 2}, "resnet20"),
+        ("lenet5", {}, "lenet5"),
+    ],
+)
+def test_a_file_of_another_network_names_ours_that_it_fits(
+    tmp_path, made, options, named
+):
+    state = build(made, num_classes=4, **options).state_dict()
+    torch.save({"state_dict": {f"module.{k}": t for k, t in state.items()}},
+               tmp_path / "a.pth")  # fmt: skip
+    with pytest.raises(ArgumentError) as caught:
+        load_weights(small(), tmp_path / "a.pth")
+    text = str(caught.value)
+    assert text.startswith("load_weights: a.pth does not fit: the ")
+    assert text.endswith(f"It fits the names of {named}: build that, with its options.")
+
+
+def test_half_of_the_tensors_is_said_to_be_half(tmp_path):
+    net = small()
+    state = net.state_dict()
+    half = dict(list(state.items())[:61])
+    torch.save(half, tmp_path / "a.pth")
+    text = (
+        "load_weights: a.pth does not fit: the file lacks layer3.0.bn1.weight, "
+        "layer3.0.bn1.bias, layer3.0.bn1.running_mean and 46 more. It holds 61 of "
+        "the network's 110 tensors: get a file that is whole."
+    )
+    path = tmp_path / "a.pth"
+    unchanged(net, lambda: load_weights(net, path), ArgumentError, text)
+
+
+def test_weights_of_a_part_name_the_part(tmp_path):
+    torch.save(small().state_dict(), tmp_path / "a.pth")
+    whole = nn.ModuleDict({"backbone": small(), "scores": nn.Linear(4, 2)})
+    with pytest.raises(ArgumentError, match=r"load it into net\.backbone\.$"):
+        load_weights(whole, tmp_path / "a.pth")
+
+
+def test_a_refusal_leaves_the_last_layer_that_num_classes_would_replace(tmp_path):
+    net = small()
+    state = small(num_classes=7, width=3).state_dict()
+    torch.save(state, tmp_path / "a.pth")
+    text = (
+        "load_weights: a.pth does not fit: conv1.weight is (3, 3, 7, 7) in the file "
+        "and (2, 3, 7, 7) in the network, and 101 more differ. Build the network that "
+        "the file was made for, with its channels and options."
+    )
+    path = tmp_path / "a.pth"
+    unchanged(net, lambda: load_weights(net, path, num_classes=9), ShapeError, text)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    net, state = small(), small().state_dict()
+    state["layer4.1.conv2.weight"][0, 0, 1, 1] = value
+    torch.save(state, tmp_path / "a.pth")
+    text = (
+        "load_weights: a.pth: layer4.1.conv2.weight holds numbers that are NaN or "
+        "infinite. The training that wrote it failed; take an earlier file."
+    )
+    path = tmp_path / "a.pth"
+    unchanged(net, lambda: load_weights(net, path), DataError, text)
+
+
+def test_variances_below_zero_are_refused(tmp_path):
+    net, state = small(), small().state_dict()
+    state["bn1.running_var"][0] = -1
+    torch.save(state, tmp_path / "a.pth")
+    text = (
+        "load_weights: a.pth: bn1.running_var holds variances below 0. The file is "
+        "damaged; get it again."
+    )
+    path = tmp_path / "a.pth"
+    unchanged(net, lambda: load_weights(net, path), DataError, text)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
+def test_numbers_that_stand_for_others_are_refused(tmp_path, dtype):
+    net, state = small(), small().state_dict()
+    state["conv1.weight"] = state["conv1.weight"].to(dtype)
+    torch.save(state, tmp_path / "a.pth")
+    kind = str(dtype).removeprefix("torch.")
+    text = (
+        f"load_weights: a.pth: conv1.weight holds {kind} numbers, which stand for "
+        "others that the file does not tell. Get the file before it was quantized."
+    )
+    path = tmp_path / "a.pth"
+    unchanged(net, lambda: load_weights(net, path), DataError, text)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_becomes_float32_and_it_is_said(tmp_path, dtype):
+    theirs, ours = small().to(dtype), small()
+    save_file(theirs.state_dict(), tmp_path / "a.safetensors")
+    loaded = load_weights(ours, tmp_path / "a.safetensors")
+    assert f"{str(dtype)[6:]} in the file, float32 here" in loaded.notes
+    assert ours.conv1.weight.dtype == torch.float32
+    assert torch.equal(ours.conv1.weight, theirs.conv1.weight.float())
+
+
+def test_as_many_classes_by_chance_are_said(tmp_path):
+    torch.save(small().state_dict(), tmp_path / "a.pth")
+    text = (
+        "fc is loaded too, for 4 classes: they must be the same, in the same order "
+        "(head=False begins it anew)"
+    )
+    assert load_weights(small(), tmp_path / "a.pth").notes == (text,)
+    assert load_weights(small(), tmp_path / "a.pth", head=False).notes == ()
+
+
+@pytest.mark.parametrize("extra", [{}, {"projector.0.weight": torch.ones(9, 16)}])
+def test_a_file_without_a_last_layer_leaves_it_new(tmp_path, extra):
+    theirs, ours = small(), small()
+    own = ours.fc.weight.clone()
+    state = {k: t for k, t in theirs.state_dict().items() if k[:3] != "fc."} | extra
+    torch.save(state, tmp_path / "a.pth")
+    loaded = load_weights(ours, tmp_path / "a.pth")
+    assert loaded.left == ("fc.weight", "fc.bias")
+    assert loaded.unused == tuple(extra)
+    assert torch.equal(ours.fc.weight, own)
+    assert torch.equal(ours.layer4[1].conv2.weight, theirs.layer4[1].conv2.weight)
+
+
+def test_a_deeper_network_without_its_last_layer_is_not_taken(tmp_path):
+    deeper = build("resnet34", width=2, num_classes=4).state_dict()
+    torch.save({k: t for k, t in deeper.items() if k[:3] != "fc."}, tmp_path / "a.pth")
+    with pytest.raises(ArgumentError, match=r"the network has no layer1\.2"):
+        load_weights(small(), tmp_path / "a.pth")
+
+
+def test_a_network_of_one_layer_is_not_left_as_it_was_without_a_word(tmp_path):
+    torch.save(nn.Linear(4, 3).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(ShapeError, match="is for 3 classes, the network for 2"):
+        load_weights(nn.Linear(4, 2), tmp_path / "a.pth")
+
+
+def test_a_file_says_for_how_many_classes_to_build(tmp_path):
+    theirs = small(num_classes=7).eval()
+    torch.save({"model": theirs.state_dict()}, tmp_path / "a.pth")
+    ours = build("resnet18", width=2, weights=tmp_path / "a.pth").eval()
+    x = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(ours(x), theirs(x))
+    other = build("resnet18", width=2, num_classes=3, weights=tmp_path / "a.pth")
+    assert other.fc.weight.shape == (3, 16)
+
+
+@pytest.mark.parametrize("name", ["weights", "a.jpg", "a.safetensors", "a.weird"])
+def test_the_contents_of_a_file_decide_not_its_ending(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    theirs = small()
+    torch.save(theirs.state_dict(), name)
+    assert same(build("resnet18", width=2, weights=name), theirs)
+
+
+def test_a_name_that_is_no_file_is_taken_for_published_weights():
+    with pytest.raises(UnknownNameError, match="published weights"):
+        build("resnet18", weights="imagenet")
+
+
+def test_the_same_tensors_of_another_origin_compute_something_else(tmp_path):
+    """timm's EfficientNet-Lite pads evenly; nothing in a file tells."""
+    theirs = build("efficientnet_lite0", num_classes=3, origin="timm").eval()
+    save_file(theirs.state_dict(), tmp_path / "a.safetensors")
+    ours = build("efficientnet_lite0", num_classes=3).eval()
+    loaded = load_weights(ours, tmp_path / "a.safetensors")
+    assert loaded.notes[-1] == (
+        "taken for weights of origin='tensorflow'; those of origin='timm' have the "
+        "same names and shapes"
+    )
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert not torch.allclose(ours(x), theirs(x), rtol=0.1, atol=0)
+    again = build("efficientnet_lite0", origin="timm", weights=loaded.path).eval()
+    with torch.no_grad():
+        assert torch.equal(again(x), theirs(x))
+    with pytest.raises(UnknownNameError, match="Did you mean 'tensorflow'"):
+        build("efficientnet_lite0", origin="tensorflw")

@@ -31,12 +31,8 @@ from convscope.models.resnet9 import resnet9
 from convscope.models.softmax_regression import softmax_regression
 from convscope.models.unet import unet
 from convscope.models.vgg import vgg
-from convscope.models.weights import (
-    LoadedWeights,
-    load_weights,
-    read_weights,
-    replace_head,
-)
+from convscope.models.weights import LoadedWeights, load_weights, replace_head
+from convscope.models.weights_file import read_weights
 
 __all__ = [
     "PRETRAINED",

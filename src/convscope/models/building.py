@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from convscope.models.card import build_untrained
 from convscope.models.published_weights import PRETRAINED, pretrained
-from convscope.models.weights import load_weights
+from convscope.models.weights import classes_in, load_weights
+from convscope.models.weights_file import read_weights
 
 
 def build(
@@ -25,7 +27,7 @@ def build(
 
     Args:
         name: One of ``cards()``.
-        num_classes: Outputs; 10 if not given, with ``weights`` by name those of their
+        num_classes: Outputs; 10 if not given, with ``weights`` those of their
             training. With another number the last layer begins anew.
         in_channels: Channels of the input; the card's if not given.
         input_size: Height and width of the input, or the length of a signal, or
@@ -52,24 +54,34 @@ def build(
     Conv1d(3, 64, kernel_size=(7,), stride=(2,), padding=(3,), bias=False)
     """
     path: Path | None = None
+    how: dict[str, Any] = {
+        "in_channels": in_channels,
+        "input_size": input_size,
+        "axes": axes,
+        **options,
+    }
     if weights is not None:
         named = isinstance(weights, str) and weights in {
             each.name for each in PRETRAINED.values()
         }
-        if named or not Path(weights).suffix:
+        if named or not (Path(weights).suffix or Path(weights).exists()):
             published = pretrained(name, str(weights))
             path = published.path()
             num_classes = published.num_classes if num_classes is None else num_classes
         else:
             path = Path(weights)
+            if num_classes is None:
+                num_classes = _classes_of(name, path, how)
     net = build_untrained(
-        name,
-        num_classes=10 if num_classes is None else num_classes,
-        in_channels=in_channels,
-        input_size=input_size,
-        axes=axes,
-        **options,
+        name, num_classes=10 if num_classes is None else num_classes, **how
     )
     if path is not None:
         load_weights(net, path)
     return net
+
+
+def _classes_of(name: str, path: Path, how: dict[str, Any]) -> int | None:
+    """For how many classes a file is that holds weights of the model."""
+    with torch.device("meta"):
+        net = build_untrained(name, **how)
+    return classes_in(read_weights(path), net, path.name)

@@ -3,11 +3,12 @@
 import math
 from collections import OrderedDict
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
 from convscope.arithmetic import PaddingMode
+from convscope.errors import UnknownNameError
 from convscope.models.card import ModelCard, register
 from convscope.models.initialization import convolutions_and_linears, kaiming, normal
 from convscope.models.mobilenet_v2 import in_eights
@@ -25,7 +26,11 @@ STAGES = (
     (3, 1, 6, 320, 1),
 )
 STEM, HEAD = 32, 1280  # channels
-EPSILON, MOMENTUM = 1e-3, 0.01  # of every batch norm, as in the published code
+Origin = Literal["tensorflow", "timm"]
+NORMS = {  # epsilon and momentum of every batch norm, by where the weights are from
+    "tensorflow": (1e-3, 0.01),
+    "timm": (1e-5, 0.1),
+}
 
 
 class Scale(NamedTuple):
@@ -58,6 +63,7 @@ class LiteBlock(nn.Module):
         stride: Of the convolution in the middle.
         expansion: How many times as many channels there are between.
         space: Makes the layers.
+        origin: Whose weights it is for.
 
     Shape:
         x:      (N, in_channels, ...)
@@ -77,6 +83,7 @@ class LiteBlock(nn.Module):
         stride: int,
         expansion: int,
         space: Space,
+        origin: Origin = "tensorflow",
     ) -> None:
         super().__init__()
         wide = expansion * in_channels
@@ -84,19 +91,20 @@ class LiteBlock(nn.Module):
         self.widens = expansion > 1
         if self.widens:
             self.conv_pw = space.conv(in_channels, wide, 1, bias=False)
-            self.bn1 = _norm(wide, space)
+            self.bn1 = _norm(wide, space, origin)
         self.conv_dw = space.conv(
-            wide, wide, kernel_size, stride, "same", groups=wide, bias=False
-        )
+            wide, wide, kernel_size, stride, _padding(kernel_size, origin),
+            groups=wide, bias=False,
+        )  # fmt: skip
         narrow = space.conv(wide, out_channels, 1, bias=False)
         if self.widens:
-            self.bn2 = _norm(wide, space)
+            self.bn2 = _norm(wide, space, origin)
             self.conv_pwl = narrow
-            self.bn3 = _norm(out_channels, space)
+            self.bn3 = _norm(out_channels, space, origin)
         else:
-            self.bn1 = _norm(wide, space)
+            self.bn1 = _norm(wide, space, origin)
             self.conv_pw = narrow
-            self.bn2 = _norm(out_channels, space)
+            self.bn2 = _norm(out_channels, space, origin)
         self.act = nn.ReLU6()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,8 +120,14 @@ class LiteBlock(nn.Module):
         return out
 
 
-def _norm(channels: int, space: Space) -> nn.Module:
-    return space.batch_norm(channels, eps=EPSILON, momentum=MOMENTUM)
+def _norm(channels: int, space: Space, origin: Origin) -> nn.Module:
+    eps, momentum = NORMS[origin]
+    return space.batch_norm(channels, eps=eps, momentum=momentum)
+
+
+def _padding(kernel_size: int, origin: Origin) -> int | Literal["same"]:
+    """TensorFlow puts the odd element of a stride of 2 last, timm pads evenly."""
+    return "same" if origin == "tensorflow" else kernel_size // 2
 
 
 def _card(number: int, parameters: int, multiply_adds: int) -> ModelCard:
@@ -145,16 +159,22 @@ def efficientnet_lite(
     input_size: tuple[int, ...],
     dropout: float | None = None,
     padding_mode: PaddingMode = "zeros",
+    origin: Origin = "tensorflow",
 ) -> nn.Sequential:
     """A convolution, seven stages of blocks, a 1x1 convolution, a linear layer.
 
     ``number`` is the one in the name, 0 to 4; ``dropout`` is the share before the last
-    layer, the published one by default.
+    layer, the published one by default. ``origin`` is whose weights it is for:
+    ``"tensorflow"`` for the published ones (timm's ``tf_efficientnet_lite0``),
+    ``"timm"`` for its own ``efficientnet_lite0``, which pads evenly and has another
+    epsilon; both have the same tensors.
 
     >>> net = efficientnet_lite(0, 10, 3, (64, 64))
     >>> net.classifier
     Linear(in_features=1280, out_features=10, bias=True)
     """
+    if origin not in get_args(Origin):
+        raise UnknownNameError("origin", str(origin), get_args(Origin))
     scale, space = SCALES[number], Space(input_size, padding_mode)
     channels = STEM
     stages: list[nn.Module] = []
@@ -164,17 +184,21 @@ def efficientnet_lite(
         count = blocks if fixed else math.ceil(blocks * scale.depth)
         row = []
         for step in (stride, *(count - 1) * (1,)):
-            row.append(LiteBlock(channels, scaled, kernel_size, step, expansion, space))
+            row.append(
+                LiteBlock(channels, scaled, kernel_size, step, expansion, space, origin)
+            )
             channels = scaled
         stages.append(nn.Sequential(*row))
     net = nn.Sequential(
         OrderedDict(
-            conv_stem=space.conv(in_channels, STEM, 3, 2, "same", bias=False),
-            bn1=_norm(STEM, space),
+            conv_stem=space.conv(
+                in_channels, STEM, 3, 2, _padding(3, origin), bias=False
+            ),
+            bn1=_norm(STEM, space, origin),
             act1=nn.ReLU6(),
             blocks=nn.Sequential(*stages),
             conv_head=space.conv(channels, HEAD, 1, bias=False),
-            bn2=_norm(HEAD, space),
+            bn2=_norm(HEAD, space, origin),
             act2=nn.ReLU6(),
             global_pool=space.average_to(1),
             flatten=nn.Flatten(),

