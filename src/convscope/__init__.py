@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     from convscope.analysis.summary import summary
     from convscope.data import Dataset, Preprocessing
     from convscope.execution import optimize
-    from convscope.train import ConvClassifier, Recipe, Run, features, fit, resume
+    from convscope.train import (
+        ConvClassifier,
+        Recipe,
+        Run,
+        features,
+        fit,
+        report,
+        resume,
+    )
 
 _ROOMS = (
     "analysis",
@@ -58,6 +66,7 @@ _HOMES = {
     "Run": "train",
     "features": "train",
     "fit": "train",
+    "report": "train",
     "resume": "train",
 }
 __all__ = [
@@ -79,6 +88,7 @@ __all__ = [
     "layers",
     "models",
     "optimize",
+    "report",
     "resume",
     "summary",
     "train",

@@ -109,7 +109,7 @@ def test_runs_get_numbers_and_none_is_lost(convscope):
 def test_json_is_one_object_and_nothing_else_on_standard_output(convscope):
     outcome = convscope("train", "digits", *QUICK, "--run", "run", "--json")
     found = json.loads(outcome.out)
-    assert set(found) == {"run", "model", "epochs", "evaluation"}
+    assert set(found) == {"run", "model", "epochs", "evaluation", "report"}
     assert (found["run"], found["epochs"]) == ("run", 2)
     judged = json.loads(convscope("evaluate", "run", "--json").out)
     assert found["evaluation"]["accuracy"] == judged["accuracy"]

@@ -18,6 +18,7 @@ from convscope.cli.evaluate import evaluate
 from convscope.cli.models import models
 from convscope.cli.predict import predict
 from convscope.cli.remedies import with_flags
+from convscope.cli.report import report
 from convscope.cli.summary import summary
 from convscope.cli.train import train
 from convscope.cli.verify import verify
@@ -39,6 +40,9 @@ app.command(cls=Command, short_help="Measure how good a run is and where it fail
 )
 app.command(cls=Command, short_help="Print the most probable classes of images.")(
     predict
+)
+app.command(cls=Command, short_help="Write what a run is worth into one HTML file.")(
+    report
 )
 app.command(cls=Command, short_help="Compare a run's files with their checksums.")(
     verify

@@ -23,6 +23,7 @@ from convscope.terminal import Screen, json_text, say
 from convscope.train.checkpoint import LATEST
 from convscope.train.planning import Plan, plan
 from convscope.train.recipe import Recipe
+from convscope.train.reporting.run_report import report as report_of
 from convscope.train.run import Run
 from convscope.train.run_folder import (
     CHECKPOINT,
@@ -36,6 +37,7 @@ from convscope.train.training.fitting import fit, more_epochs, resume
 from convscope.train.training.learning_rate_search import RateSearch, find_rate
 from convscope.train.training.progress_bars import default_listeners
 from convscope.train.training.tracking import MLflow, TensorBoard
+from convscope.viz.report import REPORT, save_report
 
 _STOPPED = 130  # what a shell expects of a program that was interrupted
 
@@ -124,6 +126,17 @@ def train(
     mlflow: Annotated[
         bool, typer.Option("--mlflow", help="Log to MLflow (MLFLOW_TRACKING_URI).")
     ] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Fit a temperature to the validation images, so that probabilities "
+            "mean what they say; no class changes.",
+        ),
+    ] = False,
+    with_report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write RUN/report.html.")
+    ] = True,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end.")
     ] = False,
@@ -148,7 +161,7 @@ def train(
         done = _gone_on(
             resume_run, moved_data, longer, checkpoint_seconds, tensorboard, mlflow
         )
-        _judge(done, done.data(), as_json)
+        _judge(done, done.data(), as_json, calibrate, with_report)
         return
     if moved_data is not None:
         raise ArgumentError(
@@ -179,6 +192,11 @@ def train(
             progress=bar,
             **recipe_changes,
         )
+    if calibrate and not len(made.data.val):
+        raise ArgumentError(
+            "train: --calibrate needs validation images, and there are none. Give a "
+            "share to them (--validation 0.1)."
+        )
     place = run or free_name(Path("runs"), f"{made.data.name}-{made.model}")
     _introduce(made, place, screen)
     net = made.network()
@@ -198,7 +216,7 @@ def train(
             listeners=listeners,
             checkpoint_seconds=checkpoint_seconds,
         )
-    _judge(done, made.data, as_json)
+    _judge(done, made.data, as_json, calibrate, with_report)
 
 
 def _gone_on(
@@ -319,31 +337,53 @@ def _told_how_to_go_on(place: Path) -> Iterator[None]:
         raise WriteError(f"{error}{hint}") from None
 
 
-def _judge(run: Run, data: Dataset, as_json: bool) -> None:
+def _judge(
+    run: Run, data: Dataset, as_json: bool, calibrate: bool, with_report: bool
+) -> None:
     """What the network is worth and what to do with it."""
-    part = next((p for p in ("test", "val", "train") if len(data.parts[p])), "train")
-    found = run.evaluate(data, part)
+    if calibrate:
+        _calibrated(run, data)
+    written = None
+    if with_report and run.folder is not None:
+        found = report_of(run, data)
+        written = save_report(found, run.folder / REPORT)[0]
+        evaluation = found.evaluation
+    else:
+        parts = ("test", "val", "train")
+        part = next((p for p in parts if len(data.parts[p])), "train")
+        evaluation = run.evaluate(data, part)
     if as_json:
-        typer.echo(
-            json_text(
-                {
-                    "run": str(run.folder),
-                    "model": run.spec.model.name,
-                    "epochs": len(run.history),
-                    "evaluation": found.to_dict(),
-                }
-            )
-        )
+        values: dict[str, Any] = {
+            "run": str(run.folder),
+            "model": run.spec.model.name,
+            "epochs": len(run.history),
+            "evaluation": evaluation.to_dict(),
+        }
+        if written is not None:
+            values["report"] = str(written)
+        typer.echo(json_text(values))
         return
     console = Screen()
     console.print()
-    for each in report(found):
+    for each in report(evaluation):
         console.print(each, crop=False)
     place = shlex.quote(str(run.folder))
     console.print("\nNext steps", style="bold")
+    if written is not None:
+        say(f"see where it fails  {written}")
     say(f"evaluate it again   convscope evaluate {place}")
     say(f"predict new images  convscope predict {place} IMAGE...")
     say(f"see its layers      convscope summary {place}")
+
+
+def _calibrated(run: Run, data: Dataset) -> None:
+    found = run.calibrate(data)
+    say(
+        f"calibrated: temperature {found.value:.3f}; on {found.images:,} validation "
+        f"images the calibration error was {found.error_before:.1%} and is "
+        f"{found.error_after:.1%}",
+        error=True,
+    )
 
 
 def _show_search(found: RateSearch, as_json: bool) -> None:

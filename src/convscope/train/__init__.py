@@ -10,6 +10,7 @@ from convscope.train.judging.uncertainty import wilson
 from convscope.train.planning import Plan, new_network, plan
 from convscope.train.recipe import Recipe
 from convscope.train.recipes import RECIPES
+from convscope.train.reporting.run_report import RunReport, report
 from convscope.train.run import Run
 from convscope.train.spec import RunSpec
 from convscope.train.training.batch_norm_statistics import recompute_statistics
@@ -31,6 +32,7 @@ __all__ = [
     "RateSearch",
     "Recipe",
     "Run",
+    "RunReport",
     "RunSpec",
     "Verification",
     "features",
@@ -41,6 +43,7 @@ __all__ = [
     "plan",
     "probabilities",
     "recompute_statistics",
+    "report",
     "require_fit",
     "resume",
     "verify",

@@ -1,6 +1,5 @@
 """A run: a trained network together with everything needed to use it."""
 
-import dataclasses
 import html
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,8 @@ from convscope.execution import Setting, choose_device
 from convscope.train.classification import MainOutput
 from convscope.train.fastest_setting import judging_setting
 from convscope.train.judging import inference
+from convscope.train.judging.answers import Answers
+from convscope.train.judging.calibration import Temperature, fit_temperature
 from convscope.train.judging.metrics import Evaluation
 from convscope.train.judging.prediction import Failure, Prediction, predict_files
 from convscope.train.not_finite import bad_weight
@@ -182,6 +183,29 @@ class Run:
         >>> run.evaluate(part="val").part
         'val'
         """
+        return self.answers(
+            data, part, tta=tta, batch_size=batch_size, progress=progress
+        ).evaluation()
+
+    def answers(
+        self,
+        data: Dataset | str | Path | None = None,
+        part: str | None = None,
+        *,
+        tta: Tta | None = None,
+        batch_size: int = 256,
+        progress: Progress | None = None,
+    ) -> Answers:
+        """What the network says of each image of one part; arguments as ``evaluate``.
+
+        Raises:
+            DataError: The part is empty, or holds classes that the run never saw.
+
+        >>> from convscope.train import fit
+        >>> run = fit("softmax_regression", "digits", epochs=1, listeners=())
+        >>> run.answers(part="val").probabilities.shape
+        (179, 10)
+        """
         if data is None:
             data = self.data()
         elif not isinstance(data, Dataset):
@@ -195,22 +219,59 @@ class Run:
                 f"{data.name} has changed since this run: images that it was trained "
                 "on may be among these.",
             )
-        found = inference.evaluate(
+        samples = inference.relabel(samples, data.classes, self.spec.classes, data.name)
+        found = inference.probabilities(
             self._judged,
-            inference.relabel(samples, data.classes, self.spec.classes, data.name),
+            samples,
             self.spec.preprocessing,
-            self.spec.classes,
             self._setting(),
             batch_size=batch_size,
             tta=tta or self.spec.recipe.tta,
+            temperature=self.spec.temperature,
             progress=progress,
         )
         if self.unfinished:
             notes += (self.unfinished,)
-        seen = own and part in ("train", "all")
-        return dataclasses.replace(
-            found, data=data.name, part=part, notes=notes, trained_on=seen
-        )
+        return Answers(
+            samples, found.double().numpy(), self.spec.classes, data.name, part, notes,
+            trained_on=own and part in ("train", "all"),
+        )  # fmt: skip
+
+    def calibrate(
+        self, data: Dataset | None = None, part: str = "val", **options: Any
+    ) -> Temperature:
+        """Makes probabilities mean what they say; no answer changes, only how sure.
+
+        The temperature is kept in the run, on disk too, and used from now on.
+
+        Args:
+            data: By default the run's own.
+            part: Images that neither trained the network nor will judge it.
+            options: As ``answers`` takes them.
+
+        Raises:
+            DataError: The part is empty, or none of its images has a label.
+
+        >>> from convscope.train import fit
+        >>> run = fit("softmax_regression", "digits", epochs=1, listeners=())
+        >>> found = run.calibrate()
+        >>> found.error_after < found.error_before, run.spec.temperature == found.value
+        (True, True)
+        """
+        before = self.spec
+        self.spec = before.model_copy(update={"temperature": 1.0})
+        try:
+            known = self.answers(data, part, **options).labeled()
+            found = fit_temperature(known.probabilities, known.labels)
+        except BaseException:
+            self.spec = before
+            raise
+        self.spec = before.model_copy(update={"temperature": found.value})
+        if self.folder is not None:
+            place = RunFolder.open(self.folder)
+            with place.locked():
+                place.write_spec(self.spec)
+        return found
 
     @property
     def _judged(self) -> nn.Module:
@@ -257,6 +318,7 @@ class Run:
             self.spec.classes,
             many,
             self._setting(),
+            temperature=self.spec.temperature,
             **{"tta": self.spec.recipe.tta, **options},
         )
 

@@ -76,6 +76,13 @@ class RunSpec(_Record):
     kept_epoch: int | None = Field(
         None, description="Whose weights these are, where it is not the last one."
     )
+    temperature: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Logits are divided by it, so that probabilities mean what they "
+        "say; 1 where training did not calibrate.",
+    )
     files: dict[str, str] = Field(
         {}, description="sha256 of each other file, once training is through."
     )

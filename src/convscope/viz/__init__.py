@@ -4,5 +4,14 @@ from convscope.viz.equivariance import equivariance
 from convscope.viz.growth import growth
 from convscope.viz.race import race, roofline
 from convscope.viz.receptive_field import receptive_field
+from convscope.viz.report import save_comparison, save_report
 
-__all__ = ["equivariance", "growth", "race", "receptive_field", "roofline"]
+__all__ = [
+    "equivariance",
+    "growth",
+    "race",
+    "receptive_field",
+    "roofline",
+    "save_comparison",
+    "save_report",
+]

@@ -7,9 +7,9 @@ from torch import nn
 from convscope.data.dataset import Dataset, Samples
 from convscope.errors import ArgumentError, DataError, ShapeError, UnknownNameError
 from convscope.execution import Setting
+from convscope.train.judging.answers import Answers
 from convscope.train.judging.inference import (
     choose_part,
-    evaluate,
     logits,
     probabilities,
     relabel,
@@ -123,7 +123,8 @@ def test_evaluation_names_the_samples_that_are_wrong():
     labels = best.clone()
     labels[3] = (best[3] + 1) % 4
     samples = Samples(pixels, labels, [f"{i}.png" for i in range(11)])
-    found = evaluate(net, samples, GRAY, list("abcd"))
+    p = probabilities(net, samples, GRAY).double().numpy()
+    found = Answers(samples, p, tuple("abcd")).evaluation()
     assert (found.correct, found.samples) == (10, 11)
     assert [m.name for m in found.mistakes] == ["3.png"]
 
@@ -227,10 +228,3 @@ def test_wrong_input_says_what_to_change(arguments, error, text):
     call = {"net": small_net(), "images": images(), **arguments}
     with pytest.raises(error, match=f"^{re.escape(text)}$"):
         probabilities(call.pop("net"), call.pop("images"), GRAY, **call)
-
-
-def test_an_empty_part_cannot_be_judged():
-    text = "evaluate: this part of the data holds no images. Choose another part."
-    empty = Samples(images(0), torch.zeros(0, dtype=torch.int64), [])
-    with pytest.raises(DataError, match=f"^{re.escape(text)}$"):
-        evaluate(small_net(), empty, GRAY, list("abcd"))

@@ -22,7 +22,7 @@ from convscope.errors import (
 )
 from convscope.execution import Optimized, Setting
 from convscope.train.fastest_setting import judging_setting
-from convscope.train.judging.metrics import Evaluation
+from convscope.train.judging.calibration import LEAST
 from convscope.train.not_finite import first_fault
 from convscope.train.recipe import Tta
 
@@ -64,6 +64,7 @@ def probabilities(
     *,
     batch_size: int = 256,
     tta: Tta = "none",
+    temperature: float = 1.0,
     progress: Progress | None = None,
 ) -> Tensor:
     """Softmax of the network's outputs, image by image, in evaluation mode.
@@ -78,6 +79,7 @@ def probabilities(
         tta: Mean over each image and its mirror image (``"flip"``), or over the image
             and four copies moved by 1/32 of its size (``"shift"``), or over these and
             their mirror images (``"both"``).
+        temperature: What ``fit_temperature`` found for these very probabilities.
         progress: Called with (images done, images in all, what) after each batch.
 
     Shape:
@@ -100,52 +102,13 @@ def probabilities(
     batches = output_batches(net, images, preprocessing, setting, batch_size, tta)
     rows: list[Tensor] = []
     for outputs in batches:
-        rows.append(torch.stack([each.softmax(1) for each in outputs]).mean(0).cpu())
+        mean = torch.stack([each.softmax(1) for each in outputs]).mean(0)
+        if temperature != 1.0:
+            mean = (mean.clamp_min(LEAST).log() / temperature).softmax(1)
+        rows.append(mean.cpu())
         if progress is not None:
             progress(sum(map(len, rows)), len(images), "images")
     return torch.cat(rows)
-
-
-def evaluate(
-    net: nn.Module,
-    samples: Samples,
-    preprocessing: Preprocessing,
-    classes: Sequence[str],
-    setting: Setting | None = None,
-    *,
-    batch_size: int = 256,
-    tta: Tta = "none",
-    mistakes: int = 20,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """Judge a network on labeled samples; arguments as in ``probabilities``.
-
-    Raises:
-        DataError: There are no samples, or none has a label.
-
-    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    >>> gray = Preprocessing(channels=1, size=(2, 2), mean=(0.5,), std=(0.5,))
-    >>> pixels = torch.zeros(2, 1, 2, 2, dtype=torch.uint8)
-    >>> pair = Samples(pixels, torch.tensor([0, 1]), ["a.png", "b.png"])
-    >>> evaluate(net, pair, gray, ("cat", "dog")).accuracy
-    0.5
-    """
-    if not len(samples):
-        raise DataError(
-            "evaluate: this part of the data holds no images. Choose another part."
-        )
-    found = probabilities(
-        net,
-        samples,
-        preprocessing,
-        setting,
-        batch_size=batch_size,
-        tta=tta,
-        progress=progress,
-    )
-    return Evaluation.from_probabilities(
-        found, samples.labels, classes, samples.names, mistakes=mistakes
-    )
 
 
 def choose_part(

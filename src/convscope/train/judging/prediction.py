@@ -110,6 +110,7 @@ def predict_files(
     batch_size: int = 64,
     top_k: int = 1,
     tta: Tta = "none",
+    temperature: float = 1.0,
     progress: Progress | None = None,
 ) -> Iterator[Prediction | Failure]:
     """Predict files one by one, in order, holding two batches of images at most.
@@ -123,6 +124,7 @@ def predict_files(
         batch_size: Files at a time.
         top_k: How many classes to give for each file; all, where there are fewer.
         tta: As in ``probabilities``.
+        temperature: As in ``probabilities``.
         progress: Called with (files done, files in all, what) after each batch.
 
     Raises:
@@ -154,6 +156,7 @@ def predict_files(
                     setting,
                     batch_size=batch_size,
                     tta=tta,
+                    temperature=temperature,
                 )
             )
         for path, pixels in chunk:

@@ -1,0 +1,53 @@
+"""Pixels as small pictures inside the file, as long as there is room."""
+
+import base64
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torch import Tensor
+
+SIDE = 96  # pixels at most
+SMALL = 48  # up to which a picture is kept without loss
+ROOM = 2_000_000  # bytes of all pictures of one report
+
+
+class Thumbnails:
+    """Makes data addresses of pictures, until the room is used up.
+
+    >>> import torch
+    >>> made = Thumbnails(room=1000)
+    >>> made.of(torch.zeros(1, 8, 8, dtype=torch.uint8))[:22]
+    'data:image/png;base64,'
+    """
+
+    def __init__(self, room: int = ROOM) -> None:
+        self._room = room
+
+    def of(self, pixels: Tensor) -> str:
+        """The address of one picture, (C, H, W); empty where there is no room."""
+        return self.of_array(_bytes(pixels))
+
+    def of_array(self, picture: npt.NDArray[np.uint8]) -> str:
+        """The same of (H, W) or (H, W, 3)."""
+        if self._room <= 0:
+            return ""
+        image = Image.fromarray(picture)
+        small = max(image.size) <= SMALL
+        if not small:
+            image.thumbnail((SIDE, SIDE))
+        file, kind = io.BytesIO(), "png" if small else "jpeg"
+        image.save(file, kind, optimize=True, **({} if small else {"quality": 75}))
+        coded = base64.b64encode(file.getvalue()).decode()
+        self._room -= len(coded)
+        return f"data:image/{kind};base64,{coded}"
+
+
+def _bytes(pixels: Tensor) -> npt.NDArray[np.uint8]:
+    values = pixels.numpy()
+    if values.dtype == np.uint16:
+        top = max(int(values.max()), 1)  # 16 bits are seldom used to the full
+        values = (values.astype(np.float32) * (255 / top)).astype(np.uint8)
+    picture = values[0] if len(values) == 1 else values.transpose(1, 2, 0)
+    return np.ascontiguousarray(picture)
