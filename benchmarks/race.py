@@ -107,8 +107,8 @@ def main() -> None:
     if given.keep and not given.names:
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
         PICTURES.mkdir(exist_ok=True)
-        bars(kept).savefig(PICTURES / "race.svg")
-        roofline(kept).savefig(PICTURES / "roofline.svg")
+        bars(kept).save(PICTURES / "race.svg")
+        roofline(kept).save(PICTURES / "roofline.svg")
     if not given.names:
         print("\n" + table(kept))
 

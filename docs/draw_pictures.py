@@ -20,7 +20,7 @@ def short_race() -> None:
     kept = json.loads((ROOT / "benchmarks" / "results" / "race.json").read_text())
     found = {(each["job"]["network"], each["job"]["batch"]): each for each in kept}
     figure = cs.viz.race([found[race] for race in RACES])
-    figure.savefig(PICTURES / "race-short.svg")
+    figure.save(PICTURES / "race-short.svg")
 
 
 def receptive_field() -> None:
@@ -28,7 +28,7 @@ def receptive_field() -> None:
     torch.manual_seed(0)
     net = cs.models.build("resnet20").eval()
     field = cs.analysis.effective_receptive_field(net, (3, 64, 64), layer="layer2")
-    cs.viz.receptive_field(field).savefig(PICTURES / "receptive-field.svg")
+    cs.viz.receptive_field(field).save(PICTURES / "receptive-field.svg")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from convscope.analysis.probes.equivariance import (
     LayerShift,
     equivariance,
 )
+from convscope.analysis.probes.filters import Filters, filters, templates
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary, versus
 from convscope.analysis.summary import exact_ranges, summary
@@ -27,6 +28,7 @@ __all__ = [
     "Captured",
     "EffectiveField",
     "Equivariance",
+    "Filters",
     "Inexact",
     "LayerShift",
     "LayerStatistics",
@@ -39,6 +41,8 @@ __all__ = [
     "effective_receptive_field",
     "equivariance",
     "exact_ranges",
+    "filters",
     "summary",
+    "templates",
     "versus",
 ]

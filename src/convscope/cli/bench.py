@@ -124,8 +124,8 @@ def bench(
 
         save.mkdir(parents=True, exist_ok=True)
         (save / "race.json").write_text(json_text(kept, indent=1) + "\n")
-        bars(kept).savefig(save / "race.svg")
-        roofline(kept).savefig(save / "roofline.svg")
+        bars(kept).save(save / "race.svg")
+        roofline(kept).save(save / "roofline.svg")
         say(f"Written: {save}/race.json, race.svg, roofline.svg", error=True)
 
 
@@ -138,5 +138,5 @@ def _grow(seconds: float, repeats: int, save: Path | None, as_json: bool) -> Non
 
         save.mkdir(parents=True, exist_ok=True)
         (save / "growth.json").write_text(json_text(found, indent=1) + "\n")
-        picture(found).savefig(save / "growth.svg")
+        picture(found).save(save / "growth.svg")
         say(f"Written: {save}/growth.json, growth.svg", error=True)

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from convscope.cli import data
+from convscope.cli import data, show
 from convscope.cli.bench import bench
 from convscope.cli.command import Command
 from convscope.cli.evaluate import evaluate
@@ -55,6 +55,7 @@ app.command(
     cls=Command, short_help="Compare our speed with other libraries on this machine."
 )(bench)
 app.add_typer(data.app, name="data")
+app.add_typer(show.app, name="show")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,9 +1,5 @@
 """``convscope summary``: a network's shapes, costs and receptive fields."""
 
-import contextlib
-import importlib
-import inspect
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -12,11 +8,11 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from torch import nn
 
 from convscope import models
 from convscope.analysis import Summary, versus
 from convscope.analysis import summary as summarize
+from convscope.cli.network import argument_of, from_factory, size_of
 from convscope.errors import ArgumentError
 from convscope.terminal import json_text, say
 
@@ -76,8 +72,8 @@ def summary(
         raise ArgumentError(
             "summary: --versus prints text or --json. Leave --csv and --markdown out."
         )
-    sizes = [_size(text) for text in input_size or ()]
-    named = dict(_argument(text) for text in arguments or ())
+    sizes = [size_of(text, where="summary") for text in input_size or ()]
+    named = dict(argument_of(text, where="summary") for text in arguments or ())
     first = _summary(model, sizes, named)
     if other is not None:
         second = _summary(other, sizes, {})
@@ -107,7 +103,7 @@ def _summary(
 
         return onnx_summary(path, list(sizes) or None)
     if ":" in model:
-        net = _from_factory(model, named)
+        net = from_factory(model, named, where="summary", device="meta")
         if not sizes:
             raise ArgumentError(
                 f"summary: {model} does not say what input it takes. Give --input, "
@@ -148,69 +144,6 @@ def _of_run(folder: Path, sizes: Sequence[tuple[int, ...]]) -> Summary:
     run = Run.load(folder)
     shape = list(sizes) or [run.spec.input_shape]
     return summarize(run.net, shape, name=folder.name)
-
-
-def _from_factory(target: str, named: dict[str, Any]) -> nn.Module:
-    """Calls ``package.module:factory`` with the named arguments."""
-    where, _, factory = target.partition(":")
-    sys.path.insert(0, str(Path.cwd()))  # the caller's own file, as python -m finds it
-    try:
-        module = importlib.import_module(where)
-    except ModuleNotFoundError as error:
-        raise ArgumentError(
-            f"summary: {target}: there is no module {error.name!r}. Give a module that "
-            "python can import from here, such as package.module:factory."
-        ) from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
-    made: Any = module
-    for part in factory.split("."):
-        if not hasattr(made, part):
-            raise ArgumentError(
-                f"summary: {target}: {where} has no {part!r}. Give the name of a class "
-                "or a function in it."
-            )
-        made = getattr(made, part)
-    if not isinstance(made, nn.Module):
-        try:
-            with contextlib.suppress(ValueError):  # a builtin that does not tell
-                inspect.signature(made).bind(**named)
-        except TypeError as error:
-            raise ArgumentError(
-                f"summary: {target}: {error}. Give its arguments with --arg key=value."
-            ) from error
-        with torch.device("meta"):
-            made = made(**named)
-    if not isinstance(made, nn.Module):
-        raise ArgumentError(
-            f"summary: {target} makes a {type(made).__name__}. It must make a "
-            "torch.nn.Module."
-        )
-    return made
-
-
-def _size(text: str) -> tuple[int, ...]:
-    """``1,32,32`` or ``1x32x32``."""
-    parts = text.replace("x", ",").split(",")
-    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-        raise ArgumentError(
-            f"summary: --input {text} is not a size. Give numbers without the batch "
-            "axis, such as --input 3,224,224."
-        )
-    return tuple(int(part) for part in parts)
-
-
-def _argument(text: str) -> tuple[str, Any]:
-    """``key=value``; the value is read as JSON where it is JSON."""
-    key, equals, value = text.partition("=")
-    if not equals or not key.isidentifier():
-        raise ArgumentError(
-            f"summary: --arg {text} is not key=value. Write --arg num_classes=10."
-        )
-    try:
-        return key, json.loads(value)
-    except json.JSONDecodeError:
-        return key, value
 
 
 def _columns() -> int:

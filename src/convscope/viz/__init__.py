@@ -1,13 +1,20 @@
 """Records become pictures; matplotlib is the extra ``viz``."""
 
 from convscope.viz.equivariance import equivariance
+from convscope.viz.film import Film, Frame
+from convscope.viz.filters import filters
 from convscope.viz.growth import growth
+from convscope.viz.picture import Picture
 from convscope.viz.race import race, roofline
 from convscope.viz.receptive_field import receptive_field
 from convscope.viz.report import save_comparison, save_report
 
 __all__ = [
+    "Film",
+    "Frame",
+    "Picture",
     "equivariance",
+    "filters",
     "growth",
     "race",
     "receptive_field",

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convscope.analysis import Equivariance
-from convscope.errors import ArgumentError, MissingExtraError
+from convscope.errors import ArgumentError
+from convscope.viz.palette import Theme, ThemeName
+from convscope.viz.picture import Picture, require_matplotlib
+from convscope.viz.tiles import positive_colors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,19 +17,23 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 
-def equivariance(found: Sequence[Equivariance]) -> "Figure":
+def equivariance(
+    found: Sequence[Equivariance], *, theme: ThemeName = "light"
+) -> Picture[Sequence[Equivariance]]:
     """Draw one map of differences for each network, and how their outputs change.
 
-    In a map each row is a layer, each column a shift; white is equivariant, dark is
+    In a map each row is a layer, each column a shift; dark is equivariant, bright is
     not, gray is a shift between the layer's steps. Below, the outputs of all networks
     in one plot.
 
     Args:
         found: From `convscope.analysis.equivariance`, one for each network.
+        theme: ``light`` or ``dark``.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
         ArgumentError: There is nothing to draw, or the shifts are not the same.
+        UnknownNameError: There is no such theme.
 
     >>> import torch
     >>> from torch import nn
@@ -35,15 +42,18 @@ def equivariance(found: Sequence[Equivariance]) -> "Figure":
     >>> equivariance([found]).axes[-1].get_title()
     'images that keep their class'
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "viz") from None
+    require_matplotlib()
     if len({each.shifts for each in found}) != 1:
         raise ArgumentError(
             "equivariance: found must hold measurements with the same shifts, at least "
             "one. Measure all networks with the same shifts."
         )
+    return Picture(found, lambda theme: _drawn(found, theme), theme)
+
+
+def _drawn(found: Sequence[Equivariance], theme: Theme) -> "Figure":
+    from matplotlib.figure import Figure
+
     drawn = [each for each in found if each.layers]
     rows = max([len(each.layers) for each in drawn], default=0)
     height = 0.25 * rows + 1.0 if drawn else 0.0
@@ -54,7 +64,7 @@ def equivariance(found: Sequence[Equivariance]) -> "Figure":
     if drawn:
         plots = above.subplots(1, len(drawn), squeeze=False)[0]
         for plot, each in zip(plots, drawn, strict=True):
-            image = _layers(plot, each)
+            image = _layers(plot, each, theme)
         above.colorbar(image, ax=list(plots), label="difference / length of maps")
     changes, classes = below.subplots(1, 2)
     for each in found:
@@ -73,12 +83,12 @@ def equivariance(found: Sequence[Equivariance]) -> "Figure":
     return figure
 
 
-def _layers(plot: "Axes", each: Equivariance) -> "AxesImage":
+def _layers(plot: "Axes", each: Equivariance, theme: Theme) -> "AxesImage":
     table = np.array(
         [[np.nan if d is None else d for d in row.differences] for row in each.layers]
     )
-    image = plot.imshow(table, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    plot.set_facecolor("0.9")  # shows where there is no number
+    colors = positive_colors(theme)
+    image = plot.imshow(table, cmap=colors, vmin=0, vmax=1, aspect="auto")
     plot.set_xticks(range(len(each.shifts)), [str(s) for s in each.shifts], fontsize=8)
     names = [f"{row.path}  {row.kind.split('(')[0]}" for row in each.layers]
     plot.set_yticks(range(len(names)), names, fontsize=7)

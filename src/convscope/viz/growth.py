@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from convscope.errors import ArgumentError, MissingExtraError
-from convscope.viz.race import OURS
+from convscope.errors import ArgumentError
+from convscope.viz.palette import Theme, ThemeName
+from convscope.viz.picture import Picture, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +18,9 @@ UNITS = {
 }
 
 
-def growth(record: dict[str, Any]) -> "Figure":
+def growth(
+    record: dict[str, Any], *, theme: ThemeName = "light"
+) -> Picture[dict[str, Any]]:
     """Draw time per image along each axis, with the arithmetic beside it.
 
     The dotted line has the slope of the multiply-adds, through our middle point:
@@ -25,37 +28,42 @@ def growth(record: dict[str, Any]) -> "Figure":
 
     Args:
         record: From `convscope.bench.growth`.
+        theme: ``light`` or ``dark``.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
         ArgumentError: There is no curve.
+        UnknownNameError: There is no such theme.
 
     >>> curve = {"axis": "batch", "values": [1, 16], "multiply_adds": [90, 90],
     ...          "microseconds": {"PyTorch": [50.0, 9.0], "convscope": [25.0, 3.0]}}
-    >>> figure = growth({"start": {"size": 28}, "curves": [curve]})
-    >>> figure.axes[0].get_xlabel()
+    >>> picture = growth({"start": {"size": 28}, "curves": [curve]})
+    >>> picture.axes[0].get_xlabel()
     'images in a batch'
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import NullFormatter
-    except ImportError:
-        raise MissingExtraError("matplotlib", "viz") from None
-    curves = record["curves"]
-    if not curves:
+    require_matplotlib()
+    if not record["curves"]:
         raise ArgumentError("growth: record holds no curve. Let one axis grow.")
+    return Picture(record, lambda theme: _curves(record, theme), theme)
+
+
+def _curves(record: dict[str, Any], theme: Theme) -> "Figure":
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
+
+    curves = record["curves"]
     figure = Figure(figsize=(2.9 * len(curves), 3.2), layout="constrained")
     plots = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
     for plot, curve in zip(plots, curves, strict=True):
         values = curve["values"]
         for name, times in curve["microseconds"].items():
-            color = OURS if name == "convscope" else "gray"
+            color = theme.accent if name == "convscope" else theme.other
             plot.plot(values, times, "o-", ms=4, color=color, label=name)
         middle = len(values) // 2
         last = list(curve["microseconds"].values())[-1][middle]
         products = curve["multiply_adds"]
         slope = [last * p / products[middle] for p in products]
-        plot.plot(values, slope, ":", color="black", lw=1, label="the arithmetic")
+        plot.plot(values, slope, ":", color=theme.ink, lw=1, label="the arithmetic")
         plot.set(xscale="log", yscale="log")
         plot.set_xticks(values, [str(v) for v in values])
         plot.xaxis.set_minor_formatter(NullFormatter())

@@ -3,26 +3,54 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from convscope.errors import ArgumentError, MissingExtraError
+from convscope.errors import ArgumentError
+from convscope.viz.palette import Theme, ThemeName
+from convscope.viz.picture import Picture, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OURS, THEIRS = "#0b6e8f", "#b8b8b8"
 _MARKS = "os^Dv<>P"
 
 
-def race(records: Sequence[dict[str, Any]]) -> "Figure":
+def race(
+    records: Sequence[dict[str, Any]], *, theme: ThemeName = "light"
+) -> Picture[Sequence[dict[str, Any]]]:
     """Draw one panel of bars for each record: time per image, quartiles as whiskers.
 
     Args:
         records: From `convscope.bench.record`.
+        theme: ``light`` or ``dark``.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
         ArgumentError: There is no record, or one in which nobody was timed.
+        UnknownNameError: There is no such theme.
     """
-    figure = _figure(records, width=7.6, height=0.6)
+    _require_times(records)
+    return Picture(records, lambda theme: _bars(records, theme), theme)
+
+
+def roofline(
+    records: Sequence[dict[str, Any]], *, theme: ThemeName = "light"
+) -> Picture[Sequence[dict[str, Any]]]:
+    """Draw operations per second against operations per byte, under both limits.
+
+    Args:
+        records: From `convscope.bench.record`, all of one machine.
+        theme: ``light`` or ``dark``.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ArgumentError: There is no record, or one in which nobody was timed.
+        UnknownNameError: There is no such theme.
+    """
+    _require_times(records)
+    return Picture(records, lambda theme: _limits(records, theme), theme)
+
+
+def _bars(records: Sequence[dict[str, Any]], theme: Theme) -> "Figure":
+    figure = _figure(width=7.6, height=0.6)
     heights = [len(_timed(record)) + 1.5 for record in records]
     figure.set_figheight(0.6 + 0.3 * sum(heights))
     panels = figure.subplots(
@@ -35,8 +63,8 @@ def race(records: Sequence[dict[str, Any]]) -> "Figure":
             [row["name"] for row in rows],
             times,
             xerr=[row["spread_microseconds"] for row in rows],
-            color=[OURS if _is_ours(row) else THEIRS for row in rows],
-            error_kw={"elinewidth": 1, "capsize": 2},
+            color=[theme.accent if _is_ours(row) else theme.other for row in rows],
+            error_kw={"elinewidth": 1, "capsize": 2, "ecolor": theme.ink},
         )
         for place, row in enumerate(rows):
             end = row["microseconds_per_image"] + row["spread_microseconds"]
@@ -53,17 +81,8 @@ def race(records: Sequence[dict[str, Any]]) -> "Figure":
     return figure
 
 
-def roofline(records: Sequence[dict[str, Any]]) -> "Figure":
-    """Draw operations per second against operations per byte, under both limits.
-
-    Args:
-        records: From `convscope.bench.record`, all of one machine.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-        ArgumentError: There is no record, or one in which nobody was timed.
-    """
-    figure = _figure(records, width=7.6, height=4.6)
+def _limits(records: Sequence[dict[str, Any]], theme: Theme) -> "Figure":
+    figure = _figure(width=7.6, height=4.6)
     from matplotlib.ticker import NullFormatter
 
     plot = figure.subplots()
@@ -73,7 +92,7 @@ def roofline(records: Sequence[dict[str, Any]]) -> "Figure":
     left, right = min(*reach, peak / bandwidth) / 4, max(*reach, peak / bandwidth) * 4
     ridge = peak / bandwidth
     plot.plot(
-        [left, ridge, right], [left * bandwidth, peak, peak], color="black", lw=1.2
+        [left, ridge, right], [left * bandwidth, peak, peak], color=theme.ink, lw=1.2
     )
     plot.text(right, peak * 1.1, f"float32 products: {peak:.0f} Gop/s", ha="right",
               fontsize=8)  # fmt: skip
@@ -87,10 +106,10 @@ def roofline(records: Sequence[dict[str, Any]]) -> "Figure":
             speed /= row["microseconds_per_image"] * 1e3
             ours = _is_ours(row)
             plot.plot(
-                intensity, speed, mark, color=OURS if ours else THEIRS,
-                zorder=3 if ours else 2, mec="white", ms=8 if ours else 6,
+                intensity, speed, mark, color=theme.accent if ours else theme.other,
+                zorder=3 if ours else 2, mec=theme.paper, ms=8 if ours else 6,
             )  # fmt: skip
-        plot.plot([], [], mark, color="gray", label=_title(record))
+        plot.plot([], [], mark, color=theme.muted, label=_title(record))
     plot.set(xscale="log", yscale="log", xlim=(left, right * 1.1))
     plot.set_ylim(top=peak * 2)
     for axis in (plot.xaxis, plot.yaxis):
@@ -104,14 +123,16 @@ def roofline(records: Sequence[dict[str, Any]]) -> "Figure":
     return figure
 
 
-def _figure(records: Sequence[dict[str, Any]], width: float, height: float) -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "viz") from None
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _require_times(records: Sequence[dict[str, Any]]) -> None:
+    require_matplotlib()
     if not records or not all(_timed(record) for record in records):
         raise ArgumentError("race: records hold nobody who was timed. Run the race.")
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _timed(record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convscope.analysis import EffectiveField
-from convscope.errors import ArgumentError, MissingExtraError
+from convscope.errors import ArgumentError
+from convscope.viz.palette import Theme, ThemeName
+from convscope.viz.picture import Picture, require_matplotlib
+from convscope.viz.tiles import positive_colors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,7 +17,9 @@ if TYPE_CHECKING:
 FLOOR = 1e-4  # of the largest energy; below it the scale ends
 
 
-def receptive_field(field: EffectiveField) -> "Figure":
+def receptive_field(
+    field: EffectiveField, *, theme: ThemeName = "light"
+) -> Picture[EffectiveField]:
     """Draw where one output looks: measured energy, and the bounds of arithmetic.
 
     Images are drawn as a map, signals as a curve, volumes as their middle slices along
@@ -22,10 +27,12 @@ def receptive_field(field: EffectiveField) -> "Figure":
 
     Args:
         field: From `convscope.analysis.effective_receptive_field`.
+        theme: ``light`` or ``dark``.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
         ArgumentError: The input has more than three spatial axes.
+        UnknownNameError: There is no such theme.
 
     >>> from torch import nn
     >>> from convscope.analysis import effective_receptive_field
@@ -33,26 +40,30 @@ def receptive_field(field: EffectiveField) -> "Figure":
     >>> receptive_field(field).get_suptitle().splitlines()[0]
     "the network's output (3, 3): may see 3 x 3 (frame);"
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "viz") from None
+    require_matplotlib()
     axes = field.energy.ndim
     if axes > 3:
         raise ArgumentError(
             f"receptive_field: an input with {axes} spatial axes has no picture. Use "
             "field.energy."
         )
+    return Picture(field, lambda theme: _drawn(field, theme), theme)
+
+
+def _drawn(field: EffectiveField, theme: Theme) -> "Figure":
+    from matplotlib.figure import Figure
+
+    axes = field.energy.ndim
     panels = 3 if axes == 3 else 1
     figure = Figure(figsize=(4.6 * panels + 0.6, 4.4), layout="constrained")
     figure.suptitle(_title(field), fontsize=10)
     plots = figure.subplots(1, panels, squeeze=False)[0]
     scaled = np.maximum(field.energy / field.energy.max(), FLOOR)
     if axes == 1:
-        _curve(plots[0], field, scaled)
+        _curve(plots[0], field, scaled, theme)
         return figure
     for plot, (cut, names, bounds) in zip(plots, _cuts(field, scaled), strict=True):
-        image = _map(plot, cut, names, bounds)
+        image = _map(plot, cut, names, bounds, theme)
     figure.colorbar(image, ax=list(plots), label="energy / largest energy")
     return figure
 
@@ -77,17 +88,20 @@ def _cuts(field: EffectiveField, scaled: Any) -> list[Any]:
     return panels
 
 
-def _map(plot: "Axes", values: Any, names: tuple[str, str], bounds: Any) -> Any:
+def _map(
+    plot: "Axes", values: Any, names: tuple[str, str], bounds: Any, theme: Theme
+) -> Any:
     from matplotlib.colors import LogNorm
     from matplotlib.patches import Rectangle
     from matplotlib.ticker import MaxNLocator
 
     norm = LogNorm(FLOOR, 1.0)
-    image = plot.imshow(values, norm=norm, cmap="magma", interpolation="nearest")
+    colors = positive_colors(theme)
+    image = plot.imshow(values, norm=norm, cmap=colors, interpolation="nearest")
     (top, bottom), (left, right) = bounds
     corner = (left - 0.5, top - 0.5)
     frame = Rectangle(corner, right - left + 1, bottom - top + 1, fill=False)
-    frame.set(edgecolor="#39c5bb", linewidth=1.6, clip_on=False)
+    frame.set(edgecolor=theme.mark, linewidth=1.6, clip_on=False)
     plot.add_patch(frame)
     plot.xaxis.set_major_locator(MaxNLocator(integer=True))
     plot.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -96,10 +110,10 @@ def _map(plot: "Axes", values: Any, names: tuple[str, str], bounds: Any) -> Any:
     return image
 
 
-def _curve(plot: "Axes", field: EffectiveField, scaled: Any) -> None:
-    plot.plot(scaled, drawstyle="steps-mid", color="#7a1f6a")
+def _curve(plot: "Axes", field: EffectiveField, scaled: Any, theme: Theme) -> None:
+    plot.plot(scaled, drawstyle="steps-mid", color=theme.accent)
     first, last = (field.theory or field.support)[0]
-    plot.axvspan(first - 0.5, last + 0.5, color="#39c5bb", alpha=0.2)
+    plot.axvspan(first - 0.5, last + 0.5, color=theme.mark, alpha=0.2)
     plot.set_yscale("log")
     plot.set_ylim(FLOOR, 1.5)
     plot.set_xlim(-0.5, len(scaled) - 0.5)

@@ -1,0 +1,11 @@
+"""``convscope show``: looking into a network; one file for each thing to see."""
+
+import typer
+
+from convscope.cli.command import Command
+from convscope.cli.show_filters import filters
+
+app = typer.Typer(
+    no_args_is_help=True, help="Draw what is inside a network, or a run of one."
+)
+app.command(cls=Command, short_help="The filters of a convolution.")(filters)

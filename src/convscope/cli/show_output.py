@@ -1,0 +1,127 @@
+"""Where a picture of ``convscope show`` goes: into a file, into a browser."""
+
+import os
+import sys
+import tempfile
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import typer
+
+from convscope.cli.options import known
+from convscope.errors import ArgumentError
+from convscope.terminal import json_text, say
+from convscope.viz.palette import ThemeName
+
+SaveFlag = Annotated[
+    Path | None,
+    typer.Option(
+        "--save",
+        metavar="FILE",
+        help="Where to write it; its ending says the format. By default a temporary "
+        "file, which opens where there is a screen.",
+    ),
+]
+ThemeFlag = Annotated[
+    str, typer.Option("--theme", metavar="light|dark", help="Colors of the picture.")
+]
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|MODEL",
+        help="A run folder, a model's name, or package.module:factory.",
+    ),
+]
+LayerFlag = Annotated[
+    str | None, typer.Option("--layer", metavar="PATH", help="Which layer, by path.")
+]
+InputFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", metavar="C,H,W", help="Size of one input, if not the model's own."
+    ),
+]
+ArgumentFlag = Annotated[
+    list[str] | None,
+    typer.Option("--arg", metavar="KEY=VALUE", help="An argument of MODEL."),
+]
+WeightsFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="NAME|FILE",
+        help="Weights of MODEL; random ones by default.",
+    ),
+]
+
+
+class Saved(Protocol):
+    """What can be written to a file: a picture, a film."""
+
+    data: Any
+
+    def save(self, path: str | Path) -> Path:
+        """Writes it."""
+        ...
+
+
+def theme_of(name: str) -> ThemeName:
+    """The theme of that name.
+
+    Raises:
+        UnknownNameError: There is none.
+
+    >>> theme_of("dark")
+    'dark'
+    """
+    known(name, ThemeName, "theme")
+    return "dark" if name == "dark" else "light"
+
+
+def deliver(picture: Saved, save: Path | None, *, name: str, suffix: str) -> None:
+    """Writes the picture, says where, and opens it if nobody said where.
+
+    Args:
+        picture: What to write.
+        save: The file that was asked for.
+        name: Of a temporary file.
+        suffix: Of a temporary file.
+
+    Raises:
+        ArgumentError: It cannot be written.
+    """
+    if save is not None:
+        say(str(picture.save(save)))
+        return
+    place = picture.save(Path(_folder(), f"{name}{suffix}"))
+    say(str(place))
+    if _has_screen():
+        webbrowser.open(place.as_uri())
+
+
+def as_json(record: Any) -> None:
+    """Prints a record, or several, as one JSON object."""
+    if isinstance(record, list | tuple):
+        typer.echo(json_text([each.to_dict() for each in record]))
+    else:
+        typer.echo(json_text(record.to_dict()))
+
+
+def _folder() -> str:
+    try:
+        return tempfile.mkdtemp(prefix="convscope-")
+    except OSError as error:
+        raise ArgumentError(
+            f"show: there is no place for a temporary file ({error.strerror}). "
+            "Give --save FILE."
+        ) from error
+
+
+def _has_screen() -> bool:
+    """Whether somebody sits at a terminal with a display."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return False
+    if sys.platform in ("darwin", "win32"):
+        return "SSH_CONNECTION" not in os.environ
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

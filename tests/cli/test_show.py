@@ -1,0 +1,64 @@
+"""``convscope show``: each picture from the command line."""
+
+import json
+
+import pytest
+
+from convscope.cli.show import app
+
+pytest.importorskip("matplotlib")
+COMMANDS = [c.name or c.callback.__name__ for c in app.registered_commands]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(convscope, name):
+    outcome = convscope("show", name, "--help")
+    assert outcome.code == 0
+    assert f"Example: convscope show {name}" in " ".join(outcome.out.split())
+    assert max(map(len, outcome.out.splitlines())) <= 80
+
+
+def test_filters_are_written_where_asked_and_the_path_is_printed(convscope, tmp_path):
+    place = tmp_path / "filters.svg"
+    outcome = convscope("show", "filters", "lenet5", "--save", place)
+    assert (outcome.code, outcome.out) == (0, f"{place}\n")
+    assert place.read_text().startswith("<?xml")
+
+
+def test_without_a_file_there_is_one_whose_path_is_printed(
+    convscope, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    outcome = convscope("show", "filters", "mlp", "--theme", "dark")
+    (place,) = tmp_path.glob("convscope-*/filters.png")
+    assert outcome.out == f"{place}\n"
+
+
+def test_a_second_network_shows_the_same_filters(convscope):
+    outcome = convscope("show", "filters", "lenet5", "--layer", "3", "--order", "norm",
+                        "--versus", "lenet5", "--json")  # fmt: skip
+    one, other = json.loads(outcome.out)
+    assert one["filters"] == other["filters"]
+    assert one["network"] == "lenet5 (random weights)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["lenet5", "--layer", "x"], "unknown layer 'x'. Known: 0, 3, 6."),
+        (["lenet5", "--layer", "1"],
+         "filters: layer='1' is Tanh, not a convolution. Choose one of 0, 3, 6."),
+        (["leenet5"], "unknown model 'leenet5'. Did you mean 'lenet5'?"),
+        (["runs/nothing"], "show filters: runs/nothing is not there. Give a run "
+         "folder, a model's name, or package.module:factory."),
+        (["lenet5", "--theme", "drak"], "unknown theme 'drak'. Did you mean 'dark'?"),
+        (["lenet5", "--save", "a.gif"], "Picture.save: path='a.gif' ends in '.gif', "
+         "which is no format of this. Use .png, .svg or .pdf."),
+        (["torch.nn:Linear", "--arg", "in_features=4", "--arg", "out_features=2"],
+         "show filters: Linear does not say what input it takes. Give --input, such as "
+         "--input 1,28,28."),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line(convscope, arguments, text):
+    outcome = convscope("show", "filters", *arguments)
+    assert (outcome.code, outcome.err) == (2, f"Error: {text}\n")
