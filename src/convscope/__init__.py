@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         train,
         viz,
     )
-    from convscope.analysis import capture, check
+    from convscope.analysis import attribute, capture, check
     from convscope.analysis.summary import summary
     from convscope.data import Dataset, Preprocessing
     from convscope.execution import optimize
@@ -55,6 +55,7 @@ _ROOMS = (
     "viz",
 )
 _HOMES = {
+    "attribute": "analysis",
     "capture": "analysis",
     "check": "analysis",
     "summary": "analysis",
@@ -77,6 +78,7 @@ __all__ = [
     "Run",
     "analysis",
     "arithmetic",
+    "attribute",
     "capture",
     "check",
     "data",

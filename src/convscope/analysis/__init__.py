@@ -1,5 +1,7 @@
 """What a network is before it has weights, and what it does once it has them."""
 
+from convscope.analysis.attribution.attribute import attribute
+from convscope.analysis.attribution.record import Attribution, Trust
 from convscope.analysis.capturing.capture import capture
 from convscope.analysis.capturing.record import Capture, Captured
 from convscope.analysis.checking.check import check
@@ -23,6 +25,7 @@ from convscope.analysis.render import Summary, versus
 from convscope.analysis.summary import exact_ranges, summary
 
 __all__ = [
+    "Attribution",
     "AxisField",
     "Capture",
     "Captured",
@@ -35,6 +38,8 @@ __all__ = [
     "Row",
     "StatisticsReport",
     "Summary",
+    "Trust",
+    "attribute",
     "capture",
     "check",
     "compare_statistics",

@@ -1,0 +1,1 @@
+"""Why a network decides as it does: maps over its input, and how far to trust them."""

@@ -1,0 +1,129 @@
+"""Maps from comparisons: what the network says of inputs that are changed."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from convscope.analysis.attribution.record import Array
+from convscope.errors import MissingExtraError
+
+STEPS = 32  # of integrated gradients
+WINDOWS = 14  # of occlusion along each axis, at most
+MASKS = 500  # of RISE
+GRID = 7  # cells of a mask along each axis
+SHOWN = 0.5  # of which are shown
+BATCH = 32
+
+Value = Callable[[Any], Tensor]
+
+
+def integrated_gradients(net: nn.Module, inputs: Tensor, value: Value) -> Array:
+    """The mean gradient on the way from 0 to the input, times the input; by captum.
+
+    The sum over an input is what its value has more than that of 0, up to the error of
+    32 steps (Gauss-Legendre).
+    """
+    captum = _captum()
+
+    def forward(x: Tensor) -> Tensor:
+        return value(net(x))
+
+    method = captum.IntegratedGradients(forward)
+    slopes = method.attribute(inputs, n_steps=STEPS, internal_batch_size=BATCH)
+    return _summed(slopes)
+
+
+def occlusion(net: nn.Module, inputs: Tensor, value: Value) -> Array:
+    """What is lost when a window is covered with 0, at about 14 places of each axis."""
+    captum = _captum()
+
+    def forward(x: Tensor) -> Tensor:
+        return value(net(x))
+
+    space = inputs.shape[2:]
+    strides = [max(1, math.ceil(size / WINDOWS)) for size in space]
+    windows = [
+        min(size, 2 * stride) for size, stride in zip(space, strides, strict=True)
+    ]
+    channels = inputs.shape[1]
+    with torch.no_grad():
+        lost = captum.Occlusion(forward).attribute(
+            inputs,
+            sliding_window_shapes=(channels, *windows),
+            strides=(channels, *strides),
+            perturbations_per_eval=max(1, BATCH // len(inputs)),
+        )
+    return _summed(lost / channels)
+
+
+def rise(net: nn.Module, inputs: Tensor, value: Value, seed: int) -> Array:
+    """The mean of random masks, each weighed by what the network says behind it.
+
+    Source:
+        Petsiuk, Das and Saenko 2018, section 3.2: masks of 7 cells along each axis,
+        half of them shown, enlarged and moved by a random part of a cell; here 500,
+        and centered on their mean, which takes away what is common to all places.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    space = tuple(inputs.shape[2:])
+    cells = tuple(min(GRID, size) for size in space)
+    size = [math.ceil(n / c) * (c + 1) for n, c in zip(space, cells, strict=True)]
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(space)]
+    totals = torch.zeros(len(inputs), *space, dtype=torch.float64)
+    shares, sums = torch.zeros(len(inputs), dtype=torch.float64), totals.clone()
+    made = 0
+    while made < MASKS:
+        count = min(BATCH, MASKS - made)
+        coarse = torch.rand(count, 1, *(c + 1 for c in cells), generator=generator)
+        large = F.interpolate((coarse < SHOWN).float(), size, mode=mode,
+                              align_corners=False)  # fmt: skip
+        masks = torch.empty(count, 1, *space)
+        for number in range(count):
+            part: tuple[Any, ...] = (number, slice(None))
+            for whole, wanted in zip(size, space, strict=True):
+                most = max(1, min(whole - wanted, math.ceil(wanted / GRID)) + 1)
+                start = int(torch.randint(most, (1,), generator=generator))
+                part += (slice(start, start + wanted),)
+            masks[number] = large[part]
+        for place, image in enumerate(inputs):
+            with torch.no_grad():
+                copies = masks.to(image.dtype).to(image.device) * image
+                said = value_of_copies(net, copies, value, place, len(inputs))
+            weights = said.double().cpu().view(-1, *([1] * len(space)))
+            totals[place] += (weights * masks[:, 0]).sum(0)
+            shares[place] += weights.sum()
+            sums[place] += masks[:, 0].double().sum(0)
+        made += count
+    mean = shares.view(-1, *([1] * len(space))) / MASKS
+    found: Array = ((totals - mean * sums) / MASKS).float().numpy()
+    return found
+
+
+def value_of_copies(
+    net: nn.Module, copies: Tensor, value: Value, place: int, count: int
+) -> Tensor:
+    """The values of changed copies of the input at ``place`` of ``count``."""
+    output = net(copies)
+    if count == 1:
+        return value(output)
+    # The target of each input is at its place in a round: repeat, and take that place.
+    rounds = output.repeat_interleave(count, 0)
+    return value(rounds)[place::count]
+
+
+def _summed(values: Tensor) -> Array:
+    made: Array = values.detach().sum(1).float().cpu().numpy()
+    return np.ascontiguousarray(made)
+
+
+def _captum() -> Any:
+    try:
+        import captum.attr
+    except ImportError:
+        raise MissingExtraError("captum", "viz") from None
+    return captum.attr
