@@ -1,5 +1,7 @@
 """``convscope data``: which data sets there are, and what is wrong with a folder."""
 
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,9 +9,10 @@ import typer
 
 from convscope.cli.command import Command
 from convscope.cli.listing import Listing
-from convscope.cli.options import JsonFlag
+from convscope.cli.options import DeviceFlag, JsonFlag
 from convscope.cli.progress_bar import counting
 from convscope.data.folders.audit import NEAR, AuditReport, audit
+from convscope.data.folders.findings import Suspect
 from convscope.data.folders.layout import Layout
 from convscope.data.published.catalog import CATALOG, StandardSet
 from convscope.data.published.local_files import (
@@ -19,8 +22,12 @@ from convscope.data.published.local_files import (
     locate,
 )
 from convscope.terminal import Screen, json_text, printable, say
+from convscope.train.embedding.features import features_of
+from convscope.train.embedding.source import source_of
+from convscope.train.starting_weights import MODEL
 
 SHOWN = 5  # lines per list
+FEATURES = "--features"
 _COUNTED = ("classes", "train", "test")
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -94,7 +101,18 @@ def _short(record: dict[str, Any]) -> str:
     return "built in" if record["form"] == "built in" else "yes"
 
 
-@app.command("audit", cls=Command)
+class _Audit(Command):
+    """Knows which model is meant where ``--features`` names none."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if FEATURES in args:
+            after = args.index(FEATURES) + 1
+            if after == len(args) or args[after].startswith("-"):
+                args = [*args[:after], MODEL, *args[after:]]
+        return super().parse_args(ctx, args)
+
+
+@app.command("audit", cls=_Audit)
 def audit_folder(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of images.")],
     near: Annotated[
@@ -108,25 +126,41 @@ def audit_folder(
     layout: Annotated[
         Layout, typer.Option(help="classes: folders named like parts are classes.")
     ] = "auto",
+    features: Annotated[
+        str | None,
+        typer.Option(
+            FEATURES,
+            metavar="[MODEL|RUN]",
+            help="Look at what the pictures show, too: look-alikes, probable wrong "
+            f"labels, outliers; by the features of {MODEL}, or of another.",
+        ),
+    ] = None,
+    device: DeviceFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Print what is wrong with a folder of images; exit code 1 if it must be fixed.
 
-    Example: convscope data audit photos/
+    Example: convscope data audit photos/ --features
     """
-    report = _audited(folder, near, layout)
+    report = _audited(folder, near, layout, features, device)
     if as_json:
-        typer.echo(json_text(report.to_dict()))
+        typer.echo(json_text({**report.to_dict(), "features": features}))
     else:
         _print_audit(report)
     if report.must_fix:
         raise typer.Exit(1)
 
 
-def _audited(folder: Path, near: int, layout: Layout) -> AuditReport:
+def _audited(
+    folder: Path, near: int, layout: Layout, features: str | None, device: str | None
+) -> AuditReport:
     """The report, with a bar on standard error where a person is watching."""
     with counting() as (advance, _):
-        return audit(folder, near=near, layout=layout, progress=advance)
+        make = None
+        if features is not None:  # found first: it may be missing
+            source = source_of(features, device=device)
+            make = partial(features_of, source, progress=advance)
+        return audit(folder, near=near, layout=layout, features=make, progress=advance)
 
 
 def _print_audit(report: AuditReport) -> None:
@@ -148,9 +182,19 @@ def _print_audit(report: AuditReport) -> None:
         say("")
     for finding in report.problems:
         say(f"{finding.severity}: {finding.kind}. {printable(finding.message)}")
-        for group in finding.files[:SHOWN]:
-            say(f"    {printable('  =  '.join(group))}")
+        lines = (
+            map(_suspect, finding.suspects)
+            if finding.suspects
+            else ("  =  ".join(group) for group in finding.files)
+        )
+        for line in islice(lines, SHOWN):
+            say(f"    {printable(line)}")
         if len(finding.files) > SHOWN:
             say(f"    and {len(finding.files) - SHOWN:,} more (--json: all)")
     if not report.problems:
         say("Nothing to fix.")
+
+
+def _suspect(each: Suspect) -> str:
+    """One line: how certain, which file, and what shows it."""
+    return f"{each.score:5.2f}  {each.path}  like {each.neighbor}"

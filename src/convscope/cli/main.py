@@ -15,6 +15,7 @@ from convscope.cli import data, show
 from convscope.cli.bench import bench
 from convscope.cli.command import Command
 from convscope.cli.evaluate import evaluate
+from convscope.cli.features import features
 from convscope.cli.models import models
 from convscope.cli.predict import predict
 from convscope.cli.remedies import with_flags
@@ -44,6 +45,9 @@ app.command(cls=Command, short_help="Print the most probable classes of images."
 app.command(cls=Command, short_help="Write what a run is worth into one HTML file.")(
     report
 )
+app.command(
+    cls=Command, short_help="Save what a network knows of pictures, as numbers."
+)(features)
 app.command(cls=Command, short_help="Compare a run's files with their checksums.")(
     verify
 )

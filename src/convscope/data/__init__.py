@@ -5,7 +5,7 @@ from convscope.data.batching.augmentation import Augmentation
 from convscope.data.batching.batches import Batch, Batches, plain
 from convscope.data.dataset import UNLABELED, Dataset, Samples, SetAside
 from convscope.data.folders.audit import AuditReport, audit
-from convscope.data.folders.findings import Finding
+from convscope.data.folders.findings import Finding, Suspect
 from convscope.data.folders.load_folder import load_folder
 from convscope.data.loading import load
 from convscope.data.preprocessing import Preprocessing
@@ -25,6 +25,7 @@ __all__ = [
     "Samples",
     "SetAside",
     "StandardSet",
+    "Suspect",
     "assign",
     "audit",
     "describe",

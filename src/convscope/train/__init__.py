@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from convscope.train.embedding.features import features
+from convscope.train.embedding.table import FeatureTable, feature_table
 from convscope.train.judging.inference import probabilities
 from convscope.train.judging.metrics import Evaluation
 from convscope.train.judging.prediction import Failure, Prediction
@@ -27,6 +28,7 @@ __all__ = [
     "ConvClassifier",
     "Evaluation",
     "Failure",
+    "FeatureTable",
     "Plan",
     "Prediction",
     "RateSearch",
@@ -35,6 +37,7 @@ __all__ = [
     "RunReport",
     "RunSpec",
     "Verification",
+    "feature_table",
     "features",
     "find_rate",
     "fit",

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from convscope.data.folders import decoding, findings
+from convscope.data.folders.feature_findings import Features, by_features
 from convscope.data.folders.file_records import FileRecord
 from convscope.data.folders.findings import Finding
 from convscope.data.folders.layout import Layout
@@ -83,6 +84,7 @@ def audit(
     near: int = NEAR,
     layout: Layout = "auto",
     cache_dir: str | Path | None = None,
+    features: Features | None = None,
     progress: Progress | None = None,
 ) -> AuditReport:
     """Reads every image of a folder and reports what is wrong with them.
@@ -94,12 +96,15 @@ def audit(
         layout: ``"classes"``: the folders are classes, whatever they look like.
         cache_dir: Where what was learned is kept, so that a second audit is quick; by
             default the user's cache.
+        features: Called with a list of paths, gives one row of numbers for each, as
+            ``functools.partial(cs.features, "efficientnet_lite0")`` does. By these,
+            look-alikes that hashes miss, probable wrong labels and outliers are found.
         progress: Called with files done, files in all, and what is being done.
 
     Raises:
         DataError: No such folder, one that cannot be listed, or one whose folders look
             like classes and like parts.
-        ArgumentError: ``near`` outside its interval.
+        ArgumentError: ``near`` outside its interval, or features of another form.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +115,14 @@ def audit(
         raise ArgumentError(f"audit: near={near} is not from 0 to 32 bits.")
     listing = scan(folder, layout)
     at = decoding.place(listing, cache_dir)
-    return examine(listing, decoding.learn(listing, at, progress), at, near=near)
+    known = decoding.learn(listing, at, progress)
+    report = examine(listing, known, at, near=near)
+    if features is None:
+        return report
+    good = [e for e in listing.entries if not known[e.path].reason]
+    usable = [known[e.path] for e in good]
+    more = by_features(good, usable, features, listing.folder, near, at)
+    return dataclasses.replace(report, problems=_ordered((*report.problems, *more)))
 
 
 def examine(
@@ -142,5 +154,10 @@ def examine(
         modes=dict(Counter(f.mode for f in usable).most_common()),
         formats=dict(Counter(f.format for f in usable).most_common()),
         records=tuple(records),
-        problems=tuple(sorted(problems, key=lambda f: f.severity != "must fix")),
+        problems=_ordered(problems),
     )
+
+
+def _ordered(problems: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Those that must be fixed first."""
+    return tuple(sorted(problems, key=lambda f: f.severity != "must fix"))

@@ -20,6 +20,29 @@ Severity = Literal["must fix", "note"]
 
 
 @dataclass(frozen=True)
+class Suspect:
+    """A file that stands out by its features, with what shows it.
+
+    Attributes:
+        path: The file.
+        score: How certain it is; what it counts depends on the finding, which says so.
+        neighbor: The file that it is like.
+        label: Its class.
+        neighbor_label: The class of the neighbor: where the label may be wrong, the one
+            that is more probable.
+
+    >>> Suspect("cat/1.png", 0.9, "dog/7.png", "cat", "dog").neighbor
+    'dog/7.png'
+    """
+
+    path: str
+    score: float
+    neighbor: str
+    label: str
+    neighbor_label: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """One thing that a person should know about a folder.
 
@@ -28,6 +51,8 @@ class Finding:
         severity: ``"must fix"`` where training goes wrong or results look too good.
         message: One sentence with the number, and what to do.
         files: Groups of paths: copies of one picture are a group, else one each.
+        suspects: Of what was found by features, one for each group, the most certain
+            first.
 
     >>> Finding("blank", "note", "1 picture of one color all over.").files
     ()
@@ -37,6 +62,7 @@ class Finding:
     severity: Severity
     message: str
     files: tuple[tuple[str, ...], ...] = ()
+    suspects: tuple[Suspect, ...] = ()
 
 
 def unreadable(records: Iterable[FileRecord]) -> Iterable[Finding]:
