@@ -122,5 +122,6 @@ def test_features_alone_mean_imagenet_weights(convscope, spoiled, monkeypatch):
     monkeypatch.setattr("convscope.cli.data.source_of", small)
     convscope("data", "audit", "--features", "--json", spoiled)
     convscope("data", "audit", spoiled, "--features")
+    convscope("data", "audit", "--features", spoiled)
     convscope("data", "audit", spoiled, "--features", "efficientnet_lite1")
-    assert asked == ["efficientnet_lite0", "efficientnet_lite0", "efficientnet_lite1"]
+    assert asked == 3 * ["efficientnet_lite0"] + ["efficientnet_lite1"]

@@ -24,6 +24,7 @@ from convscope.data.published.local_files import (
 from convscope.terminal import Screen, json_text, printable, say
 from convscope.train.embedding.features import features_of
 from convscope.train.embedding.source import source_of
+from convscope.train.spec import FILE as SPEC_FILE
 from convscope.train.starting_weights import MODEL
 
 SHOWN = 5  # lines per list
@@ -106,10 +107,15 @@ class _Audit(Command):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if FEATURES in args:
-            after = args.index(FEATURES) + 1
-            if after == len(args) or args[after].startswith("-"):
-                args = [*args[:after], MODEL, *args[after:]]
+            at = args.index(FEATURES) + 1
+            if at == len(args) or args[at].startswith("-") or _holds_no_run(args[at]):
+                args = [*args[:at], MODEL, *args[at:]]
         return super().parse_args(ctx, args)
+
+
+def _holds_no_run(word: str) -> bool:
+    """Whether it is a folder, but no run: then it is what is audited."""
+    return Path(word).is_dir() and not Path(word, SPEC_FILE).exists()
 
 
 @app.command("audit", cls=_Audit)

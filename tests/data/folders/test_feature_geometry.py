@@ -163,3 +163,4 @@ def test_features_that_are_all_the_same_show_nothing():
     x, labels = np.ones((30, 4)), np.arange(30) % 2
     assert outliers(x, labels) == []
     assert doubtful_labels(x, labels, nearest(x)) == []
+    assert look_alikes(nearest(x), noise(30, np.random.default_rng(0))) == []

@@ -82,6 +82,15 @@ def test_every_kind_of_images_gives_the_same(net, pixels, expected, tmp_path):
     np.testing.assert_allclose(cs.features(net, inputs.numpy()), expected, **CLOSE)
 
 
+def test_sixteen_bits_and_compiled_networks_are_taken(net, pixels, expected):
+    wide = torch.from_numpy(pixels.astype(np.uint16) * 257)
+    found = cs.features(torch.compile(net, backend="eager"), wide, preprocessing=PLAIN)
+    np.testing.assert_allclose(found, expected, **CLOSE)
+    many = Samples(wide, torch.zeros(6, dtype=torch.int64), [""] * 6)
+    found = cs.features(net, many, preprocessing=PLAIN, batch_size=2)
+    np.testing.assert_allclose(found, expected, **CLOSE)
+
+
 def test_one_file_is_one_row(net, pixels, expected, tmp_path):
     path = files(pixels, tmp_path)[2]
     found = cs.features(net, path, preprocessing=PLAIN)

@@ -13,6 +13,7 @@ NEIGHBORS = 10  # whose distance is what is usual around a picture
 ALIKE = 0.5  # of that distance: nearer ones are look-alikes
 ALIKE_IN_PIXELS = 0.95  # the same where the thumbnails correlate, too
 CORRELATED = 0.9
+ROUNDING = 2e-3  # distances of float32 numbers below it are noise
 MARGIN = 0.5  # of probability, by which another class must lead
 PENALTIES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # per image, for features of variance 1
 SCALES = (1, 2, 3, 5, 7, 10, 14, 20, 30)  # of outputs, before their softmax
@@ -105,7 +106,8 @@ def look_alikes(near: Neighbors, thumbnails: np.ndarray) -> list[LookAlike]:
     first = np.repeat(np.arange(len(near.indices)), near.indices.shape[1])
     second = near.indices.ravel()
     usual = np.minimum(near.usual[first], near.usual[second])
-    ratio = near.distances.ravel() / np.maximum(usual, 1e-12)
+    told = usual > ROUNDING  # where ten are at one place, that is what is usual
+    ratio = np.where(told, near.distances.ravel() / np.where(told, usual, 1), np.inf)
     correlation = np.concatenate(
         [
             (small[first[i : i + BLOCK]] * small[second[i : i + BLOCK]]).sum(axis=1)

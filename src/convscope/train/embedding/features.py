@@ -48,6 +48,7 @@ def features(
     Pictures become inputs as in the training of the weights. A run knows how, and so
     do published weights, also in a network that ``models.build`` made, as long as they
     have not been trained further. Of any other network it is asked for.
+    ``train.feature_table`` tells the path and class of each row, too.
 
     Args:
         net: A network; a run, or its folder; or the name of a model that has published

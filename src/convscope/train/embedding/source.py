@@ -142,6 +142,7 @@ def source_of(
             f"features: net is a {type(net).__name__}. Give a network, a run or its "
             f"folder, or the name of a model: {', '.join(PRETRAINED)}."
         )
+    net = getattr(net, "_orig_mod", net)  # what torch.compile holds: it skips hooks
     published = published_in(net) if preprocessing is None else None
     if published is not None:
         preprocessing = _declared(published, net)
