@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         train,
         viz,
     )
-    from convscope.analysis import attribute, capture, check
+    from convscope.analysis import attribute, capture, check, explain_unit
     from convscope.analysis.summary import summary
     from convscope.data import Dataset, Preprocessing
     from convscope.execution import optimize
@@ -58,6 +58,7 @@ _HOMES = {
     "attribute": "analysis",
     "capture": "analysis",
     "check": "analysis",
+    "explain_unit": "analysis",
     "summary": "analysis",
     "optimize": "execution",
     "Dataset": "data",
@@ -83,6 +84,7 @@ __all__ = [
     "check",
     "data",
     "execution",
+    "explain_unit",
     "features",
     "fit",
     "functional",

@@ -13,6 +13,7 @@ ConvscopeError
 │   ├── RunBusyError                  another process is training in it
 │   ├── WriteError                    a disk that is full, or does not let us write
 │   └── CheckpointError               its checkpoint cannot be used
+├── ExplanationError                  a number is not what its parts add up to
 ├── KernelError                       a native kernel refused what it was given
 ├── TrainingError                     training cannot start or cannot go on
 │   └── NotFiniteError                the loss became NaN or infinite
@@ -153,6 +154,10 @@ class WriteError(RunError):
 
 class CheckpointError(RunError):
     """The checkpoint in this run folder cannot be used."""
+
+
+class ExplanationError(ConvscopeError):
+    """A number in a network is not what we make of its parts: we do not know why."""
 
 
 class KernelError(ConvscopeError):

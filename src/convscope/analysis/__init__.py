@@ -5,6 +5,8 @@ from convscope.analysis.attribution.record import Attribution, Trust
 from convscope.analysis.capturing.capture import capture
 from convscope.analysis.capturing.record import Capture, Captured
 from convscope.analysis.checking.check import check
+from convscope.analysis.explaining.explain_unit import explain_unit
+from convscope.analysis.explaining.record import UnitExplanation
 from convscope.analysis.probes.batch_statistics import (
     LayerStatistics,
     StatisticsReport,
@@ -39,6 +41,7 @@ __all__ = [
     "StatisticsReport",
     "Summary",
     "Trust",
+    "UnitExplanation",
     "attribute",
     "capture",
     "check",
@@ -46,6 +49,7 @@ __all__ = [
     "effective_receptive_field",
     "equivariance",
     "exact_ranges",
+    "explain_unit",
     "filters",
     "summary",
     "templates",

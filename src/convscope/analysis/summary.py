@@ -11,7 +11,7 @@ from convscope.analysis.checking.rebuild import layer_text
 from convscope.analysis.inputs import BATCH, Inputs, InputSize, Shape, parse_inputs
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary
-from convscope.analysis.tracing.calls import Call
+from convscope.analysis.tracing.calls import Call, named
 from convscope.analysis.tracing.trace import LayerError, Trace, trace
 from convscope.analysis.tracing.verify import difference
 from convscope.arithmetic import (
@@ -104,7 +104,8 @@ def exact_ranges(
     Args:
         module: Any torch.nn.Module.
         input_size: As in `summary`.
-        layer: Path of the module; its last call counts.
+        layer: Path of the module, whose last call counts; or the label of a `Row`, such
+            as ``relu:1`` for the first call and ``add_1`` for a function.
 
     Raises:
         ShapeError: The network does not work on this input; see `check`.
@@ -117,7 +118,7 @@ def exact_ranges(
         traced = _traced(module, inputs)
     except LayerError as error:
         raise failure_error(module, inputs, error) from None
-    calls = [c for c in traced.calls if c.path == layer and c.module is not None]
+    calls = [c for c in traced.calls if layer in named(c)]
     value = calls[-1].value if calls else None
     keys = [(0, axis) for axis in range(len(inputs.shapes[0]) - 1)]
     if value is None or any(key not in value.seen for key in keys):

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from torch import nn
 
-from convscope.analysis.tracing.calls import Call, is_leaf
+from convscope.analysis.tracing.calls import Call, is_leaf, named
 from convscope.analysis.tracing.meta_copy import uncompiled
 from convscope.errors import ArgumentError, UnknownNameError
 
@@ -81,7 +81,7 @@ class Choice:
     def _fits(self, one: str | type[nn.Module], call: Call, shown: bool) -> bool:
         if isinstance(one, type):
             return isinstance(call.module, one)
-        if one == call.label or (call.module is not None and one == call.path):
+        if one in named(call):
             return True
         if not is_glob(one) or not shown:
             return False

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.parameter import is_lazy
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.analysis.capturing.choosing import Choice, Layers
 from convscope.analysis.checking.check import failure_error, refuse_call
@@ -30,6 +31,7 @@ from convscope.analysis.tracing.calls import (
     Sparing,
     storage_of,
     tensors_of,
+    tensors_passed,
 )
 from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
 from convscope.analysis.tracing.preserve import Snapshot
@@ -65,13 +67,23 @@ class Taken:
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """Tensors that were passed, weights apart."""
-        passed = tensors_of((self.arguments, self.named))
-        return tuple(t for t in passed if not isinstance(t, nn.Parameter))
+        return tensors_passed(self.arguments, self.named)
 
 
 @dataclass(eq=False)
 class Pass:
-    """One forward pass."""
+    """One forward pass.
+
+    Attributes:
+        root: The copy that ran.
+        inputs: Tensors that it ran on; leaves whose gradients can be asked for.
+        output: What it gave.
+        calls: All, in the order in which they began.
+        taken: What was kept of the chosen ones.
+        notes: What is not as one would expect.
+        sources: For each layer by label, for each tensor that it takes, the label of
+            the layer that gave it; None for an input of the network.
+    """
 
     root: nn.Module
     inputs: list[Tensor]
@@ -79,6 +91,7 @@ class Pass:
     calls: list[Call]
     taken: list[Taken]
     notes: list[str]
+    sources: dict[str, tuple[str | None, ...]]
 
 
 @contextlib.contextmanager
@@ -130,7 +143,10 @@ def passed(
         choice.require_matches(call.label for call in recorder.calls)
         calls, notes = list(recorder.calls), _notes(net)
         with torch.random.fork_rng(devices=[]):  # a checkpoint may draw again
-            yield Pass(root, given.leaves, output, calls, recorder.taken, notes)
+            yield Pass(
+                root, given.leaves, output, calls, recorder.taken, notes,
+                recorder.sources,
+            )  # fmt: skip
     finally:
         state.restore()
 
@@ -212,6 +228,8 @@ class _Recorder(CallRecorder):
         self.sparing = Sparing(lambda t: _place(t) in theirs)
         self.waiting: dict[int, Taken] = {}  # by id of the call
         self.taken: list[Taken] = []
+        self.sources: dict[str, tuple[str | None, ...]] = {}
+        self.makers = WeakTensorKeyDictionary()  # tensor -> label of who gave it last
         self.quiet = False  # while values are copied
         self.over = False  # what runs now is no forward pass, but a checkpoint's again
 
@@ -220,6 +238,9 @@ class _Recorder(CallRecorder):
     ) -> None:
         """Copies what a chosen call takes."""
         is_shown = bool(self.calls) and self.calls[-1] is call
+        if is_shown and not self.over:
+            passed = tensors_passed(args, kwargs)
+            self.sources[call.label] = tuple(self.makers.get(t) for t in passed)
         if self.over or not self.choice.means(call, is_shown):
             return
         taken = Taken(call, (), {}, [])
@@ -228,17 +249,16 @@ class _Recorder(CallRecorder):
         if self.with_inputs:
             with self._copying():
                 taken.arguments, taken.named = map_tensors(_kept, (args, kwargs))
-                passed = [
-                    t
-                    for t in tensors_of((args, kwargs))
-                    if not isinstance(t, nn.Parameter)
-                ]
+                passed = tensors_passed(args, kwargs)
                 taken.input_edges = [self._edge(t) for t in passed]
 
     def ends(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
         """Copies what a chosen call gave."""
+        if not self.over and call.is_layer and call.label in self.sources:
+            for tensor in tensors_of(output):
+                self.makers[tensor] = call.label
         taken = self.waiting.pop(id(call), None)
         if taken is None:
             return

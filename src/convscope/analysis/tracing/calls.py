@@ -10,6 +10,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -32,6 +33,7 @@ class Call:
         path: Where the module is: ``layer1.0.conv1``; a function's caller.
         name: The function's name; empty for a module.
         module: The copied module; None for a function.
+        function: The function; None for a module.
         parent: The call it happened in.
         turn: 0 for the first call of this module, 1 for the second.
         label: Its name among all calls: see `Labels`.
@@ -51,6 +53,7 @@ class Call:
     parent: "Call | None"
     turn: int = 0
     label: str = ""
+    function: Any = None
     arguments: str = ""
     inputs: tuple[Shape, ...] = ()
     outputs: tuple[Shape, ...] = ()
@@ -70,7 +73,7 @@ class Call:
         """0 for the network itself."""
         return 0 if self.parent is None else self.parent.depth + 1
 
-    @property
+    @cached_property
     def is_layer(self) -> bool:
         """Whether it is shown as one, whatever happens inside."""
         return self.module is None or is_leaf(self.module, self.parent is None)
@@ -108,6 +111,17 @@ class Labels:
     def give_back(self, path: str, name: str) -> None:
         """The call that was named last was none."""
         self.numbers[path, name] -= 1
+
+
+def named(call: Call) -> tuple[str, ...]:
+    """What a caller may write for a call: ``relu``, for each call too, and ``relu:2``.
+
+    >>> named(Call("fc", "", nn.Identity(), None, 1, "fc:2"))
+    ('fc', 'fc:2')
+    """
+    if call.module is None:
+        return (call.label,)
+    return call.path, f"{call.path}:{call.turn + 1}"
 
 
 class CallRecorder:
@@ -190,6 +204,7 @@ class CallRecorder:
             return func(*args, **kwargs)
         call = Call(outer.path, name.strip("_"), None, outer)
         call.label = self.labels.function(call.path, call.name)
+        call.function = func
         with WithoutFunctionMode():
             call.inputs = shapes_in((args, kwargs))
             call.arguments = plain_arguments(args, kwargs)
@@ -304,11 +319,15 @@ def tensors_of(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
+def tensors_passed(args: Any, kwargs: Any) -> tuple[Tensor, ...]:
+    """Those in the arguments of a call, weights apart, in order."""
+    found = tensors_of((args, kwargs))
+    return tuple(t for t in found if not isinstance(t, nn.Parameter))
+
+
 def shapes_in(tree: Any) -> tuple[Shape, ...]:
     """Of the tensors in nested arguments that are no parameters."""
-    return tuple(
-        tuple(t.shape) for t in tensors_of(tree) if not isinstance(t, nn.Parameter)
-    )
+    return tuple(tuple(t.shape) for t in tensors_passed(tree, {}))
 
 
 def storage_of(tensor: Tensor) -> int:

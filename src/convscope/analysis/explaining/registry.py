@@ -1,0 +1,43 @@
+"""All operations that can be explained, and how they are found.
+
+``rule_of(call)``  the `Rule` of a layer or a function, or None
+"""
+
+from typing import Any
+
+from convscope.analysis.explaining import (
+    convolution,
+    elementwise,
+    moving,
+    normalization,
+    pooling,
+)
+from convscope.analysis.explaining.site import Rule
+from convscope.analysis.tracing.calls import Call
+
+RULES: tuple[Rule, ...] = (
+    *convolution.RULES,
+    *pooling.RULES,
+    *normalization.RULES,
+    *elementwise.RULES,
+    *moving.RULES,
+)
+_BY_MODULE = {name: rule for rule in RULES for name in rule.modules}
+_BY_FUNCTION = {name: rule for rule in RULES for name in rule.functions}
+_HOMES = ("torch.nn.modules.", "convscope.layers.")
+
+
+def rule_of(call: Call) -> Rule | None:
+    """By the function's name, or by the class whose forward the layer has.
+
+    A class of the user's that inherits from ``nn.Conv2d`` is explained as one only
+    where it leaves ``forward`` as it is.
+    """
+    if call.module is None:
+        return _BY_FUNCTION.get(call.name)
+    kind: Any = type(call.module)
+    for base in kind.__mro__:
+        known = base.__module__.startswith(_HOMES) and base.__name__ in _BY_MODULE
+        if known and vars(base).get("forward", base.forward) is kind.forward:
+            return _BY_MODULE[base.__name__]
+    return None
