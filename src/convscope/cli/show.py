@@ -4,8 +4,10 @@ import typer
 
 from convscope.cli.command import Command
 from convscope.cli.show_filters import filters
+from convscope.cli.show_unit import unit
 
 app = typer.Typer(
     no_args_is_help=True, help="Draw what is inside a network, or a run of one."
 )
 app.command(cls=Command, short_help="The filters of a convolution.")(filters)
+app.command(cls=Command, short_help="Why a number is what it is.")(unit)
