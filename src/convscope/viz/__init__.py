@@ -1,5 +1,6 @@
 """Records become pictures; matplotlib is the extra ``viz``."""
 
+from convscope.viz.attribution import attribution
 from convscope.viz.equivariance import equivariance
 from convscope.viz.film import Film, Frame
 from convscope.viz.filters import filters
@@ -13,6 +14,7 @@ __all__ = [
     "Film",
     "Frame",
     "Picture",
+    "attribution",
     "equivariance",
     "filters",
     "growth",
