@@ -220,6 +220,23 @@ def test_published_weights_know_their_preprocessing_until_they_are_trained(lite0
 
 
 @lite
+def test_published_weights_for_gray_images_take_the_mean_over_colors(lite0):
+    gray = models.build(
+        "efficientnet_lite0", weights="imagenet", input_size=(32, 32), in_channels=1
+    )
+    pixels = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
+    found = cs.features(gray, pixels)
+    same = cs.features(lite0, pixels.repeat(1, 3, 1, 1))
+    np.testing.assert_allclose(found, same, rtol=1e-3, atol=1e-3)
+    four = models.build(
+        "efficientnet_lite0", weights="imagenet", input_size=(32, 32), in_channels=4
+    )
+    with pytest.raises(ArgumentError, match="does not say how"):
+        cs.features(four, torch.zeros(1, 4, 32, 32, dtype=torch.uint8))
+    assert cs.features(four, torch.randn(1, 4, 32, 32)).shape == (1, 1280)
+
+
+@lite
 def test_pictures_of_every_mode_are_what_they_look_like(lite0, tmp_path):
     """Gray is color of three equal parts, alpha is laid on white, 16 bits are 8."""
     rng = np.random.default_rng(0)
@@ -245,6 +262,10 @@ def test_pictures_of_every_mode_are_what_they_look_like(lite0, tmp_path):
         expected = cs.features(lite0, plain[None])
         np.testing.assert_allclose(cs.features(lite0, [path]), expected, atol=1e-3)
         np.testing.assert_allclose(cs.features(lite0, [image]), expected, atol=1e-3)
+    with_alpha = cs.features(lite0, half[None])
+    np.testing.assert_allclose(
+        with_alpha, cs.features(lite0, on_white[None]), atol=1e-3
+    )
 
 
 @lite

@@ -126,7 +126,10 @@ def features_of(
     elif isinstance(images, Dataset):
         pixels = _pixels_of(images, source.require_preprocessing("images"))
     elif isinstance(images, np.ndarray | Tensor):
+        source.require_preprocessing("pixels")
         array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
+        if _has_alpha(array):
+            return _of_pictures(source, list(array), layer, batch_size, progress)
         pixels = torch.from_numpy(as_pixels(array, "features")[0])
     if pixels is not None:
         return _of_pixels(source, pixels, layer, batch_size, progress)
@@ -135,6 +138,13 @@ def features_of(
     if all(isinstance(each, str | Path) for each in many):
         return _of_files(source, many, layer, batch_size, progress)
     return _of_pictures(source, many, layer, batch_size, progress)
+
+
+def _has_alpha(array: np.ndarray) -> bool:
+    """Whether it is (N, H, W, 2) or (N, H, W, 4), and cannot be (N, C, H, W)."""
+    return (
+        array.ndim == 4 and array.shape[-1] in (2, 4) and array.shape[1] not in (1, 3)
+    )
 
 
 def _inputs(source: Source, images: np.ndarray | Tensor) -> Tensor | None:
