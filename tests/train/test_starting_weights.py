@@ -7,10 +7,11 @@ from torch import nn
 from convscope import models
 from convscope.errors import ArgumentError, DataError, UnknownNameError
 from convscope.models.published_weights import is_installed
+from convscope.train.choosing.start_choice import may_pay
 from convscope.train.planning import plan
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run
-from convscope.train.starting_weights import find_start, pays
+from convscope.train.starting_weights import find_start
 from convscope.train.training.fitting import fit, resume
 from convscope.train.training.held_layers import HeldLayers
 from convscope.train.training.optimizer import Optimizer
@@ -53,10 +54,10 @@ def test_gray_pictures_and_published_sets_begin_with_random_weights(pictures):
     assert plan("digits").recipe.start is None
 
 
-def test_without_the_package_nothing_pays(pictures, monkeypatch):
+def test_without_the_package_nothing_is_asked(pictures, monkeypatch):
     monkeypatch.setattr(models.pretrained.__module__ + ".PRETRAINED", {})
     data = plan(pictures(COUNTS, channels=3), start=None).data
-    assert not pays(data)
+    assert not may_pay(data)
 
 
 @needs_weights

@@ -17,14 +17,14 @@ from convscope.errors import ArgumentError, UnknownNameError
 from convscope.execution import choose_device
 from convscope.models import BuiltFrom
 from convscope.train import recipes
-from convscope.train.augmentation_choice import with_measured_augmentation
+from convscope.train.choosing.augmentation_choice import with_measured_augmentation
+from convscope.train.choosing.start_choice import StartChoice, choose_start
 from convscope.train.recipe import Recipe
 from convscope.train.starting_weights import (
     Start,
     begin_with,
     find_start,
     loaded_for,
-    pays,
 )
 
 
@@ -134,10 +134,12 @@ def plan(
     loaded = _loaded(data, wanted, progress)
     if isinstance(model, nn.Module):
         return _for_network(model, loaded, named, changes)
-    start, said = _start(loaded, model, named, changes)
-    if start is not None:
-        data = loaded_for(start, loaded, size=size, wanted=wanted, progress=progress)
-        return _from_weights(start, said, data, loaded, named, given, changes)
+    begun = choose_start(loaded, model, named, changes, size=size, progress=progress)
+    if begun.start is not None:
+        data = loaded_for(
+            begun.start, loaded, size=begun.size, wanted=wanted, progress=progress
+        )
+        return _from_weights(begun, begun.start, data, loaded, named, given, changes)
     if isinstance(data, Dataset) and size is not None:
         loaded = resized(loaded, (size, size), progress)
     chosen = named or recipes.suited(loaded, model)
@@ -150,37 +152,14 @@ def plan(
             notes = (_enlarged(name, before, loaded.input_shape),)
     if named is None:
         chosen, loaded = _measured(chosen, loaded, changes)
+    loaded = _noted(loaded, begun.note)
     chosen = chosen.with_changes({"model": name, "model_options": options, **changes})
     return Plan(loaded, chosen, name, options, why, notes)
 
 
-def _start(
-    data: Dataset,
-    model: str | None,
-    recipe: Recipe | None,
-    changes: Mapping[str, Any],
-) -> tuple[Start | None, str]:
-    """The weights to begin with, asked for or because they pay, and why."""
-    asked = changes.get("start", None if recipe is None else recipe.start)
-    if asked is not None:
-        name = model or changes.get("model") or (recipe.model if recipe else None)
-        start = find_start(str(asked), name)
-        return start, f"{start.model} from {start.source}"
-    own_recipe = recipe is not None or data.source in recipes.RECIPES
-    if own_recipe or model is not None or "start" in changes or not pays(data):
-        return None, ""
-    if recipes.is_drawn(data):  # the weights have learned from photographs
-        return None, ""
-    start = find_start("imagenet", None)
-    return start, (
-        f"{start.model} from {start.source}, because {len(data.train):,} color "
-        "pictures are few to learn from alone"
-    )
-
-
 def _from_weights(
+    begun: StartChoice,
     start: Start,
-    why: str,
     data: Dataset,
     as_loaded: Dataset,
     recipe: Recipe | None,
@@ -202,7 +181,12 @@ def _from_weights(
         f"pictures are read at {now[0]} x {now[1]} (not {before[0]} x {before[1]}), "
         f"scaled as for {start.source}"
     )
-    return Plan(data, chosen, start.model, options, why, (note,), start=start)
+    data = _noted(data, begun.note)
+    return Plan(data, chosen, start.model, options, begun.why, (note,), start=start)
+
+
+def _noted(data: Dataset, note: str) -> Dataset:
+    return data.replace(notes=(*data.notes, note)) if note else data
 
 
 def refuse_unknown(

@@ -14,11 +14,10 @@ from convscope.data.progress import Progress
 from convscope.data.resizing import converted
 from convscope.errors import ArgumentError
 from convscope.models import LoadedWeights, load_weights
-from convscope.models.published_weights import PRETRAINED, is_installed
+from convscope.models.published_weights import PRETRAINED
 from convscope.train.run_folder import WEIGHTS, RunFolder
 
 MODEL = "efficientnet_lite0"  # what begins from weights when nobody names a model
-FEW = 10_000  # training images up to which photographs begin from weights by default
 # What torchvision and timm scale inputs by, for files of the other models.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -149,22 +148,6 @@ def begin_with(net: nn.Module, start: Start) -> LoadedWeights:
         ShapeError: A tensor has another shape.
     """
     return load_weights(net, start.path)
-
-
-def pays(data: Dataset) -> bool:
-    """Whether weights are worth beginning with when nobody says: by rule.
-
-    They are for color photographs of a folder, up to ``FEW`` of them, where the package
-    is installed; ``benchmarks/transfer.py`` measures what they bring.
-    """
-    return (
-        data.input_shape[0] == 3
-        and data.preprocessing.bits == 8
-        and bool(data.source)
-        and Path(data.source).is_dir()
-        and len(data.train) <= FEW
-        and is_installed(MODEL)
-    )
 
 
 def loaded_for(

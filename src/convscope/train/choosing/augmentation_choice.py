@@ -1,8 +1,8 @@
 """Which random changes a training makes to its images when nobody says."""
 
 from convscope.data import Dataset
-from convscope.train.augmentation_probe import Probe, probe
-from convscope.train.mirrored_names import mirrored_classes
+from convscope.train.choosing.augmentation_probe import Probe, probe
+from convscope.train.choosing.mirrored_names import mirrored_classes
 from convscope.train.recipe import Recipe
 
 # What goes with each change that is measured.

@@ -13,8 +13,8 @@ from convscope.data import load
 from convscope.data.dataset import Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.train import recipes
-from convscope.train.augmentation_probe import probe
-from convscope.train.mirrored_names import mirrored_classes
+from convscope.train.choosing.augmentation_probe import probe
+from convscope.train.choosing.mirrored_names import mirrored_classes
 from convscope.train.planning import plan
 from convscope.train.run import Run
 from convscope.train.training.fitting import fit, resume
@@ -129,7 +129,7 @@ def test_what_has_no_side_is_mirrored():
 def test_a_tilt_that_is_the_class_is_not_rotated_away():
     data = drawn(arrow, (-12, 12), ("up", "down"), count=80)
     tilted = PHOTOS.with_changes({"rotate": 20, "shear": 8})
-    from convscope.train.augmentation_choice import with_measured_augmentation
+    from convscope.train.choosing.augmentation_choice import with_measured_augmentation
 
     assert probe(data, tilted).verdict("rotate") == "harmful"
     made, why = with_measured_augmentation(data, tilted)
@@ -197,7 +197,7 @@ def test_a_run_goes_on_with_what_was_chosen(tmp_path, monkeypatch):
     data = drawn(blob, (True, False), ("wide", "tall"))
     with pytest.raises(KeyboardInterrupt):
         fit("mlp", data, folder=tmp_path / "run", listeners=[stop], epochs=20)
-    monkeypatch.setattr("convscope.train.augmentation_choice.probe", None)
+    monkeypatch.setattr("convscope.train.choosing.augmentation_choice.probe", None)
     assert resume(tmp_path / "run", data=data, listeners=()).spec.recipe == (
         Run.load(tmp_path / "run").spec.recipe
     )

@@ -16,18 +16,17 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.data import Dataset
+from convscope.train.choosing.small_network import learned, scaled_down
 from convscope.train.recipe import Recipe
 
 Verdict = Literal["harmless", "harmful", "unknown"]
 Change = Callable[[Tensor], Tensor]
 
 LARGEST = 2000  # images looked at
-SIDE = 24  # pixels to which they are scaled down
-BATCH = 32
 SHOWN = 8_000  # images shown to both networks together, at most
 SURE = 1.64  # standard errors: one-sided 95 %
 # Shares of what was learned beyond guessing that a change may cost. A mirrored image
@@ -147,11 +146,7 @@ def _sample(data: Dataset, seed: int) -> tuple[Tensor, Tensor]:
         pixels.append(part.pixels[torch.from_numpy(np.sort(order))])
         labels.append(part.labels[torch.from_numpy(np.sort(order))])
     images = data.preprocessing.normalize(torch.cat(pixels))
-    height, width = images.shape[2:]
-    scale = SIDE / max(height, width)
-    if scale < 1:
-        size = [max(round(side * scale), 1) for side in (height, width)]
-        images = F.interpolate(images, size, mode="bilinear", antialias=True)
+    images = scaled_down(images)
     order = np.random.default_rng(seed + 1).permutation(len(images))
     known = torch.cat(labels)
     return images[torch.from_numpy(order)], known[torch.from_numpy(order)]
@@ -197,8 +192,8 @@ def _judged(
     half = len(images) // 2
     folds = (slice(0, half), slice(half, None))
     guesses = {name: torch.empty_like(labels) for name in ("", *changes)}
-    for learned, judged in (folds, folds[::-1]):
-        net = _learned(images[learned], labels[learned], classes, shown // 2)
+    for own, judged in (folds, folds[::-1]):
+        net = learned(images[own], labels[own], classes, shown // 2)
         with torch.inference_mode():
             for name, guess in guesses.items():
                 seen = images[judged]
@@ -207,40 +202,6 @@ def _judged(
                 parts = [net(part).argmax(1) for part in seen.split(500)]
                 guess[judged] = torch.cat(parts)
     return guesses
-
-
-def _learned(images: Tensor, labels: Tensor, classes: int, shown: int) -> nn.Module:
-    net = _network(images.shape[1], classes)
-    steps = max(shown // BATCH, 1)
-    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=steps)
-    order = torch.cat(
-        [torch.randperm(len(images)) for _ in range(shown // len(images) + 2)]
-    )
-    for step in range(steps):
-        batch = order[step * BATCH : (step + 1) * BATCH]
-        optimizer.zero_grad()
-        loss = F.cross_entropy(net(images[batch]), labels[batch])
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return net.eval()
-
-
-def _network(channels: int, classes: int) -> nn.Module:
-    """Three convolutions that keep where things are: direction must be seen."""
-    layers: list[nn.Module] = []
-    for width in (16, 32, 64):
-        layers += [
-            nn.Conv2d(channels, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.MaxPool2d(2, ceil_mode=True),
-        ]
-        channels = width
-    return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(64 * 9, classes)
-    )
 
 
 def _finding(
