@@ -108,3 +108,16 @@ def test_calibration_changes_no_answer_and_lowers_the_likelihood(run, tmp_path):
     (plain,) = run.predict(path)
     assert tempered_one.class_name == plain.class_name
     assert tempered_one.probability != plain.probability
+
+
+def test_the_worst_mistakes_are_explained_for_the_class_that_they_were_called():
+    own = fit("lenet5", load("digits", size=32), epochs=1, listeners=(), optimize=False)
+    found = report(own)
+    worst = found.answers.wrong[: len(found.reasons.maps)]
+    assert found.reasons.classes == tuple(found.answers.predicted[worst].tolist())
+    assert found.reasons.maps.shape[1:] == (32, 32)
+
+
+def test_a_network_without_maps_says_that_it_cannot_be_explained_so(found):
+    assert found.reasons is None
+    assert any("no layer gives a map" in said for said in found.missing)

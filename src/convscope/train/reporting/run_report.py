@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 from torch import Tensor
 
-from convscope.analysis import summary
+from convscope.analysis import Attribution, attribute, summary
 from convscope.analysis.render import Summary
 from convscope.data import Dataset
 from convscope.data.dataset import Samples
 from convscope.data.progress import Progress
 from convscope.errors import ConvscopeError
+from convscope.train.classification import MainOutput
 from convscope.train.judging.answers import Answers
 from convscope.train.judging.baselines import Baseline, baselines
 from convscope.train.judging.calibration import Temperature, fit_temperature
@@ -28,6 +30,7 @@ from convscope.train.run import Run
 from convscope.train.spec import RunSpec
 
 DOUBTS = 200  # labels in question that are kept
+EXPLAINED = 24  # of the worst mistakes
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class RunReport:
             validation images; None where there are none, or it is in use already.
         doubts: Labels of the judged images that are probably wrong.
         slices: Accuracy by brightness, contrast and, of files, size.
+        reasons: Grad-CAM of the worst mistakes, for the class that they were called.
         missing: What could not be found out, and why.
         data: What it was judged on.
         layers: The network's layers, counted; None where it cannot be traced.
@@ -61,6 +65,7 @@ class RunReport:
     temperature: Temperature | None
     doubts: tuple[LabelDoubt, ...]
     slices: tuple[Slice, ...]
+    reasons: Attribution | None
     missing: tuple[str, ...]
     data: Dataset
     layers: Summary | None
@@ -143,6 +148,7 @@ class RunReport:
                 {**dataclasses.asdict(each), "accuracy": each.accuracy}
                 for each in self.slices
             ],
+            "reasons": self.reasons and self.reasons.to_dict(),
             "findings": list(self.findings),
             "advice": list(self.advice),
             "missing": list(self.missing),
@@ -238,6 +244,9 @@ def report(
     except ConvscopeError as error:
         layers = None
         missing.append(f"The table of its layers: {error}")
+    reasons, why = _reasons(run, answers)
+    if why:
+        missing.append(why)
     quantities = measured(answers.samples)
     sizes = _sizes(answers.samples)
     if sizes is not None:
@@ -252,6 +261,7 @@ def report(
         temperature=temperature,
         doubts=tuple(doubts),
         slices=tuple(slices(quantities, answers.hits)),
+        reasons=reasons,
         missing=tuple(missing),
         data=data,
         layers=layers,
@@ -312,6 +322,26 @@ def _temperature(
         return fit_temperature(val.probabilities, val.labels), ""
     except ConvscopeError as error:
         return None, f"The temperature that would mend its calibration: {error}"
+
+
+def _reasons(run: Run, answers: Answers) -> tuple[Attribution | None, str]:
+    """What in the worst mistakes spoke for the wrong class; why not, where not."""
+    worst = answers.wrong[:EXPLAINED]
+    if not len(worst):
+        return None, ""
+    place = next(run.net.parameters()).device
+    pixels = answers.samples.subset(worst).pixels.to(place)
+    called = torch.from_numpy(answers.predicted[worst])
+    net = (
+        run.net
+        if run.spec.model.output is None
+        else MainOutput(run.net, run.spec.heads)
+    )
+    try:
+        inputs = run.spec.preprocessing.normalize(pixels)
+        return attribute(net, inputs, called), ""
+    except ConvscopeError as error:
+        return None, f"What in the worst mistakes spoke for the wrong class: {error}"
 
 
 def _first_filters(run: Run) -> npt.NDArray[np.float32] | None:

@@ -8,7 +8,7 @@ from convscope.train.judging.uncertainty import CalibrationBin
 from convscope.viz.report.markup import text
 
 WIDTH, HEIGHT = 420, 240
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 14, 40
+LEFT, RIGHT, TOP, BOTTOM = 52, 20, 14, 40
 
 
 @dataclass(frozen=True)

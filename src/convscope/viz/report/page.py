@@ -9,6 +9,7 @@ import numpy as np
 
 from convscope.train.judging.metrics import percent
 from convscope.train.reporting.run_report import RunReport
+from convscope.viz.palette import COUNT, diverging
 from convscope.viz.report import charts
 from convscope.viz.report.confusion import confusion
 from convscope.viz.report.markup import Markup, chapter, document, table, text
@@ -161,16 +162,31 @@ def _mistakes(report: RunReport, room: Thumbnails) -> str:
             f"{answers.classes[answers.labels[i]]}",
             f"called {answers.classes[answers.predicted[i]]}, "
             f"{answers.confidence[i]:.0%} sure",
+            _reason(report, place, room),
         )
-        for i in wrong[:MISTAKES]
+        for place, i in enumerate(wrong[:MISTAKES])
     ]
     more = ""
     if len(wrong) > len(shown):
         more = " All are in mistakes.csv beside this file."
+    looked = ""
+    if report.reasons is not None:
+        looked = (
+            " Beside each: what in it spoke for the wrong class, the brighter the more "
+            f"(Grad-CAM at {text(report.reasons.layer)})."
+        )
     return (
         f"<p>The {len(shown)} surest of {len(wrong):,}, each under its true class."
-        f'{more}</p><div class="pictures">{"".join(shown)}</div>'
+        f'{more}{looked}</p><div class="pictures">{"".join(shown)}</div>'
     )
+
+
+def _reason(report: RunReport, place: int, room: Thumbnails) -> str:
+    """The picture of a mistake under what spoke for the wrong class."""
+    if report.reasons is None or place >= len(report.reasons.maps):
+        return ""
+    i = int(report.answers.wrong[place])
+    return room.overlaid(report.answers.samples.pixels[i], report.reasons.maps[place])
 
 
 def _labels(report: RunReport, room: Thumbnails) -> str:
@@ -316,11 +332,12 @@ def _filters(kernels: np.ndarray, room: Thumbnails) -> str:
             shown = 0.5 + kernel.transpose(1, 2, 0) / (2 * top)
             pixels = (255 * shown).round().astype(np.uint8)
         else:
-            pixels = _diverging(kernel[0] / top)
+            places = ((kernel[0] / top + 1) / 2 * (COUNT - 1)).round().astype(int)
+            pixels = (255 * diverging()[places]).round().astype(np.uint8)
         source = room.of_array(pixels)
         if source:
             images.append(f'<img src="{source}" alt="">')
-    what = "in color" if channels == 3 else "red positive, blue negative"
+    what = "in color" if channels == 3 else "orange negative, blue positive"
     if channels not in (1, 3):
         what += f", for the first of {channels} channels"
     count = f"{len(images)} of {out}" if len(images) < out else f"{out}"
@@ -330,16 +347,6 @@ def _filters(kernels: np.ndarray, room: Thumbnails) -> str:
         f'<p class="note">{count} filters of {kernels.shape[2]} x {kernels.shape[3]}, '
         f"{what}; the scale goes from {-top:.3g} to {top:.3g} for all.</p>"
     )
-
-
-def _diverging(values: np.ndarray) -> np.ndarray:
-    """Values from -1 to 1 as blue, white, red: equally bright steps to both sides."""
-    ends = np.array([[33, 102, 172], [247, 247, 247], [178, 24, 43]], np.float32)
-    place = np.clip(values, -1, 1)[..., None]
-    low = ends[1] + (ends[1] - ends[0]) * place
-    high = ends[1] + (ends[2] - ends[1]) * place
-    pixels: np.ndarray = np.where(place < 0, low, high).round().astype(np.uint8)
-    return pixels
 
 
 def _again(report: RunReport) -> str:
@@ -376,8 +383,10 @@ def _lines(value: str) -> str:
     return "\n".join(text(line) for line in value.splitlines())
 
 
-def _picture(source: str, name: str, title: str, note: str) -> str:
+def _picture(source: str, name: str, title: str, note: str, beside: str = "") -> str:
     image = f'<img src="{source}" alt="">' if source else '<span class="none"></span>'
+    if beside:
+        image = f'<div class="two">{image}<img src="{beside}" alt=""></div>'
     return (
         f'<figure title="{text(name)}">{image}<figcaption><b>{text(title)}</b><br>'
         f"{text(note)}<br><small>{text(Path(name).name)}</small></figcaption></figure>"

@@ -8,8 +8,11 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
+from convscope.viz.palette import COUNT, sequential
+
 SIDE = 96  # pixels at most
 SMALL = 48  # up to which a picture is kept without loss
+GRAY = np.array([0.299, 0.587, 0.114])  # of red, green and blue
 ROOM = 2_000_000  # bytes of all pictures of one report
 
 
@@ -28,6 +31,16 @@ class Thumbnails:
     def of(self, pixels: Tensor) -> str:
         """The address of one picture, (C, H, W); empty where there is no room."""
         return self.of_array(_bytes(pixels))
+
+    def overlaid(self, pixels: Tensor, values: npt.NDArray[np.float32]) -> str:
+        """One picture in gray under a map of values from 0 upwards."""
+        picture = _bytes(pixels)
+        if picture.ndim == 3:
+            picture = (picture @ GRAY).round().astype(np.uint8)
+        largest = float(values.max()) or 1.0
+        places = np.clip(values / largest * (COUNT - 1), 0, COUNT - 1).astype(int)
+        mixed = 0.45 * picture[..., None] + 0.55 * 255 * sequential()[places]
+        return self.of_array(mixed.round().astype(np.uint8))
 
     def of_array(self, picture: npt.NDArray[np.uint8]) -> str:
         """The same of (H, W) or (H, W, 3)."""
