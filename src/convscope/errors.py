@@ -26,7 +26,7 @@ its flags. The command line prints errors as one line and exits with code 2.
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -42,7 +42,7 @@ class Remedy:
     Attributes:
         text: In words, small letters first: "replace it".
         argument: Of the library: "force". Empty if words are enough.
-        value: What to give it, if that is known.
+        value: What to give it, if that is known; sizes of inputs by their names.
         is_call: ``argument`` is a function of the package, and ``value`` its argument.
 
     >>> Remedy("replace it", "force", True).in_python()
@@ -53,7 +53,7 @@ class Remedy:
 
     text: str
     argument: str = ""
-    value: str | int | bool | None = None
+    value: str | int | bool | Mapping[str, tuple[int, ...]] | None = None
     is_call: bool = False
 
     def in_python(self) -> str:

@@ -1,12 +1,15 @@
+import copy
 import warnings
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+from torch.utils.flop_counter import FlopCounterMode
 
 from analysis import networks
 from convscope.analysis import summary
-from convscope.analysis.onnx.graph import onnx_summary
-from convscope.errors import ArgumentError, ShapeError
+from convscope.analysis.onnx import onnx_summary
 
 onnx = pytest.importorskip("onnx")
 helper = onnx.helper
@@ -58,53 +61,99 @@ def test_same_padding_by_name_is_understood(tmp_path):
     assert row.receptive_field[0].offset == 0
 
 
-def test_a_length_left_open_is_asked_for(tmp_path):
-    node = helper.make_node("Relu", ["x"], ["y"])
-    path = graph_of([node], tmp_path / "open.onnx", shape=("N", 3, "H", "W"))
-    with pytest.raises(
-        ShapeError, match="Give its size, such as 3,224,224 \\(input_shape"
-    ):
-        onnx_summary(path)
-    assert onnx_summary(path, [(3, 5, 7)]).rows[0].output_shape == (3, 5, 7)
-    with pytest.raises(ShapeError, match="Give 3 numbers"):
-        onnx_summary(path, [(3, 5)])
+def weights_of(net):
+    return sum(parameter.numel() for parameter in net.parameters())
 
 
-def test_weights_in_other_files_are_not_read(tmp_path):
-    weight = helper.make_tensor("w", onnx.TensorProto.FLOAT, (2, 3, 1, 1), [0.0] * 6)
-    weight.ClearField("float_data")
-    weight.data_location = onnx.TensorProto.EXTERNAL
-    entry = weight.external_data.add()
-    entry.key, entry.value = "location", "../../etc/passwd"
-    node = helper.make_node("Conv", ["x", "w"], ["y"])
-    path = graph_of([node], tmp_path / "far.onnx", weights=[weight])
-    assert onnx_summary(path).parameters == 6
+def products_of(net, x):
+    with FlopCounterMode(display=False) as counter:
+        copy.deepcopy(net).to("meta")(x.to("meta"))
+    return counter.get_total_flops() // 2
 
 
-def test_a_loop_is_refused(tmp_path):
-    value = helper.make_tensor_value_info("o", onnx.TensorProto.FLOAT, None)
-    inner = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["o"])], "i", [], [value]
-    )
-    node = helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
-    with pytest.raises(ArgumentError, match="If has a graph of its own"):
-        onnx_summary(graph_of([node], tmp_path / "loop.onnx"))
+class First(nn.Module):
+    """Of a layer that returns several things, the first."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x)[0]
 
 
-@pytest.mark.parametrize("content", [b"", b"not a network", bytes(range(256)) * 9])
-def test_what_is_no_network_is_refused(content, tmp_path):
-    path = tmp_path / "bad.onnx"
-    path.write_bytes(content)
-    with pytest.raises(ArgumentError):
-        onnx_summary(path)
-    with pytest.raises(ArgumentError, match="is not there"):
-        onnx_summary(tmp_path / "none.onnx")
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(50, 8)
+        self.places = nn.Parameter(torch.randn(1, 7, 8))
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+    def forward(self, x):
+        h = self.layer(self.embed(x) + self.places)
+        return h @ self.embed.weight.T
 
 
-def test_too_many_nodes_are_refused(tmp_path, monkeypatch):
-    from convscope.analysis.onnx import graph as onnx_graph
+class Queries(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(1, 5, 8))
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
 
-    monkeypatch.setattr(onnx_graph, "MOST_NODES", 1)
-    nodes = [helper.make_node("Relu", [a], [b]) for a, b in (("x", "h"), ("h", "y"))]
-    with pytest.raises(ArgumentError, match="has 2 nodes, more than 1"):
-        onnx_summary(graph_of(nodes, tmp_path / "long.onnx"))
+    def forward(self, x):
+        return self.attention(self.queries, x, x)[0]
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.slope = nn.Conv2d(3, 4, 3), nn.PReLU()
+        self.one = nn.Parameter(torch.tensor([0.3]))
+        self.each = nn.Parameter(torch.randn(4, 1, 1))
+
+    def forward(self, x):
+        return self.slope(self.conv(x)) * self.one / 6 + 3 * self.each
+
+
+def norms():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.InstanceNorm2d(8),
+        nn.InstanceNorm2d(8, affine=True), nn.Upsample(scale_factor=2),
+        nn.BatchNorm2d(8), nn.LayerNorm(12), nn.Hardswish(),
+        nn.ConvTranspose2d(8, 4, 3, 2, groups=2), nn.GELU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+    )  # fmt: skip
+
+
+IMAGE = torch.zeros(1, 3, 8, 8)
+PAIRS = {
+    "LSTM": (lambda: First(nn.LSTM(6, 4, 2, bidirectional=True)), torch.zeros(5, 1, 6)),
+    "GRU": (lambda: First(nn.GRU(6, 4, batch_first=True)), torch.zeros(1, 5, 6)),
+    "RNN": (lambda: First(nn.RNN(6, 4)), torch.zeros(5, 1, 6)),
+    "words": (Words, torch.zeros(1, 7, dtype=torch.int64)),
+    "queries": (Queries, torch.zeros(1, 9, 8)),
+    "scaled": (Scaled, IMAGE),
+    "norms": (norms, IMAGE),
+    "weight norm": (lambda: weight_norm(nn.Conv1d(3, 4, 5)), torch.zeros(1, 3, 20)),
+}
+
+
+@pytest.mark.parametrize("fold", [True, False])
+@pytest.mark.parametrize("name", PAIRS)
+def test_parameters_and_products_are_those_that_torch_counts(name, fold, tmp_path):
+    build, x = PAIRS[name]
+    net = build().eval()
+    for parameter in net.parameters():  # as if trained: no two alike, none 0 or 1
+        nn.init.normal_(parameter)
+    # folding, the exporter stores the table a second time, transposed
+    expected = weights_of(net) + (400 if name == "words" and fold else 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own
+        torch.onnx.export(
+            net, (x,), tmp_path / "n.onnx", dynamo=False, do_constant_folding=fold
+        )
+    record = onnx_summary(tmp_path / "n.onnx")
+    assert record.parameters == expected
+    products = record.multiply_adds + record.activation_products
+    assert products == products_of(net, x)
+    assert not any("operators" in note for note in record.notes)

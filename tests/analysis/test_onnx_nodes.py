@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from convscope.analysis import summary
-from convscope.analysis.onnx.graph import onnx_summary
+from convscope.analysis.onnx import onnx_summary
 
 onnx = pytest.importorskip("onnx")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper

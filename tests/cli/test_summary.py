@@ -4,6 +4,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from convscope.cli.remedies import with_flags
 from convscope.cli.summary import summary
 from convscope.data import load
 from convscope.errors import ArgumentError, UnknownNameError
@@ -95,3 +96,38 @@ def test_wrong_arguments_say_what_to_do(arguments, text):
 def test_a_name_with_a_mistake_gets_a_suggestion():
     with pytest.raises(UnknownNameError, match="Did you mean 'lenet5'"):
         run("lenet-5")
+
+
+def open_network(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    from analysis.onnx_files import node, numbers, saved, value
+
+    code = onnx.TensorProto.INT64
+    return saved(
+        tmp_path / "two inputs.onnx",
+        [node("Conv", ["image", "w"], ["h"]), node("Gather", ["table", "word"], ["t"])],
+        {"w": numbers(2, 3, 3, 3), "table": numbers(50, 8)},
+        inputs=[value("image", ("N", 3, "H", "W")), value("word", ("N", 4), code)],
+        outputs=["h", "t"],
+    )
+
+
+def test_open_sizes_of_a_file_are_asked_for_by_flags_that_work(tmp_path):
+    path = str(open_network(tmp_path))
+    with pytest.raises(ArgumentError) as asked:
+        run(path)
+    assert with_flags(asked.value) == (
+        "summary: two inputs.onnx: input 'image' leaves axes 2 (H) and 3 (W) open. "
+        "Give your size in place of this example (--input image=1,3,224,224)."
+    )
+    found = json.loads(run(path, "--input", "image=1,3,224,224", "--json"))
+    assert (found["parameters"], found["multiply_adds"]) == (454, 54 * 222**2)
+    inputs = ("--input", "3,224,224", "--input", "4")
+    assert json.loads(run(path, *inputs, "--json")) == found
+
+
+def test_sizes_are_given_all_by_name_or_all_in_order(tmp_path):
+    path = str(open_network(tmp_path))
+    text = "--input 4 has no name, and another has one. Give all by name, such as"
+    with pytest.raises(ArgumentError, match=text):
+        run(path, "--input", "image=3,9,9", "--input", "4")

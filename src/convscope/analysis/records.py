@@ -66,6 +66,8 @@ class Row:
         turn: 1 for the second call of the same module, and so on.
         label: Its name among all rows, by which `capture` finds it: the path, with
             ``:2`` for a second call; of a function ``layer1.0.add_1``.
+        counted: Whether ``multiply_adds`` has all its products; False for an operator
+            of a file that is not known, or of a size that is not known.
     """
 
     path: str
@@ -83,11 +85,12 @@ class Row:
     turn: int = 0
     constant_products: int = 0
     label: str = ""
+    counted: bool = True
 
     @property
     def receptive_field(self) -> tuple[AxisField, ...] | None:
         """On the first input."""
-        return self.receptive_fields[0]
+        return self.receptive_fields[0] if self.receptive_fields else ()
 
     @property
     def output_shape(self) -> Shape:
@@ -110,6 +113,7 @@ class Row:
             "multiply_adds": self.multiply_adds,
             "activation_products": self.activation_products,
             "constant_products": self.constant_products,
+            "counted": self.counted,
             "activation_bytes": self.activation_bytes,
             "receptive_fields": [
                 None if fields is None else [field.to_dict() for field in fields]

@@ -75,9 +75,9 @@ def to_markdown(summary: NetworkRecord, depth: int | None = None) -> str:
         indent = "&nbsp;&nbsp;" * row.depth
         cells = (
             f"{indent}`{row.name}` {_kind(row)}".replace("|", "\\|"),
-            shape_text(row.output_shape),
+            shape_text(row.output_shape) if row.output_shapes else "?",
             f"{row.parameters:,}",
-            f"{row.multiply_adds:,}",
+            f"{row.multiply_adds:,}" if row.counted else "?",
             f"{row.activation_bytes:,}",
             field_text(row.receptive_field),
         )
@@ -248,10 +248,10 @@ def _cells(summary: NetworkRecord, row: Row) -> tuple[str, ...]:
     text = f"{name} {kind}" if kind else name
     return (
         text,
-        shape_text(row.output_shape),
+        shape_text(row.output_shape) if row.output_shapes else "?",
         "-" if row.turn else count_text(row.parameters),
         _share(row.parameters, summary.parameters),
-        count_text(row.multiply_adds),
+        count_text(row.multiply_adds) if row.counted else "?",
         _share(row.multiply_adds, summary.multiply_adds),
         byte_text(row.activation_bytes) if row.activation_bytes else "",
         _short_field(row.receptive_field),
@@ -311,7 +311,10 @@ def _totals(summary: NetworkRecord) -> list[str]:
         parameters += f" ({summary.trainable:,} trainable)"
     if summary.buffers:
         parameters += f", {summary.buffers:,} buffers"
-    products = f"{summary.multiply_adds:,} multiply-adds"
+    unknown = sum(not row.counted for row in summary.rows)
+    rows = "1 row" if unknown == 1 else f"{unknown} rows"
+    known = f" without those of {rows} marked ?" if unknown else ""
+    products = f"{summary.multiply_adds:,} multiply-adds{known}"
     if summary.constant_products:
         products += f" ({summary.constant_products:,} on constants, once per batch)"
     if summary.activation_products:

@@ -1,11 +1,12 @@
 """What to do about an error, said with the flags of the command line."""
 
 import shlex
+from collections.abc import Mapping
 
 from convscope.errors import ConvscopeError, Remedy
 
 # Flags that are not called as the library's arguments are.
-FLAGS = {"folder": "--run", "input_shape": "--input"}
+FLAGS = {"folder": "--run", "input_shape": "--input", "input_size": "--input"}
 # Functions of the library, as one types them.
 COMMANDS = {"resume": "convscope train --resume"}
 
@@ -25,6 +26,9 @@ def _in_flags(remedy: Remedy) -> str:
         return remedy.text
     names = COMMANDS if remedy.is_call else FLAGS
     flag = names.get(remedy.argument, f"--{remedy.argument.replace('_', '-')}")
-    if remedy.value is not None and remedy.value is not True:
+    if isinstance(remedy.value, Mapping):  # a flag for each input
+        sizes = (f"{n}={','.join(map(str, size))}" for n, size in remedy.value.items())
+        flag = " ".join(f"{flag} {shlex.quote(size)}" for size in sizes)
+    elif remedy.value is not None and remedy.value is not True:
         flag += f" {shlex.quote(str(remedy.value))}"
     return f"{remedy.text} ({flag})"

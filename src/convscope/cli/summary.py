@@ -4,7 +4,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import torch
 import typer
@@ -17,6 +17,7 @@ from convscope.errors import ArgumentError
 from convscope.terminal import json_text, say
 
 WIDTH = 80  # columns, where the output is no terminal
+Sizes: TypeAlias = list[tuple[int, ...]] | dict[str, tuple[int, ...]]
 
 
 def summary(
@@ -32,9 +33,9 @@ def summary(
         list[str] | None,
         typer.Option(
             "--input",
-            metavar="C,H,W",
-            help="Size of the input without the batch axis; once for each input. By "
-            "default what the model is made for.",
+            metavar="[NAME=]C,H,W",
+            help="Size of the input without the batch axis; once for each input, in "
+            "order or by name. By default what the model is made for.",
         ),
     ] = None,
     arguments: Annotated[
@@ -72,7 +73,7 @@ def summary(
         raise ArgumentError(
             "summary: --versus prints text or --json. Leave --csv and --markdown out."
         )
-    sizes = [size_of(text, where="summary") for text in input_size or ()]
+    sizes = _sizes(input_size or ())
     named = dict(argument_of(text, where="summary") for text in arguments or ())
     first = _summary(model, sizes, named)
     if other is not None:
@@ -91,17 +92,15 @@ def summary(
         say(first.to_text(_columns(), depth))
 
 
-def _summary(
-    model: str, sizes: Sequence[tuple[int, ...]], named: dict[str, Any]
-) -> Summary:
+def _summary(model: str, sizes: Sizes, named: dict[str, Any]) -> Summary:
     """The summary of whatever ``model`` names."""
     path = Path(model)
     if path.is_dir():
         return _of_run(path, sizes)
     if path.suffix == ".onnx":
-        from convscope.analysis.onnx.graph import onnx_summary
+        from convscope.analysis.onnx import onnx_summary
 
-        return onnx_summary(path, list(sizes) or None)
+        return onnx_summary(path, sizes or None)
     if ":" in model:
         net = from_factory(model, named, where="summary", device="meta")
         if not sizes:
@@ -109,7 +108,7 @@ def _summary(
                 f"summary: {model} does not say what input it takes. Give --input, "
                 "such as --input 3,224,224."
             )
-        return summarize(net, list(sizes), name=model.rpartition(":")[2])
+        return summarize(net, sizes, name=model.rpartition(":")[2])
     if len(path.parts) > 1:
         raise ArgumentError(
             f"summary: {model} is not there. Give a run folder, an ONNX file, or a "
@@ -118,18 +117,17 @@ def _summary(
     return _of_our_model(model, sizes, named)
 
 
-def _of_our_model(
-    name: str, sizes: Sequence[tuple[int, ...]], named: dict[str, Any]
-) -> Summary:
+def _of_our_model(name: str, sizes: Sizes, named: dict[str, Any]) -> Summary:
     card = models.find(name)
     shape: tuple[int, ...] = card.input_shape
     if sizes:
-        if len(sizes) != 1 or len(sizes[0]) < 2:
+        given = list(sizes.values() if isinstance(sizes, dict) else sizes)
+        if len(given) != 1 or len(given[0]) < 2:
             raise ArgumentError(
                 f"summary: {name} takes one input (C, H, W). Give --input once, such "
                 f"as --input {','.join(map(str, shape))}."
             )
-        shape = sizes[0]
+        shape = given[0]
     with torch.device("meta"):
         arguments = {"num_classes": card.num_classes, **named}
         net = models.build(
@@ -138,12 +136,25 @@ def _of_our_model(
     return summarize(net, shape, name=name)
 
 
-def _of_run(folder: Path, sizes: Sequence[tuple[int, ...]]) -> Summary:
+def _of_run(folder: Path, sizes: Sizes) -> Summary:
     from convscope.train.run import Run
 
     run = Run.load(folder)
-    shape = list(sizes) or [run.spec.input_shape]
-    return summarize(run.net, shape, name=folder.name)
+    return summarize(run.net, sizes or [run.spec.input_shape], name=folder.name)
+
+
+def _sizes(texts: Sequence[str]) -> Sizes:
+    """In order, or by name if every one has one."""
+    named = [text.rpartition("=") for text in texts]
+    if not any(equals for _, equals, _ in named):
+        return [size_of(text, where="summary") for text in texts]
+    for text, (name, _, _) in zip(texts, named, strict=True):
+        if not name:
+            raise ArgumentError(
+                f"summary: --input {text} has no name, and another has one. Give all "
+                "by name, such as --input image=3,224,224, or all in order."
+            )
+    return {name: size_of(size, where="summary") for name, _, size in named}
 
 
 def _columns() -> int:

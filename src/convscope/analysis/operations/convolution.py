@@ -208,6 +208,7 @@ OPERATIONS = (
         windows=_windows,
         refuses=_refuses,
     ),
+    Operation("deformable convolution", onnx={"DeformConv": _read}, costs=_costs),
     Operation(
         "transposed convolution",  # to the dispatcher a convolution
         functions={f"conv_transpose{axes}d": _TRANSPOSED for axes in (1, 2, 3)},

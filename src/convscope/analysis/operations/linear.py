@@ -14,8 +14,13 @@ from convscope.analysis.operations.operation import (
     SightRule,
     meta,
 )
-from convscope.analysis.operations.provenance import Provenance, joined, new_dim
-from convscope.analysis.operations.rearrange import aligned_batches, made_into, permuted
+from convscope.analysis.operations.provenance import (
+    Provenance,
+    constant,
+    joined,
+    new_dim,
+)
+from convscope.analysis.operations.rearrange import aligned_batches, made_into, swapped
 from convscope.analysis.operations.refusal import Refusal, shape_text
 from convscope.arithmetic import linear_multiply_adds
 
@@ -132,11 +137,44 @@ def _read(node: Node) -> Arguments | None:
     left, right = node.inputs[0], node.inputs[1]
     if left is None or right is None:
         return None
-    if node.attributes.get("transA"):
-        left = permuted(left, [1, 0])
-    if node.attributes.get("transB"):
-        right = permuted(right, [1, 0])
+    a = node.attributes
+    if node.kind == "MatMulNBits":  # several codes in one byte, in blocks
+        return {"self": left, "other": constant((int(a["K"]), int(a["N"])))}
+    if a.get("transBatchA") or a.get("transBatchB"):
+        return None
+    if a.get("transA") and len(left.dims) > 1:
+        left = swapped(left, -1, -2)
+    if a.get("transB") and len(right.dims) > 1:
+        right = swapped(right, -1, -2)
     return {"self": left, "other": right}
+
+
+def _read_einsum(node: Node) -> Arguments | None:
+    """Only products of two tensors, each letter once in a tensor."""
+    terms = node.attributes["equation"].replace(" ", "").partition("->")[0].split(",")
+    values = [one for one in node.inputs if one is not None]
+    if len(terms) != 2 or len(values) != 2 or any("." in term for term in terms):
+        return None
+    sizes: dict[str, int] = {}
+    for term, value in zip(terms, values, strict=True):
+        if len(term) != len(value.dims) or len(set(term)) < len(term):
+            return None
+        for letter, size in zip(term, value.shape, strict=True):
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    return {"self": values[0], "other": values[1], "lengths": list(sizes.values())}
+
+
+def _read_attention(node: Node) -> Arguments | None:
+    """Without what was kept of earlier calls, which would make the keys longer."""
+    inputs = [*node.inputs, *[None] * 8]
+    query, key, value = inputs[:3]
+    before = inputs[4:6] if node.kind == "Attention" else inputs[6:8]
+    if query is None or key is None or value is None or any(before):
+        return None
+    a, ranks = node.attributes, {len(one.dims) for one in (query, key, value)}
+    if ranks not in ({3}, {4}) or a.get("q_num_heads") != a.get("kv_num_heads"):
+        return None
+    return {"query": query, "key": key, "value": value}
 
 
 def _product_sees(a: Arguments, shape: Shape) -> Provenance:
@@ -186,10 +224,15 @@ OPERATIONS = (
             "__matmul__": ("input", "other"),
             "mm": ("input", "mat2"),
         },
-        onnx={"Gemm": _read, "MatMul": _read},
+        onnx=dict.fromkeys(("Gemm", "MatMul", "FusedMatMul", "MatMulNBits"), _read),
         sees=_product_sees,
         costs=_product_costs,
         refuses=_product_refuses,
+    ),
+    Operation(
+        "product by letters",
+        onnx={"Einsum": _read_einsum},
+        costs=lambda a, shape: Products(prod(a["lengths"]), ("self", "other")),
     ),
     _matrices("product of two matrices", "mm", "self", "mat2"),
     _matrices("products of batches of matrices", "bmm", "self", "mat2"),
@@ -217,6 +260,7 @@ OPERATIONS = (
             "_scaled_dot_product_flash_attention",
             "_scaled_dot_product_cudnn_attention",
         ),
+        onnx=dict.fromkeys(("Attention", "MultiHeadAttention"), _read_attention),
         sees=_attention_sees,
         costs=_attention_costs,
     ),

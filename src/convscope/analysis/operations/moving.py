@@ -1,5 +1,6 @@
 """Moving elements without computing: view, permute, slice, join, pad."""
 
+import itertools
 from collections.abc import Sequence
 from math import prod
 from typing import Any, cast
@@ -14,7 +15,7 @@ from convscope.analysis.operations.operation import (
     SightRule,
     meta,
 )
-from convscope.analysis.operations.provenance import Provenance, new_dim
+from convscope.analysis.operations.provenance import Provenance, joined, new_dim
 from convscope.analysis.operations.rearrange import (
     concatenated,
     expanded,
@@ -264,6 +265,32 @@ def _onnx_slice(a: Arguments, shape: Shape) -> Provenance | None:
     return value
 
 
+def _onnx_gather(a: Arguments, shape: Shape) -> Provenance | None:
+    """One position, a run of positions, or a table that is looked up in."""
+    node: Node = a["node"]
+    value, places = (cast("Provenance", one) for one in node.inputs)
+    axis = node.attributes.get("axis", 0) % len(value.dims)
+    if not value.from_input:
+        dims = [*value.dims[:axis], *places.dims, *value.dims[axis + 1 :]]
+        return joined([places], dims)
+    size, found = value.shape[axis], node.number(1)
+    if not found or len(places.dims) > 1:
+        return None
+    found = [place % size for place in found]
+    if not places.dims:
+        return selected(value, axis, found[0])
+    steps = {after - one for one, after in itertools.pairwise(found)} or {1}
+    if len(steps) == 1 and (step := steps.pop()) > 0:
+        return sliced(value, axis, found[0], found[-1] + 1, step)
+    alone, moving = value.along(axis)
+    return None if moving else made_into(alone, axis, len(found))
+
+
+def _read_blocks(node: Node) -> Arguments | None:
+    size = node.attributes["blocksize"]
+    return {"self": node.inputs[0], "upscale_factor": size, "downscale_factor": size}
+
+
 def _whole(node: Node) -> Arguments | None:
     return {"node": node}
 
@@ -297,6 +324,7 @@ OPERATIONS = (
     Operation("slice", torch=("slice",), sees=_slice),
     Operation("slice of a file", onnx={"Slice": _whole}, sees=_onnx_slice),
     Operation("select", torch=("select",), sees=_select),
+    Operation("gathering of a file", onnx={"Gather": _whole}, sees=_onnx_gather),
     Operation(
         "split",
         torch=("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes"),
@@ -320,8 +348,18 @@ OPERATIONS = (
         onnx={"Expand": _read},
         sees=lambda a, shape: expanded(a["self"], shape),
     ),
-    Operation("pixel shuffle", torch=("pixel_shuffle",), sees=_pixel_shuffle),
-    Operation("pixel unshuffle", torch=("pixel_unshuffle",), sees=_pixel_unshuffle),
+    Operation(
+        "pixel shuffle",
+        torch=("pixel_shuffle",),
+        onnx={"DepthToSpace": _read_blocks},
+        sees=_pixel_shuffle,
+    ),
+    Operation(
+        "pixel unshuffle",
+        torch=("pixel_unshuffle",),
+        onnx={"SpaceToDepth": _read_blocks},
+        sees=_pixel_unshuffle,
+    ),
     Operation(
         "padding with a constant",
         torch=("constant_pad_nd",),

@@ -3,6 +3,7 @@
 Receptive fields leave the statistics out; where these span the map, a note says so.
 """
 
+from dataclasses import replace
 from math import prod
 from typing import cast
 
@@ -15,7 +16,7 @@ from convscope.analysis.operations.operation import (
     Shape,
     meta,
 )
-from convscope.analysis.operations.provenance import Provenance
+from convscope.analysis.operations.provenance import Provenance, constant
 from convscope.analysis.operations.refusal import Refusal, shape_text, wrong_channels
 
 
@@ -131,6 +132,12 @@ def _read_layer(node: Node) -> Arguments | None:
     return None if x is None else {"input": x, "normalized_shape": x.shape[axis:]}
 
 
+def _quantized_sees(a: Arguments, shape: Shape) -> list[Provenance]:
+    """Codes of each element; the scale and the zero point are of the whole map."""
+    nothing = replace(constant(()), from_input=True)
+    return [a["input"], nothing, nothing]
+
+
 _BATCH = ("input", "running_mean", "running_var", "weight", "bias")
 _MAPS = ("GroupNormalization", "InstanceNormalization", "MeanVarianceNormalization")
 
@@ -179,5 +186,11 @@ OPERATIONS = (
         sees=_same,
         refuses=_layer_refuses,
         over_space=_layer_over_space,
+    ),
+    Operation(
+        "quantization on the way",
+        onnx={"DynamicQuantizeLinear": _read},
+        sees=_quantized_sees,
+        over_space=lambda a: True,
     ),
 )

@@ -208,7 +208,9 @@ OPERATIONS = (
     ),
     Operation(
         "global pooling",
-        onnx=dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _read_global),
+        onnx=dict.fromkeys(
+            ("GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool"), _read_global
+        ),
         sees=_global_sees,
     ),
 )

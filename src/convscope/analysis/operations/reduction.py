@@ -20,7 +20,8 @@ _REDUCTIONS = (
 _ALONG = ("cumsum", "cumprod", "_safe_softmax")
 _ONNX = (
     "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2",
-    "ReduceProd", "ReduceLogSumExp", "ReduceSumSquare", "ArgMax", "ArgMin",
+    "ReduceProd", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare", "ArgMax",
+    "ArgMin",
 )  # fmt: skip
 
 
@@ -90,7 +91,7 @@ OPERATIONS = (
     Operation(
         "softmax",
         torch=("_softmax", "_log_softmax"),
-        onnx=dict.fromkeys(("Softmax", "LogSoftmax", "CumSum"), _read_along),
+        onnx=dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax", "CumSum"), _read_along),
         shape=_softmax_shape,
         sees=_along,
     ),
