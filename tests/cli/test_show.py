@@ -62,3 +62,40 @@ def test_a_second_network_shows_the_same_filters(convscope):
 def test_a_mistake_is_one_line(convscope, arguments, text):
     outcome = convscope("show", "filters", *arguments)
     assert (outcome.code, outcome.err) == (2, f"Error: {text}\n")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run on the built-in digits."""
+    from convscope.data import load
+    from convscope.train import fit
+
+    place = tmp_path_factory.mktemp("show") / "run"
+    fit("lenet_page", load("digits", size=32), folder=place, epochs=1, listeners=[])
+    return place
+
+
+def test_maps_of_a_runs_own_picture_and_of_a_file(convscope, run, tmp_path):
+    from PIL import Image
+
+    outcome = convscope("show", "maps", run, "--sample", "2", "--json")
+    found = json.loads(outcome.out)
+    assert found["network"].startswith("run, ")
+    assert found["layers"][0]["shape"][0] == 6
+    Image.new("L", (50, 40), 200).save(tmp_path / "gray.png")
+    outcome = convscope("show", "maps", run, "--image", tmp_path / "gray.png",
+                        "--layer", "0", "--save", tmp_path / "maps.png")  # fmt: skip
+    assert outcome.out == f"{tmp_path}/maps.png\n"
+
+
+def test_what_there_is_no_picture_for_is_said(convscope, run):
+    for arguments, text in (
+        (["lenet5"], "show maps: lenet5 has no data. Give --image FILE."),
+        ([run, "--sample", "9999"],
+         "show maps: --sample 9999 is outside the 359 images. Use 0 to 358."),
+        ([run, "--layer", "conv9"], "unknown layer 'conv9'"),
+        (["lenet5", "--image", "no.png"], "no.png"),
+    ):  # fmt: skip
+        outcome = convscope("show", "maps", *arguments)
+        assert outcome.code == 2
+        assert text in outcome.err

@@ -32,7 +32,7 @@ def color_at(picture, x, y):
     colors, (left, right, bottom, top) = canvas(picture)
     row = int((y - top) / (bottom - top) * colors.shape[0])
     column = int((x - left) / (right - left) * colors.shape[1])
-    return colors[row, column]
+    return colors[row, column] / 255
 
 
 def test_zero_is_neutral_and_the_largest_of_either_sign_the_end_of_its_side():
@@ -40,7 +40,7 @@ def test_zero_is_neutral_and_the_largest_of_either_sign_the_end_of_its_side():
     colors = diverging("light")
     for x, place in ((5, 0), (26, 128), (47, 255)):  # a tile is 52 wide
         np.testing.assert_allclose(
-            color_at(picture, x, 8)[:3], colors[place], atol=1e-6
+            color_at(picture, x, 8)[:3], colors[place], atol=1 / 255
         )
     bar = picture.axes[1]
     assert [t.get_text() for t in bar.get_xticklabels()] == ["−2", "0", "+2"]
@@ -49,7 +49,9 @@ def test_zero_is_neutral_and_the_largest_of_either_sign_the_end_of_its_side():
 def test_a_color_filter_is_that_much_of_red_green_and_blue():
     weight = torch.tensor([1.0, 0.0, -1.0]).view(1, 3, 1, 1)
     picture = filters(weights(only(weight)))
-    np.testing.assert_allclose(color_at(picture, 5, 5)[:3], [1.0, 0.5, 0.0])
+    np.testing.assert_allclose(
+        color_at(picture, 5, 5)[:3], [1.0, 0.5, 0.0], atol=1 / 255
+    )
 
 
 def test_the_scale_of_each_filter_is_written_if_it_is_its_own():
@@ -59,7 +61,7 @@ def test_the_scale_of_each_filter_is_written_if_it_is_its_own():
     assert texts == ["0  ±0.5", "1  ±2"]
     for x in (5, 25):  # both at the end of their own scale
         color = color_at(picture, x, 5)[:3]
-        np.testing.assert_allclose(color, diverging("light")[255], atol=1e-6)
+        np.testing.assert_allclose(color, diverging("light")[255], atol=1 / 255)
 
 
 def test_two_networks_share_one_scale():

@@ -22,6 +22,7 @@ from convscope.analysis.probes.equivariance import (
     equivariance,
 )
 from convscope.analysis.probes.filters import Filters, filters, templates
+from convscope.analysis.probes.maps import FeatureMaps, LayerMaps, feature_maps
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary, versus
 from convscope.analysis.summary import exact_ranges, summary
@@ -33,8 +34,10 @@ __all__ = [
     "Captured",
     "EffectiveField",
     "Equivariance",
+    "FeatureMaps",
     "Filters",
     "Inexact",
+    "LayerMaps",
     "LayerShift",
     "LayerStatistics",
     "Row",
@@ -50,6 +53,7 @@ __all__ = [
     "equivariance",
     "exact_ranges",
     "explain_unit",
+    "feature_maps",
     "filters",
     "summary",
     "templates",

@@ -38,6 +38,11 @@ class Named:
     run: "Run | None" = None
     is_random: bool = False
 
+    @property
+    def title(self) -> str:
+        """Its name, and that nothing was learned if that is so."""
+        return f"{self.name} (random weights)" if self.is_random else self.name
+
 
 def named_network(
     target: str,

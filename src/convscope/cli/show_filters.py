@@ -90,7 +90,7 @@ def _filters(
     most: int | None,
     most_inputs: int | None,
 ) -> Filters:
-    name = f"{named.name} (random weights)" if named.is_random else named.name
+    name = named.title
     modules = dict(named.net.named_modules())
     is_linear = isinstance(modules.get(layer or ""), nn.Linear) or (
         layer is None and not any(isinstance(m, AnyConv) for m in modules.values())

@@ -1,14 +1,21 @@
 """What goes into a network that is looked into: a picture, or random numbers."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import typer
 from torch import Tensor
 
 from convscope.cli.network import Named
+from convscope.data import Dataset
+from convscope.data.dataset import Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ArgumentError
+from convscope.models.published_weights import PRETRAINED
 
 ImageFlag = Annotated[
     str | None,
@@ -18,13 +25,47 @@ ImageFlag = Annotated[
         help="The picture that goes in; by default random numbers, always the same.",
     ),
 ]
+PictureFlag = Annotated[
+    Path | None,
+    typer.Option(
+        "--image",
+        metavar="FILE",
+        help="The picture to look at; by default the first test image of RUN.",
+    ),
+]
+SampleFlag = Annotated[
+    int | None,
+    typer.Option("--sample", metavar="N", help="The N-th test image of RUN, from 0."),
+]
+DataFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="A data set or a folder; by default what RUN was trained on.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One input.
+
+    Attributes:
+        x: (1, C, H, W), as the network takes it.
+        picture: (H, W, C) as one sees it.
+        name: Where it came from.
+    """
+
+    x: Tensor
+    picture: npt.NDArray[Any]
+    name: str
 
 
 def inputs_of(named: Named, image: str | None, *, where: str) -> Tensor:
     """A batch of the one picture, as the network takes it.
 
-    A run prepares it as in training; for any other network its values are scaled to 0
-    to 1. Without a picture they are random numbers from 0 to 1, always the same.
+    Without a picture they are random numbers from 0 to 1, always the same.
 
     Args:
         named: The network.
@@ -38,26 +79,104 @@ def inputs_of(named: Named, image: str | None, *, where: str) -> Tensor:
         ArgumentError: Nobody says what input it takes, or it takes no pictures.
         BadImageError: The file is none.
     """
-    shape = named.input_shape
-    if shape is None:
-        raise ArgumentError(
-            f"{where}: {named.name} does not say what input it takes. Give --input, "
-            "such as --input 3,224,224."
-        )
     if image is None:
+        shape = _shape(named, where)
         return torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+    made = preprocessing_of(named, where)
+    return made.normalize(torch.from_numpy(made.decode(image))[None])
+
+
+def preprocessing_of(named: Named, where: str) -> Preprocessing:
+    """How pictures become inputs of a network.
+
+    A run prepares them as in training, published weights as they were trained; for any
+    other network values are scaled to 0 to 1.
+
+    Raises:
+        ArgumentError: The network takes no images, or nobody said of what size.
+    """
     if named.run is not None:
-        preprocessing = named.run.spec.preprocessing
-    elif len(shape) == 3 and shape[0] in (1, 3):
-        channels, *size = shape
-        zeros, ones = (0.0,) * channels, (1.0,) * channels
-        preprocessing = Preprocessing.model_validate(
-            {"channels": channels, "size": size, "mean": zeros, "std": ones}
-        )
-    else:
+        return named.run.spec.preprocessing
+    shape = _shape(named, where)
+    if len(shape) != 3 or shape[0] not in (1, 3):
         raise ArgumentError(
             f"{where}: --image is a picture, and {named.name} takes {shape}. Leave "
             "--image out, or give --input 3,224,224."
         )
-    pixels = torch.from_numpy(preprocessing.decode(image))
-    return preprocessing.normalize(pixels[None])
+    known = PRETRAINED.get(named.name)
+    values: dict[str, Any] = {"mean": (0.0,) * shape[0], "std": (1.0,) * shape[0]}
+    if known is not None and not named.is_random and shape[0] == len(known.mean):
+        values = {
+            "mean": known.mean,
+            "std": known.std,
+            "interpolation": known.interpolation,
+        }
+    return Preprocessing.model_validate(
+        {"channels": shape[0], "size": shape[1:], **values}
+    )
+
+
+def _shape(named: Named, where: str) -> tuple[int, ...]:
+    if named.input_shape is None:
+        raise ArgumentError(
+            f"{where}: {named.name} does not say what input it takes. Give --input, "
+            "such as --input 3,224,224."
+        )
+    return named.input_shape
+
+
+def chosen_input(
+    named: Named, image: Path | None, sample: int | None, *, where: str
+) -> Shown:
+    """The input that was asked for.
+
+    Raises:
+        ArgumentError: Both were given, or neither where there are no data.
+        BadImageError: The file cannot be read.
+    """
+    if image is not None and sample is not None:
+        raise ArgumentError(
+            f"{where}: --image and --sample exclude each other. Give one."
+        )
+    if image is not None:
+        declared = preprocessing_of(named, where)
+        return _shown(declared, declared.decode(image), image.name)
+    if named.run is None:
+        raise ArgumentError(f"{where}: {named.name} has no data. Give --image FILE.")
+    part = judged_part(named.run.data())
+    number = sample or 0
+    if not 0 <= number < len(part):
+        raise ArgumentError(
+            f"{where}: --sample {number} is outside the {len(part)} images. Use 0 to "
+            f"{len(part) - 1}."
+        )
+    pixels = part.pixels[number].numpy()
+    return _shown(named.run.spec.preprocessing, pixels, str(part.names[number]))
+
+
+def chosen_data(named: Named, data: str | None, *, where: str) -> Dataset:
+    """The data that were asked for, or those of the run.
+
+    Raises:
+        ArgumentError: There are none: the network is not of a run.
+    """
+    if named.run is not None:
+        return named.run.data() if data is None else named.run.load_data(data)
+    if data is None:
+        raise ArgumentError(f"{where}: {named.name} has no data. Give --data DATA.")
+    from convscope.data import load
+
+    declared = preprocessing_of(named, where)
+    return load(data, preprocessing=declared).replace(preprocessing=declared)
+
+
+def judged_part(data: Dataset) -> Samples:
+    """The test images, or what there is instead."""
+    return next(
+        (part for part in (data.test, data.val, data.train) if len(part)), data.test
+    )
+
+
+def _shown(declared: Preprocessing, pixels: npt.NDArray[Any], name: str) -> Shown:
+    x = declared.normalize(torch.from_numpy(pixels)[None])
+    return Shown(x, np.moveaxis(pixels, 0, -1), name)

@@ -5,6 +5,7 @@ from convscope.viz.equivariance import equivariance
 from convscope.viz.film import Film, Frame
 from convscope.viz.filters import filters
 from convscope.viz.growth import growth
+from convscope.viz.maps import feature_maps
 from convscope.viz.picture import Picture
 from convscope.viz.race import race, roofline
 from convscope.viz.receptive_field import receptive_field
@@ -16,6 +17,7 @@ __all__ = [
     "Picture",
     "attribution",
     "equivariance",
+    "feature_maps",
     "filters",
     "growth",
     "race",

@@ -13,6 +13,7 @@ from convscope.viz.tiles import (
     INCH,
     Grid,
     captions,
+    curves,
     gray_colors,
     grid,
     show_tiles,
@@ -232,35 +233,11 @@ class _Panel:
     def _curves(
         self, axes: "Axes", order: list[int], tiles: list[Any], limits: list[float]
     ) -> None:
-        from matplotlib.collections import LineCollection
-
-        height, width = self.grid.tile
-        zeros, frames, lines = [], [], []
-        for place, (number, tile) in enumerate(zip(order, tiles, strict=True)):
-            if tile is None:
-                continue
-            top, left = self.grid.place(place)
-            values = np.atleast_2d(tile)[0] / (limits[number] or 1.0)
-            x = left + (np.arange(len(values)) + 0.5) * width / len(values)
-            lines.append(np.column_stack([x, top + height / 2 * (1 - values)]))
-            middle = top + height / 2
-            zeros.append([(left, middle), (left + width, middle)])
-            right, bottom = left + width, top + height
-            frames.append(
-                [
-                    (left, top),
-                    (right, top),
-                    (right, bottom),
-                    (left, bottom),
-                    (left, top),
-                ]
-            )
-        line, accent = self.theme.line, self.theme.accent
-        axes.add_collection(LineCollection(frames, colors=line, linewidths=0.4))
-        axes.add_collection(LineCollection(zeros, colors=line, linewidths=0.6))
-        axes.add_collection(LineCollection(lines, colors=accent, linewidths=1.1))
-        for points in lines:
-            axes.plot(points[:, 0], points[:, 1], ".", ms=2.2, color=accent)
+        signals = [
+            None if tile is None else np.atleast_2d(tile)[0] / (limits[number] or 1.0)
+            for number, tile in zip(order, tiles, strict=True)
+        ]
+        curves(axes, self.grid, signals, self.theme, dots=True)
 
     def _names(self, axes: "Axes") -> None:
         """Filters left of their rows, input channels above their columns."""

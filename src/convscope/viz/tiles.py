@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 INCH = 100  # units of a layout in one inch of the picture
+DOTS = 2  # of a tile in a unit
 
 
 @dataclass(frozen=True)
@@ -102,29 +103,28 @@ def show_tiles(
     axes: "Axes",
     places: Grid,
     tiles: Sequence[Array | None],
-    *,
-    smooth: bool = False,
 ) -> None:
     """Draws colored tiles (H, W, 3) or (H, W, 4) at their places, row by row.
 
     Args:
         axes: Its data units become the layout's.
         places: As many as there are tiles, or more.
-        tiles: All of one shape; None leaves a place empty.
-        smooth: Whether large tiles may be averaged down to the dots of the picture.
+        tiles: All of one shape, see `shrunk`; None leaves a place empty.
     """
-    first = next(tile for tile in tiles if tile is not None)
-    dots = max(1.0, max(first.shape[:2]) / max(places.tile))  # in a unit, at least 2
-    scale = max(2.0, dots) if not smooth else 2.0
-    canvas = np.zeros((round(places.height * scale), round(places.width * scale), 4))
+    scale = DOTS
+    canvas = np.zeros(
+        (round(places.height * scale), round(places.width * scale), 4), np.uint8
+    )
     for number, tile in enumerate(tiles):
         if tile is None:
             continue
         top, left = (round(each * scale) for each in places.place(number))
         height, width = (round(each * scale) for each in places.tile)
-        part = _fitted(tile, height, width)
-        canvas[top : top + height, left : left + width, :3] = part[..., :3]
-        canvas[top : top + height, left : left + width, 3] = 1.0
+        colors = np.round(tile[..., :3] * 255).astype(np.uint8)
+        canvas[top : top + height, left : left + width, :3] = _fitted(
+            colors, height, width
+        )
+        canvas[top : top + height, left : left + width, 3] = 255
     axes.imshow(
         canvas,
         extent=(0, places.width, places.height, 0),
@@ -135,18 +135,74 @@ def show_tiles(
 
 
 def _fitted(tile: Array, height: int, width: int) -> Array:
-    """Cells repeated, or averaged, to a number of dots."""
+    """Cells repeated to a number of dots."""
     rows, columns = tile.shape[:2]
-    if height >= rows and width >= columns:
-        down = np.arange(height) * rows // height
-        across = np.arange(width) * columns // width
-        found: Array = tile[down][:, across]
-        return found
+    down = np.arange(height) * rows // height
+    across = np.arange(width) * columns // width
+    found: Array = tile[down][:, across]
+    return found
+
+
+def shrunk(values: Array, tile: tuple[float, float]) -> Array:
+    """A map (H, W) averaged down to the dots that a tile has; a smaller one as it is.
+
+    >>> shrunk(np.eye(4), (1, 1)).tolist()
+    [[0.5, 0.0], [0.0, 0.5]]
+    """
     from PIL import Image
 
-    bytes_ = np.round(np.clip(tile[..., :3], 0, 1) * 255).astype(np.uint8)
-    small = Image.fromarray(bytes_).resize((width, height), Image.Resampling.BOX)
-    return np.asarray(small, dtype=np.float64) / 255
+    size = tuple(
+        min(cells, max(1, round(units * DOTS)))
+        for cells, units in zip(values.shape, tile, strict=True)
+    )
+    if size == values.shape:
+        return values
+    image = Image.fromarray(values.astype(np.float32))
+    return np.asarray(image.resize(size[::-1], Image.Resampling.BOX))
+
+
+def curves(
+    axes: "Axes",
+    places: Grid,
+    values: Sequence[Array | None],
+    theme: Theme,
+    *,
+    signed: bool = True,
+    dots: bool = False,
+) -> None:
+    """Signals in frames at their places, row by row.
+
+    Args:
+        axes: Its data units are the layout's.
+        places: As many as there are signals, or more.
+        values: (length,) each, the largest that a frame holds being 1; None leaves a
+            place empty.
+        theme: Of the lines.
+        signed: Whether frames reach from -1 to 1, with a line at 0, or from 0 to 1.
+        dots: Whether elements are marked.
+    """
+    from matplotlib.collections import LineCollection
+
+    height, width = places.tile
+    zeros, frames, lines = [], [], []
+    for place, signal in enumerate(values):
+        if signal is None:
+            continue
+        top, left = places.place(place)
+        right, bottom = left + width, top + height
+        zero = top + height / 2 if signed else bottom
+        x = left + (np.arange(len(signal)) + 0.5) * width / len(signal)
+        lines.append(np.column_stack([x, zero - (zero - top) * signal]))
+        zeros.append([(left, zero), (right, zero)])
+        frames.append(
+            [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+        )
+    axes.add_collection(LineCollection(frames, colors=theme.line, linewidths=0.4))
+    axes.add_collection(LineCollection(zeros, colors=theme.line, linewidths=0.6))
+    wide = 1.1 if dots else 0.8
+    axes.add_collection(LineCollection(lines, colors=theme.accent, linewidths=wide))
+    for points in lines if dots else ():
+        axes.plot(points[:, 0], points[:, 1], ".", ms=2.2, color=theme.accent)
 
 
 def wrapped(title: str, width: float, size: float = 10) -> str:
