@@ -99,3 +99,15 @@ def test_what_there_is_no_picture_for_is_said(convscope, run):
         outcome = convscope("show", "maps", *arguments)
         assert outcome.code == 2
         assert text in outcome.err
+
+
+def test_health_is_a_table_and_a_picture(convscope, run, tmp_path):
+    place = tmp_path / "health.png"
+    outcome = convscope("show", "health", run, "--most", "64", "--save", place)
+    lines = outcome.out.splitlines()
+    assert lines[0].split() == [
+        "layer", "dead", "zeros", "saturated", "mean", "std", "gradient",
+    ]  # fmt: skip
+    assert lines[-1] == str(place)
+    outcome = convscope("show", "health", "lenet5")
+    assert outcome.err == "Error: show health: lenet5 has no data. Give --data DATA.\n"

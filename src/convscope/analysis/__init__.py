@@ -22,6 +22,13 @@ from convscope.analysis.probes.equivariance import (
     equivariance,
 )
 from convscope.analysis.probes.filters import Filters, filters, templates
+from convscope.analysis.probes.health import (
+    Health,
+    LayerHealth,
+    NormHealth,
+    WeightHealth,
+    health,
+)
 from convscope.analysis.probes.maps import FeatureMaps, LayerMaps, feature_maps
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary, versus
@@ -36,15 +43,19 @@ __all__ = [
     "Equivariance",
     "FeatureMaps",
     "Filters",
+    "Health",
     "Inexact",
+    "LayerHealth",
     "LayerMaps",
     "LayerShift",
     "LayerStatistics",
+    "NormHealth",
     "Row",
     "StatisticsReport",
     "Summary",
     "Trust",
     "UnitExplanation",
+    "WeightHealth",
     "attribute",
     "capture",
     "check",
@@ -55,6 +66,7 @@ __all__ = [
     "explain_unit",
     "feature_maps",
     "filters",
+    "health",
     "summary",
     "templates",
     "versus",

@@ -4,6 +4,7 @@ import typer
 
 from convscope.cli.command import Command
 from convscope.cli.show_filters import filters
+from convscope.cli.show_health import health
 from convscope.cli.show_maps import maps
 from convscope.cli.show_unit import unit
 from convscope.cli.show_why import why
@@ -15,3 +16,4 @@ app.command(cls=Command, short_help="The filters of a convolution.")(filters)
 app.command(cls=Command, short_help="Why a number is what it is.")(unit)
 app.command(cls=Command, short_help="What in a picture speaks for its class.")(why)
 app.command(cls=Command, short_help="What layers give for a picture.")(maps)
+app.command(cls=Command, short_help="Dead units, saturation, gradients.")(health)

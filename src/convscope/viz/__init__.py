@@ -5,6 +5,7 @@ from convscope.viz.equivariance import equivariance
 from convscope.viz.film import Film, Frame
 from convscope.viz.filters import filters
 from convscope.viz.growth import growth
+from convscope.viz.health import health
 from convscope.viz.maps import feature_maps
 from convscope.viz.picture import Picture
 from convscope.viz.race import race, roofline
@@ -20,6 +21,7 @@ __all__ = [
     "feature_maps",
     "filters",
     "growth",
+    "health",
     "race",
     "receptive_field",
     "roofline",
