@@ -41,7 +41,7 @@ def test_a_unit_that_no_image_wakes_is_dead_also_behind_a_function():
         net.bn.bias[1] = -100
         net.bn.bias[2] = 100
     found = health(net, pairs()[0])
-    (relu,) = [each for each in found.layers if each.kind.startswith("relu_")]
+    (relu,) = [each for each in found.layers if each.kind.startswith("relu")]
     assert relu.dead == (1,)
     assert layer(found, "bn").dead == ()
     assert found.dead == 1

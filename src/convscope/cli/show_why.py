@@ -37,7 +37,7 @@ def why(
         typer.Argument(metavar="PICTURE...", help="Files, folders, patterns."),
     ],
     method: Annotated[
-        str, typer.Option(metavar="|".join(METHODS), help="How the map is made.")
+        str, typer.Option(metavar="NAME", help=f"How: {', '.join(METHODS)}.")
     ] = "grad_cam",
     class_name: Annotated[
         str | None,
