@@ -79,7 +79,9 @@ def test_the_table_of_commands_is_complete():
     assert known | groups == {row.split()[0] for row in rows}
 
 
-@pytest.mark.parametrize("name", ["figures", "race", "time_to_accuracy"])
+@pytest.mark.parametrize(
+    "name", ["figures", "planted_faults", "race", "time_to_accuracy"]
+)
 def test_the_figures_are_those_that_were_measured(name):
     path = ROOT / "benchmarks" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
