@@ -7,8 +7,8 @@
 Each draw writes so many CIFAR-10 pictures of each class into a folder, with 5 % of the
 labels swapped, ten changed copies (two each: resized, saved again as JPEG, brighter or
 darker, all of these, cropped) and five foreign pictures (digits, and parts of two
-photographs, as small). Draw 0 is the one that the thresholds were chosen on; the table
-is of the others. Copies that hashes find count with those that features find.
+photographs, as small). The thresholds were chosen on other draws than these. Copies
+that hashes find count with those that features find.
 """
 
 import argparse
@@ -134,13 +134,13 @@ def measure(data: cs.Dataset, of_each: int, draw: int) -> dict[str, Any]:
 
 
 def table(kept: dict[str, Any]) -> str:
-    """A row for each finding at each size, summed over the draws but the first."""
+    """A row for each finding at each size, summed over the draws."""
     lines = [
         "| pictures of each class | planted | named | right | precision | recall |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for of_each in SIZES:
-        draws = [d for d in kept.get("draws", {}).get(str(of_each), []) if d["draw"]]
+        draws = kept.get("draws", {}).get(str(of_each), [])
         for kind in KINDS if draws else ():
             total = {
                 what: sum(draw["counts"][kind].get(what, 0) for draw in draws)
