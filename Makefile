@@ -8,8 +8,9 @@ NATIVE := CMakeLists.txt $(wildcard src/convscope/kernels/native/*.* \
 	src/convscope/kernels/native/*/*.*)
 CPP := $(filter %.cpp %.h,$(NATIVE)) $(wildcard tests/native/*.cpp)
 RUN := runs/demo
+JUDGES := build/judges
 
-.PHONY: help demo test check docs bench sanitize sanitize-short setup clean
+.PHONY: help demo test judges check docs bench sanitize sanitize-short setup clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | \
@@ -23,6 +24,12 @@ demo: $(READY)  ## train on real handwritten digits, judge the result, use it
 
 test: $(READY)  ## run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+judges: $(READY) $(JUDGES)/.ready  ## torchvision's and timm's networks judge ours
+	OMP_NUM_THREADS=1 PYTHONPATH=$(JUDGES) $(BIN)/python -m pytest -q \
+		tests/judges/test_weights_of_others.py
+	PYTHONPATH=$(JUDGES) $(BIN)/python benchmarks/counts.py
+	PYTHONPATH=$(JUDGES) $(BIN)/python benchmarks/families.py
 
 check: $(READY)  ## lint, format, types
 	$(BIN)/ruff check .
@@ -59,6 +66,13 @@ $(READY): pyproject.toml constraints.txt $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# Without their dependencies: torchvision asks for a torch that is not the one here.
+$(JUDGES)/.ready: tests/judges/requirements.txt $(READY)
+	rm -rf $(JUDGES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target $(JUDGES) --requirement tests/judges/requirements.txt
 	touch $@
 
 clean:  ## remove everything that these commands made

@@ -79,18 +79,46 @@ def test_the_table_of_commands_is_complete():
     assert known | groups == {row.split()[0] for row in rows}
 
 
-@pytest.mark.parametrize(
-    "name", ["figures", "planted_faults", "race", "time_to_accuracy"]
-)
-def test_the_figures_are_those_that_were_measured(name):
+def benchmark(name):
     path = ROOT / "benchmarks" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     script = importlib.util.module_from_spec(spec)
     sys.modules[name] = script  # dataclasses look their module up
     spec.loader.exec_module(script)
+    return script
+
+
+@pytest.mark.parametrize(
+    "name", ["figures", "planted_faults", "race", "time_to_accuracy"]
+)
+def test_the_figures_are_those_that_were_measured(name):
+    script = benchmark(name)
     table = script.table(json.loads(script.RESULTS.read_text()))
     shown = re.search(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", RESULTS, re.DOTALL)
     assert shown.group(1) == table
+
+
+COUNTING = (ROOT / "docs" / "explanation" / "counting.md").read_text()
+
+
+def test_the_counts_are_those_that_were_counted():
+    counts, families = benchmark("counts"), benchmark("families")
+    record = json.loads((ROOT / "benchmarks" / "results" / "counts.json").read_text())
+    shown = {"table": counts.as_markdown(record["multiply_adds"])}
+    record = json.loads(families.RESULTS.read_text())
+    families.require_explained(record["families"])
+    assert set(record["families"]) == set(families.FAMILIES)
+    shown["families"] = families.as_markdown(record)
+    for name, text in shown.items():
+        assert f"<!-- {name}: begin -->\n{text}\n<!-- {name}: end -->" in COUNTING
+
+
+def test_a_count_without_an_explanation_is_noticed():
+    families = benchmark("families")
+    rows = json.loads(families.RESULTS.read_text())["families"]
+    rows["vgg"]["torch"] += 1
+    with pytest.raises(SystemExit, match="vgg: -1 products, without an explanation"):
+        families.require_explained(rows)
 
 
 def test_every_command_shows_an_example_in_its_help():

@@ -298,3 +298,26 @@ def _inputs():
     from convscope.analysis.inputs import parse_inputs
 
     return parse_inputs(SIZE, where="test")
+
+
+class Number:
+    __slots__ = ("digits",)
+
+
+class Constant(Number):
+    """A slot with a property before it that only gives, as mpmath's constants have."""
+
+    @property
+    def digits(self):
+        return tuple(range(3, 5))  # another one each time
+
+
+class Measured(nn.Conv2d):
+    number = Constant()
+
+    def forward(self, x):
+        return super().forward(x) * self.number.digits[0]
+
+
+def test_a_property_before_a_slot_is_not_written_to():
+    assert summary(Measured(3, 4, 3), SIZE).multiply_adds == 27 * 4 * 36

@@ -83,9 +83,9 @@ def _linear_costs(a: Arguments, shape: Shape) -> Products:
 
 
 def _bilinear_costs(a: Arguments, shape: Shape) -> Products | None:
-    """Each weight is multiplied once; products of activations are left out."""
+    """Each weight once for each position; products of activations are left out."""
     one, weight = a["i1"].shape, a["i2"].shape
-    return Products(one[0] * prod(weight[1:]), ("i1", "i2"))
+    return Products(one[0] * prod(weight), ("i1", "i2"))
 
 
 def _attention_sees(a: Arguments, shape: Shape) -> Provenance:

@@ -9,6 +9,7 @@ walked once, and what they hold is remembered by identity: nothing large is copi
 """
 
 import functools
+import inspect
 import random
 import sys
 import types
@@ -163,7 +164,10 @@ class Snapshot:
                 vars(kind).get("__slots__", ()) if _is_users(kind.__module__) else ()
             )
             for name in (slots,) if isinstance(slots, str) else slots:
-                yield self._attribute(found, _mangled(kind, name))
+                slot = _mangled(kind, name)
+                shown = inspect.getattr_static(type(found), slot, None)
+                if shown is vars(kind).get(slot):  # no property stands before it
+                    yield self._attribute(found, slot)
         yield type(found)
 
     def _leaf(self, found: Tensor) -> None:
