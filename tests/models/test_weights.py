@@ -304,12 +304,16 @@ def test_half_precision_becomes_float32_and_it_is_said(tmp_path, dtype):
 
 def test_as_many_classes_by_chance_are_said(tmp_path):
     torch.save(small().state_dict(), tmp_path / "a.pth")
-    text = (
-        "fc is loaded too, for 4 classes: they must be the same, in the same order "
+    loaded = load_weights(small(), tmp_path / "a.pth")
+    assert loaded.classes == 4
+    assert str(loaded).endswith(
+        "  the last layer too, for 4 classes: they must be the same, in the same order "
         "(head=False begins it anew)"
     )
-    assert load_weights(small(), tmp_path / "a.pth").notes == (text,)
-    assert load_weights(small(), tmp_path / "a.pth", head=False).notes == ()
+    loaded = load_weights(small(), tmp_path / "a.pth", head=False)
+    assert loaded.classes is None
+    assert str(loaded).endswith("  new: fc.weight, fc.bias\n  not used: fc.weight, "
+                                "fc.bias")  # fmt: skip
 
 
 @pytest.mark.parametrize("extra", [{}, {"projector.0.weight": torch.ones(9, 16)}])

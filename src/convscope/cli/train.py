@@ -19,6 +19,7 @@ from convscope.data import Dataset
 from convscope.data.folders.layout import Layout
 from convscope.errors import ArgumentError, NotFiniteError, WriteError
 from convscope.execution import explain, keep_freed_memory
+from convscope.models import LoadedWeights
 from convscope.terminal import Screen, json_text, say
 from convscope.train.checkpoint import LATEST
 from convscope.train.planning import Plan, plan
@@ -199,7 +200,7 @@ def train(
         )
     place = run or free_name(Path("runs"), f"{made.data.name}-{made.model}")
     _introduce(made, place, screen)
-    net = made.network()
+    net = made.network(lambda loaded: _tell(loaded, screen))
     if find_lr:
         _show_search(find_rate(net, made.data, made.recipe), as_json)
         return
@@ -302,6 +303,12 @@ def _introduce(made: Plan, place: Path, screen: Screen) -> None:
         f"{recipe.learning_rate:g}, {recipe.schedule}, seed {recipe.seed}"
     )
     screen.print(f"augmentation: {recipe.augmentation}")
+
+
+def _tell(loaded: LoadedWeights, screen: Screen) -> None:
+    """What was loaded of the weights to begin with, and what was not."""
+    for line in str(loaded).splitlines():
+        screen.print(line, style="dim")
 
 
 def _explained(net: nn.Module, data: Dataset, recipe: Recipe) -> str:

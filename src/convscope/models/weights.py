@@ -41,6 +41,7 @@ class LoadedWeights:
         changed: What was done to tensors on the way, by name, in words.
         prefix: What stood before each name in the file: ``"state_dict.module."``.
         notes: Sentences a person should read.
+        classes: Of the last layer, where it was loaded too: there must be as many.
 
     >>> print(LoadedWeights(Path("w.pth"), loaded=("0.weight",), left=("2.bias",)))
     w.pth: 1 tensor loaded
@@ -54,6 +55,7 @@ class LoadedWeights:
     changed: dict[str, str] = field(default_factory=dict)
     prefix: str = ""
     notes: tuple[str, ...] = ()
+    classes: int | None = None
 
     def __str__(self) -> str:
         """One line for each kind."""
@@ -66,6 +68,11 @@ class LoadedWeights:
             if names:
                 rows.append(f"  {what}: {listed(names)}")
         rows += [f"  {note}" for note in self.notes]
+        if self.classes is not None:
+            rows.append(
+                f"  the last layer too, for {self.classes} classes: they must be the "
+                "same, in the same order (head=False begins it anew)"
+            )
         return "\n".join(rows)
 
 
@@ -118,7 +125,8 @@ def load_weights(
     fresh = None if num_classes is None else _new_head(net, num_classes)
     if fresh is not None:
         own |= {f"{last}.{name}": t for name, t in fresh.state_dict().items()}
-    place = find_place(read_weights(path), own, prefix, path.name)
+    tensors = read_weights(path)
+    place = find_place(tensors, own, prefix, path.name)
     found = place.tensors
     if head is None:
         head = _has_head(own, found, last)
@@ -148,7 +156,11 @@ def load_weights(
         unused=tuple(unused),
         changed=changed,
         prefix=place.prefix,
-        notes=tuple(_notes(net, wanted, found, last if head else "")),
+        notes=(
+            *_notes_of_numbers(wanted, found),
+            *_notes_of_origin(net, f"{place.prefix}conv_stem.weight" in tensors),
+        ),
+        classes=len(own[f"{last}.weight"]) if f"{last}.weight" in wanted else None,
     )
 
 
@@ -280,28 +292,24 @@ def _require_numbers(wanted: Tensors, found: Tensors, file: str) -> None:
             )
 
 
-def _notes(net: nn.Module, wanted: Tensors, found: Tensors, head: str) -> list[str]:
+def _notes_of_numbers(wanted: Tensors, found: Tensors) -> list[str]:
+    """Formats that become another."""
+    kinds = {
+        (str(found[name].dtype)[6:], str(own.dtype)[6:])
+        for name, own in wanted.items()
+        if own.is_floating_point() and found[name].dtype != own.dtype
+    }
+    return [f"{theirs} in the file, {ours} here" for theirs, ours in sorted(kinds)]
+
+
+def _notes_of_origin(net: nn.Module, by_timm: bool) -> list[str]:
     """What names and shapes do not tell."""
-    notes = []
-    for kind in (torch.float16, torch.bfloat16):
-        if any(found[name].dtype == kind for name in wanted):
-            own = next(t.dtype for t in wanted.values() if t.is_floating_point())
-            kinds = [str(each).removeprefix("torch.") for each in (kind, own)]
-            if own != kind:
-                notes.append(f"{kinds[0]} in the file, {kinds[1]} here")
-    weight = wanted.get(f"{head}.weight")
-    if weight is not None:
-        notes.append(
-            f"{head} is loaded too, for {len(weight)} classes: they must be the same, "
-            "in the same order (head=False begins it anew)"
-        )
     built = getattr(net, "built_from", None)
-    if built is not None and built.name.startswith("efficientnet_lite"):
-        origin = built.options.get("origin", "tensorflow")
-        other = {"tensorflow": "timm", "timm": "tensorflow"}[origin]
-        if "conv_stem.weight" in found:
-            notes.append(
-                f"taken for weights of origin={origin!r}; those of origin={other!r} "
-                "have the same names and shapes"
-            )
-    return notes
+    if not by_timm or built is None or not built.name.startswith("efficientnet_lite"):
+        return []
+    origin = built.options.get("origin", "tensorflow")
+    other = {"tensorflow": "timm", "timm": "tensorflow"}[origin]
+    return [
+        f"taken for weights of origin={origin!r}; those of origin={other!r} have the "
+        "same names and shapes"
+    ]

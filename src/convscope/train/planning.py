@@ -1,7 +1,7 @@
 """``plan``: what a training will do, decided before anything is trained, and why."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from convscope.data.progress import Progress
 from convscope.data.resizing import resized
 from convscope.errors import ArgumentError, UnknownNameError
 from convscope.execution import choose_device
-from convscope.models import BuiltFrom
+from convscope.models import BuiltFrom, LoadedWeights
 from convscope.train import recipes
 from convscope.train.choosing.augmentation_choice import with_measured_augmentation
 from convscope.train.choosing.start_choice import StartChoice, choose_start
@@ -59,10 +59,13 @@ class Plan:
     net: nn.Module | None = None
     start: Start | None = None
 
-    def network(self) -> nn.Module:
+    def network(self, tell: Callable[[LoadedWeights], None] | None = None) -> nn.Module:
         """The network to train: the user's, or a new one with the recipe's seed.
 
         It has the weights that the recipe starts from, if there are any.
+
+        Args:
+            tell: Hears what was loaded from them, and what was not.
         """
         if self.net is not None and self.start is None:
             return self.net
@@ -70,7 +73,9 @@ class Plan:
         if net is None:
             net = new_network(self.model, self.data, self.recipe.seed, self.options)
         if self.start is not None:
-            begin_with(net, self.start)
+            loaded = begin_with(net, self.start)
+            if tell is not None:
+                tell(loaded)
         return net
 
 
@@ -177,9 +182,10 @@ def _from_weights(
         chosen, measured = _measured(chosen, as_loaded, changes)
         data = data.replace(notes=measured.notes)
     now = data.input_shape[1:]
+    instead = "" if now == before else f" (not {before[0]} x {before[1]})"
     note = (
-        f"pictures are read at {now[0]} x {now[1]} (not {before[0]} x {before[1]}), "
-        f"scaled as for {start.source}"
+        f"pictures are read at {now[0]} x {now[1]}{instead}, scaled as for "
+        f"{start.source}"
     )
     data = _noted(data, begun.note)
     return Plan(data, chosen, start.model, options, begun.why, (note,), start=start)

@@ -1,7 +1,7 @@
 """Weights of others that training begins with, and when they are worth it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from convscope.data import Dataset, load
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
 from convscope.data.resizing import converted
-from convscope.errors import ArgumentError
+from convscope.errors import ArgumentError, DataError
 from convscope.models import LoadedWeights, load_weights
 from convscope.models.published_weights import PRETRAINED
 from convscope.train.run_folder import WEIGHTS, RunFolder
@@ -108,6 +108,11 @@ what network it is for. Name the model too.
 
 
 def _of_file(path: Path, model: str) -> Start:
+    if not path.exists():
+        raise DataError(
+            f"start={str(path)!r} is not there. Give a weights file, a run folder, or "
+            "the name of published weights, imagenet."
+        )
     card = models.find(model)
     known = PRETRAINED.get(model)
     height, width = card.input_shape[1:]
@@ -140,14 +145,14 @@ def _of_run(place: Path, model: str | None) -> Start:
 
 
 def begin_with(net: nn.Module, start: Start) -> LoadedWeights:
-    """Copies the weights into ``net``; its last layer stays new if classes differ.
+    """Copies the weights into ``net``; its last layer is fitted anew by training.
 
     Raises:
         DataError: The file cannot be read, or its numbers are not finite.
         ArgumentError: It is for another network; names the model that it fits.
         ShapeError: A tensor has another shape.
     """
-    return load_weights(net, start.path)
+    return replace(load_weights(net, start.path), classes=None)
 
 
 def loaded_for(
