@@ -111,3 +111,14 @@ def test_health_is_a_table_and_a_picture(convscope, run, tmp_path):
     assert lines[-1] == str(place)
     outcome = convscope("show", "health", "lenet5")
     assert outcome.err == "Error: show health: lenet5 has no data. Give --data DATA.\n"
+
+
+def test_patches_of_a_run_and_an_input_made_for_each_channel(convscope, run, tmp_path):
+    place = tmp_path / "patches.png"
+    outcome = convscope("show", "patches", run, "--channel", "1", "--top", "2",
+                        "--maximize", "--steps", "2", "--save", place)  # fmt: skip
+    assert outcome.out == f"{place}\n"
+    outcome = convscope("show", "patches", run, "--layer", "0", "--json")
+    assert json.loads(outcome.out)["images"] == 359
+    outcome = convscope("show", "patches", "mlp")
+    assert outcome.err == "Error: show patches: mlp has no data. Give --data DATA.\n"

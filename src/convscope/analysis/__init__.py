@@ -30,6 +30,8 @@ from convscope.analysis.probes.health import (
     health,
 )
 from convscope.analysis.probes.maps import FeatureMaps, LayerMaps, feature_maps
+from convscope.analysis.probes.maximization import Maximized, maximize
+from convscope.analysis.probes.patches import Patch, Patches, top_patches
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary, versus
 from convscope.analysis.summary import exact_ranges, summary
@@ -49,7 +51,10 @@ __all__ = [
     "LayerMaps",
     "LayerShift",
     "LayerStatistics",
+    "Maximized",
     "NormHealth",
+    "Patch",
+    "Patches",
     "Row",
     "StatisticsReport",
     "Summary",
@@ -67,7 +72,9 @@ __all__ = [
     "feature_maps",
     "filters",
     "health",
+    "maximize",
     "summary",
     "templates",
+    "top_patches",
     "versus",
 ]

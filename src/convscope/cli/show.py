@@ -6,6 +6,7 @@ from convscope.cli.command import Command
 from convscope.cli.show_filters import filters
 from convscope.cli.show_health import health
 from convscope.cli.show_maps import maps
+from convscope.cli.show_patches import patches
 from convscope.cli.show_unit import unit
 from convscope.cli.show_why import why
 
@@ -17,3 +18,4 @@ app.command(cls=Command, short_help="Why a number is what it is.")(unit)
 app.command(cls=Command, short_help="What in a picture speaks for its class.")(why)
 app.command(cls=Command, short_help="What layers give for a picture.")(maps)
 app.command(cls=Command, short_help="Dead units, saturation, gradients.")(health)
+app.command(cls=Command, short_help="What channels look for in the data.")(patches)

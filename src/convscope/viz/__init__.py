@@ -7,6 +7,7 @@ from convscope.viz.filters import filters
 from convscope.viz.growth import growth
 from convscope.viz.health import health
 from convscope.viz.maps import feature_maps
+from convscope.viz.patches import top_patches
 from convscope.viz.picture import Picture
 from convscope.viz.race import race, roofline
 from convscope.viz.receptive_field import receptive_field
@@ -27,4 +28,5 @@ __all__ = [
     "roofline",
     "save_comparison",
     "save_report",
+    "top_patches",
 ]
