@@ -10,7 +10,9 @@ from convscope.train.reporting.run_report import RunReport, mistakes_csv
 from convscope.viz.report.comparison import comparison_page
 from convscope.viz.report.page import report_page
 
-REPORT, MISTAKES, CARD = "report.html", "mistakes.csv", "README.md"
+MISTAKES, CARD = "mistakes.csv", "README.md"
+REPORT = "report.html"
+"""The file of a report in its folder."""
 
 
 def save_report(
