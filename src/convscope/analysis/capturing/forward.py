@@ -25,6 +25,7 @@ from convscope.analysis.capturing.choosing import Choice, Layers
 from convscope.analysis.checking.check import failure_error, refuse_call
 from convscope.analysis.inputs import Inputs
 from convscope.analysis.tracing.calls import (
+    Arguments,
     Call,
     CallRecorder,
     FunctionMode,
@@ -104,6 +105,8 @@ def passed(
     with_inputs: bool,
     with_graph: bool,
     where: str,
+    parameters: Sequence[str] = (),
+    shares: bool = False,
 ) -> Iterator[Pass]:
     """The forward pass, for as long as its graph is needed.
 
@@ -117,6 +120,9 @@ def passed(
         with_inputs: Keep what the calls take, too.
         with_graph: Keep the graph, for gradients.
         where: What an error message begins with.
+        parameters: Those that get a gradient even if they are frozen.
+        shares: Whether the gradient at what a chosen call takes is what comes through
+            this call alone, without what comes through others that take it too.
 
     Raises:
         ArgumentError: The network has no weights or cannot be looked into, ``inputs``
@@ -130,7 +136,9 @@ def passed(
     try:
         root = meta_copy(net, keep_values=True).train(training)
         choice = Choice(layers, net, root, where)
-        recorder = _Recorder(root, choice, with_inputs, with_graph, theirs)
+        for name in parameters:
+            root.get_parameter(name).requires_grad_()
+        recorder = _Recorder(root, choice, with_inputs, with_graph, theirs, shares)
         positional, named = given.for_call(with_graph)
         try:
             with _modes(net, root, recorder, with_graph):
@@ -221,9 +229,10 @@ class _Recorder(CallRecorder):
         with_inputs: bool,
         with_graph: bool,
         theirs: set[int],
+        shares: bool,
     ) -> None:
         super().__init__(root)
-        self.choice = choice
+        self.choice, self.shares = choice, shares
         self.with_inputs, self.with_graph = with_inputs, with_graph
         self.sparing = Sparing(lambda t: _place(t) in theirs)
         self.waiting: dict[int, Taken] = {}  # by id of the call
@@ -235,22 +244,25 @@ class _Recorder(CallRecorder):
 
     def begins(
         self, call: Call, called: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    ) -> Arguments | None:
         """Copies what a chosen call takes."""
         is_shown = bool(self.calls) and self.calls[-1] is call
         if is_shown and not self.over:
             passed = tensors_passed(args, kwargs)
             self.sources[call.label] = tuple(self.makers.get(t) for t in passed)
         if self.over or not self.choice.means(call, is_shown):
-            return
+            return None
         taken = Taken(call, (), {}, [])
         self.waiting[id(call)] = taken
         self.taken.append(taken)
         if self.with_inputs:
             with self._copying():
+                if self.shares:
+                    args, kwargs = map_tensors(_aliased, (args, kwargs))
                 taken.arguments, taken.named = map_tensors(_kept, (args, kwargs))
                 passed = tensors_passed(args, kwargs)
                 taken.input_edges = [self._edge(t) for t in passed]
+        return (args, kwargs) if self.shares else None
 
     def ends(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
@@ -392,6 +404,13 @@ def _tensor(value: object, where: str) -> Tensor:
 def _kept(tensor: Tensor) -> Tensor:
     """A copy without history; a weight is not copied, nothing writes into it."""
     return tensor if isinstance(tensor, nn.Parameter) else tensor.detach().clone()
+
+
+def _aliased(tensor: Tensor) -> Tensor:
+    """The same memory at a place of its own in the graph."""
+    if isinstance(tensor, nn.Parameter) or not tensor.requires_grad:
+        return tensor
+    return tensor.view_as(tensor)
 
 
 def _can_have_gradient(tensor: Tensor) -> bool:

@@ -1,5 +1,7 @@
 """Convolution of every kind, transposed, local and linear."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,48 @@ def under(x: Tensor, image: Index, channels: Any, window: Window, fill: float) -
     return np.where(inside, maps[grid], fill), inside
 
 
-def _conv(site: Site) -> Detail | None:
+@dataclass(frozen=True)
+class Kernel:
+    """A convolution or its transpose, read from a layer or from a call.
+
+    Attributes:
+        weight: As it is applied: (C_out, C_in / groups, *taps), of a transposed one
+            (C_in, C_out / groups, *taps).
+        bias: One number for each output channel, or None.
+        groups: Blocks of channels that do not see each other.
+        row: Of an axis and an output's place on it, the input element under each tap.
+        mode: What padding holds.
+        value: The same as a number, of constant padding.
+        flipped: Whether the layer keeps the kernel from its last tap to its first.
+        is_dense: Whether the layer keeps a kernel for every pair of channels.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    groups: int
+    row: Callable[[int, int], tuple[int | None, ...]]
+    mode: str = "zeros"
+    value: float = 0.0
+    flipped: bool = False
+    is_dense: bool = True
+
+    @property
+    def axes(self) -> int:
+        """Axes of space."""
+        return self.weight.ndim - 2
+
+    @property
+    def fill(self) -> float:
+        """What padding counts as."""
+        return self.value if self.mode == "constant" else 0.0
+
+    def window(self, place: Index) -> Window:
+        """The element under each tap of the window of one output, per axis."""
+        return tuple(self.row(axis, one) for axis, one in enumerate(place))
+
+
+def read_convolution(site: Site) -> Kernel:
+    """Of ``F.conv2d`` or a layer, with its relatives."""
     module, x = site.module, site.x
     if module is None:
         weight, bias = site.argument(1, "weight"), site.argument(2, "bias")
@@ -48,44 +91,44 @@ def _conv(site: Site) -> Detail | None:
             site.argument(place, name, default)
             for place, (name, default) in enumerate(settings, start=3)
         )
-        mode, value = "zeros", 0.0
-    else:
-        dense = getattr(module, "dense_weight", None)
-        weight = module.weight if dense is None else dense()
-        bias, stride, padding = module.bias, module.stride, module.padding
-        dilation, groups = module.dilation, module.groups
-        mode, value = module.padding_mode, getattr(module, "padding_value", 0.0)
-    axes = weight.ndim - 2
-    window = window_at(
-        x.shape[-axes:], weight.shape[2:], site.index[-axes:], stride, padding,
-        dilation, "zeros" if mode == "partial" else mode,
+        row = rows(x, weight.shape[2:], stride, padding, dilation, "zeros")
+        return Kernel(weight, bias, groups, row)
+    dense = getattr(module, "dense_weight", None)
+    weight = module.weight if dense is None else dense()
+    mode = module.padding_mode
+    border = "zeros" if mode == "partial" else mode
+    row = rows(
+        x, weight.shape[2:], module.stride, module.padding, module.dilation, border
+    )
+    return Kernel(
+        weight, module.bias, module.groups, row, mode,
+        getattr(module, "padding_value", 0.0), getattr(module, "flip", False),
+        getattr(module, "connections", None) is None,
     )  # fmt: skip
-    return _summed(site, weight, bias, window, groups, mode, value)
 
 
-def window_at(
-    sizes: Any, taps: Any, place: Index, stride: Any, padding: Any, dilation: Any,
-    mode: Any,
-) -> Window:  # fmt: skip
-    """The element under each tap of the window of one output, per axis."""
+def rows(
+    x: Tensor, taps: Any, stride: Any, padding: Any, dilation: Any, mode: Any
+) -> Callable[[int, int], tuple[int | None, ...]]:
+    """The input element under each tap, of a window that slides over ``x``."""
     axes = len(taps)
-    sizes, taps = tuple(sizes), tuple(taps)
+    sizes = tuple(x.shape[-axes:])
     strides = per_axis(_plain(stride), axes, name="stride")
     spread = per_axis(_plain(dilation), axes, name="dilation")
     pairs = resolve_paddings(
-        _plain(padding), sizes, taps, stride=strides, dilation=spread
+        _plain(padding), sizes, tuple(taps), stride=strides, dilation=spread
     )
-    found = []
-    for axis, (size, tap) in enumerate(zip(sizes, taps, strict=True)):
-        start = place[axis] * strides[axis] - pairs[axis][0]
-        spots = range(start, start + tap * spread[axis], spread[axis])
-        found.append(
-            tuple(
-                spot if 0 <= spot < size else border_element(spot, size, mode)
-                for spot in spots
-            )
-        )
-    return tuple(found)
+
+    def row(axis: int, place: int) -> tuple[int | None, ...]:
+        start = place * strides[axis] - pairs[axis][0]
+        spots = range(start, start + taps[axis] * spread[axis], spread[axis])
+        return tuple(border_element(spot, sizes[axis], mode) for spot in spots)
+
+    return row
+
+
+def _conv(site: Site) -> Detail | None:
+    return _summed(site, read_convolution(site))
 
 
 def _plain(value: Any) -> Any:
@@ -93,21 +136,18 @@ def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _summed(
-    site: Site, weight: Tensor, bias: Tensor | None, window: Window, groups: int,
-    mode: str, value: float,
-) -> WindowSum:  # fmt: skip
-    axes = len(window)
+def _summed(site: Site, read: Kernel) -> WindowSum:
+    axes, mode, groups = read.axes, read.mode, read.groups
+    window = read.window(site.index[-axes:])
     channel, image = site.index[-axes - 1], site.index[: -axes - 1]
-    group = channel // (weight.shape[0] // groups)
-    each = weight.shape[1]
+    group = channel // (read.weight.shape[0] // groups)
+    each = read.weight.shape[1]
     channels = tuple(range(group * each, (group + 1) * each))
-    fill = value if mode == "constant" else 0.0
-    patch, inside = under(site.x, image, list(channels), window, fill)
-    kernel = wide(weight[channel])
-    added = None if bias is None else float(bias[channel].item())
+    patch, inside = under(site.x, image, list(channels), window, read.fill)
+    kernel = wide(read.weight[channel])
+    added = None if read.bias is None else float(read.bias[channel].item())
     scale, text = 1.0, ""
-    mask = _mask(site, mode)
+    mask = mask_of(site, mode)
     if mask is not None:
         seen = under(mask, image, slice(None), window, 0.0)[0] != 0
         inside = inside & (seen if len(seen) == 1 else seen[list(channels)])
@@ -125,26 +165,31 @@ def _summed(
     )
 
 
-def _mask(site: Site, mode: str) -> Tensor | None:
+def mask_of(site: Site, mode: str) -> Tensor | None:
+    """Where the data is, of a partial convolution that was told."""
     if mode != "partial" or site.module is None:
         return None
     mask = site.argument(1, "mask")
     return mask if isinstance(mask, Tensor) else None
 
 
-def _transposed(site: Site) -> Detail | None:
+def read_transposed(site: Site) -> Kernel:
+    """Of ``F.conv_transpose2d`` or a layer."""
     module, x = site.module, site.x
     if module is None:
         weight, bias = site.argument(1, "weight"), site.argument(2, "bias")
-        stride, padding = site.argument(3, "stride", 1), site.argument(4, "padding", 0)
-        more = site.argument(5, "output_padding", 0)
-        groups, dilation = (
-            site.argument(6, "groups", 1),
-            site.argument(7, "dilation", 1),
+        names = {
+            "stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1,
+        }  # fmt: skip
+        stride, padding, more, groups, dilation = (
+            site.argument(place, name, default)
+            for place, (name, default) in enumerate(names.items(), start=3)
         )
+        flipped = False
     else:
         weight, bias = module.weight, module.bias
-        if getattr(module, "flip", False):
+        flipped = getattr(module, "flip", False)
+        if flipped:
             weight = weight.flip(tuple(range(2, weight.ndim)))
         stride, padding, groups = module.stride, module.padding, module.groups
         dilation, more = module.dilation, module.output_padding
@@ -153,56 +198,56 @@ def _transposed(site: Site) -> Detail | None:
     axes = weight.ndim - 2
     strides = per_axis(_plain(stride), axes, name="stride")
     spread = per_axis(_plain(dilation), axes, name="dilation")
-    taps = tuple(weight.shape[2:])
+    taps, sizes = tuple(weight.shape[2:]), tuple(x.shape[-axes:])
     pairs, _ = cut_and_added(
         _plain(padding), _plain(more), taps, strides, spread, "explain_unit"
     )
-    window = []
-    for axis, tap in enumerate(taps):
-        size, row = x.shape[-axes + axis], []
-        for t in range(tap):
-            spot = site.index[-axes + axis] + pairs[axis][0] - spread[axis] * t
-            fits = spot % strides[axis] == 0 and 0 <= spot // strides[axis] < size
-            row.append(spot // strides[axis] if fits else None)
-        window.append(tuple(row))
+
+    def row(axis: int, place: int) -> tuple[int | None, ...]:
+        found: list[int | None] = []
+        for tap in range(taps[axis]):
+            element, rest = divmod(
+                place + pairs[axis][0] - spread[axis] * tap, strides[axis]
+            )
+            fits = rest == 0 and 0 <= element < sizes[axis]
+            found.append(element if fits else None)
+        return tuple(found)
+
+    return Kernel(weight, bias, groups, row, flipped=flipped)
+
+
+def _transposed(site: Site) -> Detail | None:
+    read = read_transposed(site)
+    weight, axes = read.weight, read.axes
+    window = read.window(site.index[-axes:])
     channel, image = site.index[-axes - 1], site.index[: -axes - 1]
-    out_each, in_each = weight.shape[1], weight.shape[0] // groups
+    out_each, in_each = weight.shape[1], weight.shape[0] // read.groups
     group = channel // out_each
     channels = tuple(range(group * in_each, (group + 1) * in_each))
-    patch, inside = under(x, image, list(channels), tuple(window), 0.0)
+    patch, inside = under(site.x, image, list(channels), window, 0.0)
     kernel = wide(weight[list(channels), channel % out_each])
     kernel = np.where(inside, kernel, 0.0)
     return WindowSum(
         "transposed convolution: input elements whose kernels reach this place",
-        patch, kernel, inside, tuple(window), channels,
-        None if bias is None else float(bias[channel].item()), site.unit,
+        patch, kernel, inside, window, channels,
+        None if read.bias is None else float(read.bias[channel].item()), site.unit,
     )  # fmt: skip
 
 
 def _local(site: Site) -> Detail | None:
     module = site.module
-    axes = module.axes
-    place = site.index[-axes:]
-    window = window_at(
-        module.input_size, module.kernel_size, place, module.stride, module.pairs,
-        module.dilation, module.padding_mode,
-    )  # fmt: skip
+    place = site.index[-module.axes :]
     bias = module.bias
     if bias is not None and bias.ndim > 1:
         bias = bias[(slice(None), *place)]
-    made = _summed(
-        site,
-        module.weight[place],
-        bias,
-        window,
-        module.groups,
+    row = rows(
+        site.x, module.kernel_size, module.stride, module.pairs, module.dilation,
         module.padding_mode,
-        0.0,
-    )
-    return WindowSum(
-        f"locally connected, the kernel of place {place}", made.patch, made.kernel,
-        made.inside, made.window, made.channels, made.bias, made.unit,
     )  # fmt: skip
+    kernel = Kernel(module.weight[place], bias, module.groups, row, module.padding_mode)
+    return replace(
+        _summed(site, kernel), what=f"locally connected, the kernel of place {place}"
+    )
 
 
 def _linear(site: Site) -> Detail | None:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from convscope.analysis.inputs import Shape
 from convscope.analysis.operations.provenance import Provenance
 from convscope.private_torch import WithoutFunctionMode, tree_leaves, tree_map_only
 
+Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 _TORCH, _OURS = "torch.nn.modules.", "convscope.layers."
 _NESTING = ("container", "transformer")  # torch's modules that are not one layer
 
@@ -141,8 +142,12 @@ class CallRecorder:
 
     def begins(
         self, call: Call, called: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        """A call is about to run; ``called`` is the module, or the function's name."""
+    ) -> Arguments | None:
+        """A call is about to run; ``called`` is the module, or the function's name.
+
+        What is returned takes the place of its arguments.
+        """
+        return None
 
     def ends(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
@@ -167,8 +172,8 @@ class CallRecorder:
                 return call
         return self.stack[-1] if self.stack else None
 
-    def _enter(self, path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+    def _enter(self, path: str) -> Callable[..., Arguments | None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any) -> Arguments | None:
             turn = self.turns[id(module)]
             self.turns[id(module)] += 1
             with WithoutFunctionMode():
@@ -177,7 +182,7 @@ class CallRecorder:
                 call.label = self.labels.module(path, turn)
                 call.inputs = shapes_in((args, kwargs))
             self._push(call)
-            self.begins(call, module, args, kwargs)
+            return self.begins(call, module, args, kwargs)
 
         return hook
 
@@ -209,7 +214,7 @@ class CallRecorder:
             call.inputs = shapes_in((args, kwargs))
             call.arguments = plain_arguments(args, kwargs)
         self._push(call)
-        self.begins(call, name, args, kwargs)
+        args, kwargs = self.begins(call, name, args, kwargs) or (args, kwargs)
         result = func(*args, **kwargs)  # if it raises, the stack shows where
         if call.operations or call is not self.calls[-1]:
             with WithoutFunctionMode():

@@ -25,6 +25,7 @@ from convscope.analysis.inputs import BATCH, Inputs, Shape
 from convscope.analysis.operations.refusal import Refusal, RefusedError
 from convscope.analysis.operations.registry import meta_result
 from convscope.analysis.tracing.calls import (
+    Arguments,
     Call,
     CallRecorder,
     FunctionMode,
@@ -175,13 +176,14 @@ class _Recorder(CallRecorder):
 
     def begins(
         self, call: Call, called: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    ) -> Arguments | None:
         """Notes where values leave torch, and refuses what cannot work."""
         call.not_understood = len(self.flow.not_understood)
         if isinstance(called, str):
             self._escapes(called, args)
         if isinstance(called, str) or acts_as_ours(called):
             self._judge(called, args, kwargs)
+        return None
 
     def inside(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The same for a function in a layer; ours was judged as a whole."""
