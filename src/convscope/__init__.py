@@ -27,7 +27,13 @@ if TYPE_CHECKING:
         train,
         viz,
     )
-    from convscope.analysis import attribute, capture, check, explain_unit
+    from convscope.analysis import (
+        attribute,
+        capture,
+        check,
+        explain_gradient,
+        explain_unit,
+    )
     from convscope.analysis.summary import summary
     from convscope.data import Dataset, Preprocessing
     from convscope.execution import optimize
@@ -58,6 +64,7 @@ _HOMES = {
     "attribute": "analysis",
     "capture": "analysis",
     "check": "analysis",
+    "explain_gradient": "analysis",
     "explain_unit": "analysis",
     "summary": "analysis",
     "optimize": "execution",
@@ -84,6 +91,7 @@ __all__ = [
     "check",
     "data",
     "execution",
+    "explain_gradient",
     "explain_unit",
     "features",
     "fit",

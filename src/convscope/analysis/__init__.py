@@ -5,7 +5,12 @@ from convscope.analysis.attribution.record import Attribution, Trust
 from convscope.analysis.capturing.capture import capture
 from convscope.analysis.capturing.record import Capture, Captured
 from convscope.analysis.checking.check import check
+from convscope.analysis.explaining.explain_gradient import explain_gradient
 from convscope.analysis.explaining.explain_unit import explain_unit
+from convscope.analysis.explaining.gradient_record import (
+    GradientExplanation,
+    GradientPart,
+)
 from convscope.analysis.explaining.record import UnitExplanation
 from convscope.analysis.probes.batch_statistics import (
     LayerStatistics,
@@ -45,6 +50,8 @@ __all__ = [
     "Equivariance",
     "FeatureMaps",
     "Filters",
+    "GradientExplanation",
+    "GradientPart",
     "Health",
     "Inexact",
     "LayerHealth",
@@ -68,6 +75,7 @@ __all__ = [
     "effective_receptive_field",
     "equivariance",
     "exact_ranges",
+    "explain_gradient",
     "explain_unit",
     "feature_maps",
     "filters",

@@ -2,11 +2,12 @@
 
 import fnmatch
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
 
-from convscope.analysis.tracing.calls import Call, is_leaf, named
+from convscope.analysis.tracing.calls import Call, is_leaf, named, tensors_of
 from convscope.analysis.tracing.meta_copy import uncompiled
 from convscope.errors import ArgumentError, UnknownNameError
 
@@ -70,7 +71,7 @@ class Choice:
             "module. Give a path of summary(...), such as 'features.*'."
         )
 
-    def means(self, call: Call, shown: bool) -> bool:
+    def means(self, call: Call, shown: bool, args: Any, kwargs: Any) -> bool:
         """Whether a call is meant; ``shown`` if it is not inside of a layer."""
         if self.wanted is None:
             return shown and call.is_layer
@@ -121,6 +122,31 @@ class Choice:
                 f"{self.where}: layers={name!r} matches no layer. Called are "
                 f"{_some(known)}."
             )
+
+
+@dataclass(frozen=True)
+class Uses:
+    """Every layer and function that uses the parameter of this name."""
+
+    parameter: str
+
+
+class UsersOf:
+    """The calls that use a parameter: layers that hold it, functions that get it."""
+
+    def __init__(self, parameter: Tensor) -> None:
+        self.parameter = parameter
+
+    def means(self, call: Call, shown: bool, args: Any, kwargs: Any) -> bool:
+        """Whether a call uses it and is not inside of another that does."""
+        if not shown or not call.is_layer:
+            return False
+        if call.module is not None:
+            return any(p is self.parameter for p in call.module.parameters())
+        return any(t is self.parameter for t in tensors_of((args, kwargs)))
+
+    def require_matches(self, labels: Iterable[str]) -> None:
+        """Nothing: a parameter may be used by none."""
 
 
 def is_glob(text: str) -> bool:

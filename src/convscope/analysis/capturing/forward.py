@@ -21,7 +21,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from convscope.analysis.capturing.choosing import Choice, Layers
+from convscope.analysis.capturing.choosing import Choice, Layers, UsersOf, Uses
 from convscope.analysis.checking.check import failure_error, refuse_call
 from convscope.analysis.inputs import Inputs
 from convscope.analysis.tracing.calls import (
@@ -99,7 +99,7 @@ class Pass:
 def passed(
     net: nn.Module,
     inputs: Given,
-    layers: Layers,
+    layers: Layers | Uses,
     *,
     training: bool,
     with_inputs: bool,
@@ -115,7 +115,7 @@ def passed(
     Args:
         net: Any module.
         inputs: Its inputs, with the batch axis.
-        layers: Which calls to keep; see `Choice`.
+        layers: Which calls to keep; see `Choice` and `Uses`.
         training: Run it as in training.
         with_inputs: Keep what the calls take, too.
         with_graph: Keep the graph, for gradients.
@@ -135,7 +135,11 @@ def passed(
     theirs = {place for t in state.kept if (place := _place(t)) is not None}
     try:
         root = meta_copy(net, keep_values=True).train(training)
-        choice = Choice(layers, net, root, where)
+        choice: Choice | UsersOf = (
+            UsersOf(root.get_parameter(layers.parameter))
+            if isinstance(layers, Uses)
+            else Choice(layers, net, root, where)
+        )
         for name in parameters:
             root.get_parameter(name).requires_grad_()
         recorder = _Recorder(root, choice, with_inputs, with_graph, theirs, shares)
@@ -225,7 +229,7 @@ class _Recorder(CallRecorder):
     def __init__(
         self,
         root: nn.Module,
-        choice: Choice,
+        choice: Choice | UsersOf,
         with_inputs: bool,
         with_graph: bool,
         theirs: set[int],
@@ -236,6 +240,7 @@ class _Recorder(CallRecorder):
         self.with_inputs, self.with_graph = with_inputs, with_graph
         self.sparing = Sparing(lambda t: _place(t) in theirs)
         self.waiting: dict[int, Taken] = {}  # by id of the call
+        self.outer: dict[int, tuple[list[GradientEdge | None], list[Any]]] = {}
         self.taken: list[Taken] = []
         self.sources: dict[str, tuple[str | None, ...]] = {}
         self.makers = WeakTensorKeyDictionary()  # tensor -> label of who gave it last
@@ -250,18 +255,22 @@ class _Recorder(CallRecorder):
         if is_shown and not self.over:
             passed = tensors_passed(args, kwargs)
             self.sources[call.label] = tuple(self.makers.get(t) for t in passed)
-        if self.over or not self.choice.means(call, is_shown):
+        if self.over or not self.choice.means(call, is_shown, args, kwargs):
             return None
         taken = Taken(call, (), {}, [])
         self.waiting[id(call)] = taken
         self.taken.append(taken)
         if self.with_inputs:
             with self._copying():
+                outer = [self._edge(t) for t in tensors_passed(args, kwargs)]
                 if self.shares:
                     args, kwargs = map_tensors(_aliased, (args, kwargs))
                 taken.arguments, taken.named = map_tensors(_kept, (args, kwargs))
                 passed = tensors_passed(args, kwargs)
                 taken.input_edges = [self._edge(t) for t in passed]
+                if self.shares:
+                    versions = [(t, t._version) for t in passed]
+                    self.outer[id(call)] = outer, versions
         return (args, kwargs) if self.shares else None
 
     def ends(
@@ -277,6 +286,10 @@ class _Recorder(CallRecorder):
         with self._copying():
             taken.output = map_tensors(_kept, output)
             taken.output_edges = tuple(self._edge(t) for t in tensors_of(output))
+        outer, versions = self.outer.pop(id(call), ([], []))
+        if any(t._version != before for t, before in versions):
+            # What is written into leaves its place in the graph to who had it before.
+            taken.input_edges = outer
 
     def _edge(self, tensor: Tensor) -> GradientEdge | None:
         if not self.with_graph or not tensor.requires_grad:

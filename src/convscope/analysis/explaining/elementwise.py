@@ -91,11 +91,11 @@ def _elu(x: float, alpha: float = 1.0) -> Made:
     return alpha * math.expm1(x), f"{shown(alpha)} x (exp({shown(x)}) - 1)"
 
 
-_SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 
 
 def _selu(x: float) -> Made:
-    scale, alpha = _SELU
+    scale, alpha = SELU
     value, text = _elu(x, alpha)
     return scale * value, f"{shown(scale)} x ({text})"
 

@@ -226,7 +226,7 @@ def _step(
     site = Site(
         taken.call, taken.arguments, taken.named, tensor, index,
         training if taken.call.module is None else taken.call.module.training,
-        _unit((tensor, *taken.inputs)), number,
+        rounding_unit((tensor, *taken.inputs)), number,
     )  # fmt: skip
     network = float(tensor[index].item())
     rule = rule_of(taken.call)
@@ -259,7 +259,7 @@ def _require_equal(
     )
 
 
-def _unit(tensors: Iterable[Tensor]) -> float:
+def rounding_unit(tensors: Iterable[Tensor]) -> float:
     """The rounding unit of the coarsest format that takes part."""
     units = [torch.finfo(t.dtype).eps for t in tensors if t.is_floating_point()]
     unit = max(units, default=torch.finfo(torch.float64).eps)
