@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from convscope import models
-from convscope.errors import DataError, UnknownNameError
+from convscope.errors import ArgumentError, DataError, UnknownNameError
 from convscope.models.published_weights import is_installed
 
 PUBLISHED = [4_652_008, 5_416_680, 6_092_072, 8_197_096, 13_006_568]
@@ -91,6 +91,15 @@ def test_a_volume_of_equal_slices_gives_what_a_slice_gave_inside(published):
         torch.testing.assert_close(
             slices[:, :, 2], published.conv_stem(x), rtol=1e-4, atol=1e-4
         )
+
+
+@needs_weights
+def test_published_weights_are_not_taken_for_those_of_timm():
+    with pytest.raises(ArgumentError, match=r"origin='tensorflow', and the network"):
+        models.build("efficientnet_lite0", weights="imagenet", origin="timm")
+    net = models.build("efficientnet_lite0", num_classes=1000)
+    path = models.pretrained("efficientnet_lite0").path()
+    assert models.load_weights(net, path).notes == ()
 
 
 @needs_weights

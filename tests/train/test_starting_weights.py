@@ -11,7 +11,11 @@ from convscope.train.choosing.start_choice import may_pay
 from convscope.train.planning import plan
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run
-from convscope.train.starting_weights import find_start
+from convscope.train.starting_weights import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    find_start,
+)
 from convscope.train.training.fitting import fit, resume
 from convscope.train.training.held_layers import HeldLayers
 from convscope.train.training.optimizer import Optimizer
@@ -104,6 +108,15 @@ def test_the_plan_keeps_the_weights_that_a_recipe_names(tiny, tmp_path):
     asked = Recipe(model="mlp", start=str(tmp_path / "first"))
     assert plan(tiny, recipe=asked).recipe.start == asked.start
     assert plan(tiny, start=asked.start).recipe.start == asked.start
+
+
+def test_a_file_of_timm_is_scaled_as_in_its_own_training(tmp_path):
+    path = tmp_path / "lite.pth"
+    torch.save({}, path)
+    published = models.pretrained("efficientnet_lite0")
+    assert find_start(str(path), "efficientnet_lite0").mean == published.mean
+    other = find_start(str(path), "efficientnet_lite0", {"origin": "timm"})
+    assert (other.mean, other.std) == (IMAGENET_MEAN, IMAGENET_STD)
 
 
 def test_a_file_is_begun_with(tiny, tmp_path):

@@ -27,6 +27,7 @@ STAGES = (
 )
 STEM, HEAD = 32, 1280  # channels
 Origin = Literal["tensorflow", "timm"]
+ORIGIN: Origin = "tensorflow"  # of the published weights
 NORMS = {  # epsilon and momentum of every batch norm, by where the weights are from
     "tensorflow": (1e-3, 0.01),
     "timm": (1e-5, 0.1),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import ArgumentError, DataError, ShapeError
+from convscope.models.efficientnet_lite import ORIGIN
 from convscope.models.weight_misfits import (
     is_in,
     listed,
@@ -128,6 +129,8 @@ def load_weights(
     tensors = read_weights(path)
     place = find_place(tensors, own, prefix, path.name)
     found = place.tensors
+    if f"{place.prefix}_conv_stem.weight" in tensors:
+        _require_origin(net, path.name)
     if head is None:
         head = _has_head(own, found, last)
     unused = list(place.others)
@@ -302,12 +305,29 @@ def _notes_of_numbers(wanted: Tensors, found: Tensors) -> list[str]:
     return [f"{theirs} in the file, {ours} here" for theirs, ours in sorted(kinds)]
 
 
+def _require_origin(net: nn.Module, file: str) -> None:
+    """Refuses the package's weights in a network that pads as timm does."""
+    if _origin(net) not in (None, ORIGIN):
+        raise ArgumentError(
+            f"load_weights: {file} holds weights of origin={ORIGIN!r}, and the network "
+            f"is built for origin={_origin(net)!r}, which computes something else. "
+            "Leave origin out."
+        )
+
+
+def _origin(net: nn.Module) -> str | None:
+    """What EfficientNet-Lite is built for; None of other networks."""
+    built = getattr(net, "built_from", None)
+    if built is None or not built.name.startswith("efficientnet_lite"):
+        return None
+    return str(built.options.get("origin", ORIGIN))
+
+
 def _notes_of_origin(net: nn.Module, by_timm: bool) -> list[str]:
     """What names and shapes do not tell."""
-    built = getattr(net, "built_from", None)
-    if not by_timm or built is None or not built.name.startswith("efficientnet_lite"):
+    origin = _origin(net)
+    if not by_timm or origin is None:
         return []
-    origin = built.options.get("origin", "tensorflow")
     other = {"tensorflow": "timm", "timm": "tensorflow"}[origin]
     return [
         f"taken for weights of origin={origin!r}; those of origin={other!r} have the "

@@ -139,7 +139,9 @@ def plan(
     loaded = _loaded(data, wanted, progress)
     if isinstance(model, nn.Module):
         return _for_network(model, loaded, named, changes)
-    begun = choose_start(loaded, model, named, changes, size=size, progress=progress)
+    begun = choose_start(
+        loaded, model, named, changes, size=size, options=given, progress=progress
+    )
     if begun.start is not None:
         data = loaded_for(
             begun.start, loaded, size=begun.size, wanted=wanted, progress=progress
@@ -370,7 +372,9 @@ def _for_network(
     chosen = chosen.with_changes(changes)
     data, note = _as_built_for(built, data)
     options = built.options if built else {}
-    start = find_start(chosen.start, name) if chosen.start is not None else None
+    start = None
+    if chosen.start is not None:
+        start = find_start(chosen.start, name, options)
     notes = (note,) if note else ()
     return Plan(data, chosen, name, options, name, notes, net, start)
 

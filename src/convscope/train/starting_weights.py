@@ -14,6 +14,7 @@ from convscope.data.progress import Progress
 from convscope.data.resizing import converted
 from convscope.errors import ArgumentError, DataError
 from convscope.models import LoadedWeights, load_weights
+from convscope.models.efficientnet_lite import ORIGIN
 from convscope.models.published_weights import PRETRAINED
 from convscope.train.run_folder import WEIGHTS, RunFolder
 
@@ -71,12 +72,15 @@ class Start:
         )
 
 
-def find_start(start: str, model: str | None) -> Start:
+def find_start(
+    start: str, model: str | None, options: Mapping[str, Any] | None = None
+) -> Start:
     """What ``start`` names: published weights, a weights file, or a run folder.
 
     Args:
         start: ``"imagenet"``, a path to a file, or a run folder.
         model: The model that is asked for, if one is.
+        options: Of the model, if any are asked for.
 
     Raises:
         UnknownNameError: The model has no weights of that name; names the nearest.
@@ -98,7 +102,7 @@ what network it is for. Name the model too.
                 f"start={start!r} is a file, which does not say what network it is "
                 "for. Name the model too."
             )
-        return _of_file(place, model)
+        return _of_file(place, model, options or {})
     name = model or MODEL
     known = models.pretrained(name, start)
     return Start(
@@ -107,7 +111,7 @@ what network it is for. Name the model too.
     )  # fmt: skip
 
 
-def _of_file(path: Path, model: str) -> Start:
+def _of_file(path: Path, model: str, options: Mapping[str, Any]) -> Start:
     if not path.exists():
         raise DataError(
             f"start={str(path)!r} is not there. Give a weights file, a run folder, or "
@@ -118,7 +122,7 @@ def _of_file(path: Path, model: str) -> Start:
     height, width = card.input_shape[1:]
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    if known is not None:
+    if known is not None and options.get("origin", ORIGIN) == ORIGIN:
         mean, std = known.mean, known.std
     filter_ = "bilinear" if known is None else known.interpolation
     return Start(

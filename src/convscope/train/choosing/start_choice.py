@@ -40,6 +40,7 @@ def choose_start(
     changes: Mapping[str, Any],
     *,
     size: int | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> StartChoice:
     """The weights that are asked for, else those that pay, at the size that pays.
@@ -50,13 +51,14 @@ def choose_start(
         recipe: The recipe that is asked for, if one is.
         changes: Fields of the recipe to change.
         size: Pixels, if they are asked for.
+        options: Of the model, if any are asked for.
         progress: Called with steps done, steps in all, and what is being done.
     """
     asked = changes.get("start", None if recipe is None else recipe.start)
     seed = (recipe or Recipe()).with_changes(dict(changes)).seed
     if asked is not None:
         name = model or changes.get("model") or (recipe.model if recipe else None)
-        start = find_start(str(asked), name)
+        start = find_start(str(asked), name, options)
         why = f"{start.model} from {start.source}"
         if size is not None or not _is_published(start) or not _may_begin(data):
             return StartChoice(start, why, size)
