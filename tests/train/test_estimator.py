@@ -13,9 +13,13 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
+from convscope import models
 from convscope.errors import ArgumentError, BadImageError, UnknownNameError
+from convscope.models.published_weights import is_installed, pretrained
 from convscope.train.estimator import ConvClassifier
 from convscope.train.recipe import Recipe
+from convscope.train.run import Run
+from convscope.train.training.fitting import fit as cs_fit
 
 QUICK = ConvClassifier(epochs=6, batch_size=16, learning_rate=0.05)
 
@@ -151,6 +155,109 @@ def test_probabilities_follow_classes_and_sum_to_one():
     assert p[0, 0] > 0.5 > p[-1, 0]
 
 
+def test_channels_may_come_first():
+    images, y = halves(20, 12, 12, 3)
+    last = classifier(model="mlp").fit(images, y)
+    first = classifier(model="mlp").fit(images.transpose(0, 3, 1, 2), y)
+    np.testing.assert_array_equal(
+        last.predict_proba(images), first.predict_proba(images.transpose(0, 3, 1, 2))
+    )
+    square = halves(20, 12, 12, 3)[0][:, :3]  # (20, 3, 12, 3): either axis could be it
+    assert classifier(model="mlp", epochs=1).fit(square, y).preprocessing_.size == (
+        3, 12,
+    )  # fmt: skip
+
+
+needs_weights = pytest.mark.skipif(
+    not is_installed("efficientnet_lite0"),
+    reason="the extra 'pretrained' is not installed",
+)
+
+
+UNMEASURED = Recipe(optimize=False)
+
+
+@pytest.fixture
+def run_weights(set_of, tmp_path):
+    """A run on color images of 12 x 12."""
+    data = set_of(channels=3)
+    cs_fit("mlp", data, epochs=2, listeners=()).save(tmp_path / "first")
+    return tmp_path / "first"
+
+
+@needs_weights
+def test_imagenet_weights_are_begun_with_in_their_own_preprocessing():
+    images, y = halves(16, 12, 12, 3)
+    trained = classifier(
+        weights="imagenet", head_only=True, image_size=32, recipe=UNMEASURED
+    )
+    trained.fit(images, y)
+    known = pretrained("efficientnet_lite0")
+    found = trained.preprocessing_
+    assert (found.mean, found.std, found.interpolation) == (
+        known.mean, known.std, known.interpolation,
+    )  # fmt: skip
+    assert found.size == (32, 32)
+    theirs = models.build("efficientnet_lite0", weights="imagenet").state_dict()
+    ours = trained.net_.state_dict()
+    assert torch.equal(ours["conv_stem.weight"], theirs["conv_stem.weight"])
+    assert trained.score(images, y) == 1.0
+    again = pickle.loads(pickle.dumps(trained))
+    # Other sizes, scales and the other order of axes are brought to the same form.
+    wide = images.repeat(2, axis=1).repeat(2, axis=2)
+    assert again.predict(wide).tolist() == y.tolist()
+    assert again.predict(images.transpose(0, 3, 1, 2) / 255.0).tolist() == y.tolist()
+
+
+@needs_weights
+def test_without_a_size_weights_take_their_own():
+    images, y = halves(4, 12, 12, 3)
+    trained = classifier(weights="imagenet", head_only=True, recipe=UNMEASURED)
+    trained.fit(images, y)
+    assert trained.preprocessing_.size == (224, 224)
+
+
+@needs_weights
+def test_a_grid_search_compares_weights_with_none():
+    images, y = halves(12, 12, 12, 3)
+    search = GridSearchCV(
+        classifier(epochs=1, image_size=32, head_only=True, recipe=UNMEASURED),
+        {"weights": [None, "imagenet"]},
+        cv=2,
+        error_score="raise",
+    )
+    search.fit(images, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_params_ == {"weights": "imagenet"}
+
+
+def test_the_weights_of_a_run_are_begun_with_and_frozen_layers_stay(run_weights):
+    images, y = halves(20, 12, 12, 3)
+    trained = classifier(weights=run_weights, freeze="1", epochs=2).fit(images, y)
+    before = Run.load(run_weights)
+    assert trained.preprocessing_.mean == before.spec.preprocessing.mean
+    ours, theirs = trained.net_.state_dict(), before.net.state_dict()
+    same = {n for n in ours if n in theirs and torch.equal(ours[n], theirs[n])}
+    assert same == {"1.weight", "1.bias"}
+    by_recipe = classifier(recipe=Recipe(start=str(run_weights), freeze=("1",)),
+                           epochs=2).fit(images, y)  # fmt: skip
+    assert torch.equal(by_recipe.net_.state_dict()["1.weight"], theirs["1.weight"])
+    with pytest.raises(UnknownNameError, match="layer to freeze '99'"):
+        classifier(weights=run_weights, freeze=["99"], epochs=1).fit(images, y)
+
+
+def test_weights_are_a_parameter_like_any_other(run_weights):
+    asked = classifier(weights=run_weights, freeze=("1",), head_only=True)
+    copy = clone(asked)
+    assert copy.get_params() == asked.get_params()
+    assert copy.weights == run_weights
+    with pytest.raises(ArgumentError, match="Name the model too"):
+        classifier(weights="mine.pth").fit(*halves(20, 12, 12, 3))
+    images, y = halves(20, 12, 12, 3)
+    with pytest.raises(ArgumentError, match=r"from 0 to 255; with weights"):
+        classifier(weights=run_weights).fit(images.astype(float), y)
+
+
 def fitted():
     return classifier(epochs=1).fit(*halves())
 
@@ -164,10 +271,20 @@ def fitted():
             "least two classes.",
         ),
         (
-            lambda: classifier().fit(np.zeros((2, 3, 8, 8)), [0, 1]),
-            "ConvClassifier: X with shape (2, 3, 8, 8) has 8 channels; images are "
-            "(N, H, W), or (N, H, W, C) with 1 or 3 channels. If channels come first, "
-            "pass X.transpose(0, 2, 3, 1).",
+            lambda: classifier().fit(np.zeros((2, 4, 8, 8)), [0, 1]),
+            "ConvClassifier: X with shape (2, 4, 8, 8) has 1 or 3 channels neither "
+            "last nor after N; images are (N, H, W), (N, H, W, C) or (N, C, H, W) with "
+            "1 or 3 channels.",
+        ),
+        (
+            lambda: classifier(weights="imagenet").fit(np.zeros((4, 9)), [0, 1, 0, 1]),
+            "ConvClassifier: weights='imagenet' are for images, and X is a table. Give "
+            "images, or leave the weights out.",
+        ),
+        (
+            lambda: classifier(model=nn.Flatten(), weights="imagenet").fit(*halves()),
+            "ConvClassifier: weights='imagenet' are for models by name, not for "
+            "Flatten. Load its weights first, or name a model.",
         ),
         (
             lambda: fitted().predict(np.zeros((1, 9, 9), np.uint8)),

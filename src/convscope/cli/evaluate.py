@@ -33,9 +33,10 @@ def evaluate(
     part: Annotated[
         str | None,
         typer.Option(
-            metavar="train|val|test|all",
+            metavar="train|val|test|all|folds",
             help="Which images; by default the test images, or all of them if DATA is "
-            "a folder without parts that RUN was not trained on.",
+            "a folder without parts that RUN was not trained on; of a run with --folds "
+            "the figures of its folds.",
         ),
     ] = None,
     tta: TtaFlag = None,

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from convscope.cli.listing import READABLE, Listing
+from convscope.cli.remedies import in_flags
 from convscope.terminal import cell, printable
-from convscope.train.judging.metrics import ClassScore, Evaluation, percent
+from convscope.train.judging.metrics import ClassScore, Evaluation, FoldFigures, percent
 
 WIDTH = 80  # columns; wider tables are harder to read, not easier
 MATRIX_CLASSES = 12  # as many columns as fit beside the names
@@ -24,7 +25,9 @@ MISTAKES = 10
 
 def report(evaluation: Evaluation) -> Iterator[RenderableType]:
     """What a person reads first, then second, and so on; at most 80 columns wide."""
-    if evaluation.data:
+    if evaluation.folds is not None:
+        yield cell(_of_folds(evaluation.data, evaluation.folds), "dim")
+    elif evaluation.data:
         yield cell(f"{evaluation.data}, {evaluation.part} images", "dim")
     yield from (cell(note, "dim") for note in evaluation.notes)
     yield from _headline(evaluation)
@@ -49,12 +52,45 @@ def _headline(e: Evaluation) -> Iterator[Text]:
         f"  95% interval {low:.2%} to {high:.2%}",
         f"  ({e.correct:,} of {e.samples:,})",
     )
+    if e.folds is not None:
+        yield from _folds(e.folds)
     if e.doubt:
-        yield Text(f"warning: {e.doubt}", "yellow")
+        remedy = "" if e.remedy is None else f" {_sentence(in_flags(e.remedy))}"
+        yield Text(f"warning: {e.doubt}{remedy}", "yellow")
     top5 = f"not shown ({e.top5_note})" if e.top5 is None else f"{e.top5:.2%}"
     yield Text(f"balanced accuracy {e.balanced_accuracy:.2%}  top-5 {top5}")
     if e.unlabeled:
         yield Text(f"{e.unlabeled:,} images without a label are left out")
+
+
+def _of_folds(data: str, folds: FoldFigures) -> str:
+    """Whose figures these are, where they are not the kept network's."""
+    parted = f", parted {folds.repeats} times" if folds.repeats > 1 else ""
+    return (
+        f"{data}, {folds.images:,} images in {folds.folds} folds{parted}: each judged "
+        "by a network that has not seen it. The network that is kept has learned from "
+        "all of them."
+    )
+
+
+def _folds(folds: FoldFigures) -> Iterator[Text]:
+    accuracies = [score.accuracy for score in folds.scores]
+    low, high = folds.corrected_interval
+    yield Text(
+        f"folds {min(accuracies):.2%} to {max(accuracies):.2%}, standard deviation "
+        f"{100 * folds.spread:.1f} points; interval that allows for other training "
+        f"images, too: {low:.2%} to {high:.2%}"
+    )
+    if folds.test is not None:
+        (low, high), test = folds.test.interval, folds.test
+        yield Text(
+            f"test part, by the kept network: {test.accuracy:.2%}  95% interval "
+            f"{low:.2%} to {high:.2%}  ({test.correct:,} of {test.samples:,})"
+        )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _per_class(e: Evaluation) -> Iterator[RenderableType]:

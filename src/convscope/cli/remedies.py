@@ -18,10 +18,15 @@ def with_flags(error: ConvscopeError) -> str:
     >>> with_flags(ConvscopeError("No.", remedies=remedies))
     'No. Replace it (--force), or resize (--size 32).'
     """
-    return error.said(_in_flags)
+    return error.said(in_flags)
 
 
-def _in_flags(remedy: Remedy) -> str:
+def in_flags(remedy: Remedy) -> str:
+    """One remedy, with the flag that does it.
+
+    >>> in_flags(Remedy("resize", "size", 32))
+    'resize (--size 32)'
+    """
     if not remedy.argument:
         return remedy.text
     names = COMMANDS if remedy.is_call else FLAGS

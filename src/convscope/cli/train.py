@@ -17,6 +17,7 @@ from convscope.cli.progress_bar import counting
 from convscope.cli.recipe_flags import with_recipe_flags
 from convscope.data import Dataset
 from convscope.data.folders.layout import Layout
+from convscope.data.folds import to_train_on
 from convscope.errors import ArgumentError, NotFiniteError, WriteError
 from convscope.execution import explain, keep_freed_memory
 from convscope.models import LoadedWeights
@@ -33,6 +34,7 @@ from convscope.train.run_folder import (
     check_free,
     free_name,
 )
+from convscope.train.training.cross_validation import cross_validate
 from convscope.train.training.events import Listener
 from convscope.train.training.fitting import fit, more_epochs, resume
 from convscope.train.training.learning_rate_search import RateSearch, find_rate
@@ -112,6 +114,16 @@ def train(
     test: Annotated[
         float | None, typer.Option(help="Part of the images to judge the result on.")
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Judge every image, by a network that has not seen it: train one for "
+            "each of so many parts that are left out in turn, then one on all images."
+        ),
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="With --folds: part the images so often anew.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop if an image cannot be read.")
     ] = False,
@@ -152,7 +164,7 @@ def train(
     screen = Screen(stderr=True)
     if resume_run is not None:
         others = (data, model, model_option, recipe, run, size, validation, test)
-        given = any(value is not None for value in (*others, weights))
+        given = any(value is not None for value in (*others, weights, folds, repeats))
         longer = recipe_changes.pop("epochs", None)
         if given or from_scratch or force or find_lr or strict or recipe_changes:
             raise ArgumentError(
@@ -170,6 +182,7 @@ def train(
             f"with. To train on {moved_data}, leave out --data."
         )
 
+    _require_sense(folds, repeats, test, find_lr, calibrate)
     if from_scratch and weights is not None:
         raise ArgumentError(
             f"train: --weights={weights} and --from-scratch contradict each other. "
@@ -186,7 +199,7 @@ def train(
             recipe,
             model_options=_options(model_option or []),
             size=size,
-            validation=validation,
+            validation=validation if folds is None else None,
             test=test,
             strict=strict,
             layout=layout,
@@ -199,7 +212,22 @@ def train(
             "share to them (--validation 0.1)."
         )
     place = run or free_name(Path("runs"), f"{made.data.name}-{made.model}")
-    _introduce(made, place, screen)
+    _introduce(made, place, screen, folds, repeats or 1)
+    if folds is not None:
+        listeners = _listeners(place, made.recipe, tensorboard, mlflow)
+        with _told_how_to_go_on(place):
+            done = cross_validate(
+                made,
+                folds=folds,
+                repeats=repeats or 1,
+                validation=validation,
+                folder=place,
+                force=force,
+                listeners=listeners,
+                checkpoint_seconds=checkpoint_seconds,
+            )
+        _judge(done, done.data(), as_json, calibrate, with_report)
+        return
     net = made.network(lambda loaded: _tell(loaded, screen))
     if find_lr:
         _show_search(find_rate(net, made.data, made.recipe), as_json)
@@ -269,19 +297,76 @@ def _options(texts: list[str]) -> dict[str, Any]:
     return options
 
 
-def _introduce(made: Plan, place: Path, screen: Screen) -> None:
+def _require_sense(
+    folds: int | None,
+    repeats: int | None,
+    test: float | None,
+    find_lr: bool,
+    calibrate: bool,
+) -> None:
+    """Refuses flags that do not go with folds, or need them."""
+    if folds is None and repeats is not None:
+        raise ArgumentError(
+            f"train: --repeats={repeats} says how often to part the images into folds. "
+            "Say into how many: --folds 5."
+        )
+    if folds is not None and test is not None:
+        raise ArgumentError(
+            f"train: --folds judges every image, so that --test={test} has no meaning. "
+            "Leave one of them out, or put the images that are to be kept apart into a "
+            "folder test."
+        )
+    if folds is not None and find_lr:
+        raise ArgumentError(
+            "train: --find-lr only tries learning rates. Leave out --folds."
+        )
+    if folds is not None and calibrate:
+        raise ArgumentError(
+            "train: --calibrate needs validation images that nothing else is told by, "
+            "and --folds trains on all. Leave one of them out."
+        )
+
+
+def _parts_of(data: Dataset) -> str:
+    """How many images are for what."""
+    return (
+        f"{len(data.train):,} train, {len(data.val):,} val, {len(data.test):,} test "
+        "images"
+    )
+
+
+def _folds_of(data: Dataset, folds: int, repeats: int) -> str:
+    """How many images are judged in folds, and how often."""
+    judged = sum(len(data.parts[name]) for name in to_train_on(data))
+    times = f", parted {repeats} times" if repeats > 1 else ""
+    return f"{judged:,} images in {folds} folds{times}"
+
+
+def _introduce(
+    made: Plan, place: Path, screen: Screen, folds: int | None, repeats: int
+) -> None:
     """Says what the plan is, before it is carried out."""
     data, recipe = made.data, made.recipe
     for note in made.notes:
         screen.print(note)
     channels, height, width = data.input_shape
+    parts = _parts_of(data) if folds is None else _folds_of(data, folds, repeats)
     screen.print(
-        f"{data.name}: {len(data.train):,} train, {len(data.val):,} val, "
-        f"{len(data.test):,} test images of {height} x {width} x {channels}, "
+        f"{data.name}: {parts} of {height} x {width} x {channels}, "
         f"{len(data.classes)} classes"
     )
-    for note in data.notes:
+    notes = [n for n in data.notes if folds is None or n not in data.part_notes]
+    for note in notes:
         screen.print(f"  {note}", style="dim")
+    if folds is not None:
+        apart = ""
+        if "test" in data.named_parts:
+            apart = f" Its {len(data.test):,} test images are judged once, by that one."
+        screen.print(
+            f"  {folds * repeats} networks are trained to judge by, each without the "
+            f"images of one fold, then the one that is kept, on all.{apart}",
+            style="dim",
+        )
     if data.set_aside:
         count = len(data.set_aside)
         screen.print(
@@ -292,7 +377,8 @@ def _introduce(made: Plan, place: Path, screen: Screen) -> None:
     plural = "s" * (recipe.epochs > 1)
     length = f"{recipe.epochs} epoch{plural}"
     if recipe.minutes is not None:
-        length = f"{recipe.minutes:g} min"
+        each = " for each training" if folds is not None else ""
+        length = f"{recipe.minutes:g} min{each}"
     if recipe.head_only:
         screen.print(f"model: {made.why}")
         screen.print(f"recipe: the last layer alone, seed {recipe.seed}")
@@ -331,7 +417,7 @@ def _told_how_to_go_on(place: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        begun = RunFolder(place).has_checkpoint
+        begun = RunFolder(place).has_begun
         what = f"stopped; go on with: {go_on}" if begun else "stopped before training"
         say(f"\n{what}", error=True)
         raise typer.Exit(_STOPPED) from None
@@ -339,7 +425,7 @@ def _told_how_to_go_on(place: Path) -> Iterator[None]:
         kept = place / CHECKPOINT / LATEST
         raise NotFiniteError(f"{error} The last good checkpoint is {kept}.") from None
     except WriteError as error:
-        begun = RunFolder(place).has_checkpoint
+        begun = RunFolder(place).has_begun
         hint = f" Then go on with: {go_on}" if begun else ""
         raise WriteError(f"{error}{hint}") from None
 
@@ -355,6 +441,8 @@ def _judge(
         found = report_of(run, data)
         written = save_report(found, run.folder / REPORT)[0]
         evaluation = found.evaluation
+    elif run.fold_results:
+        evaluation = run.evaluate()
     else:
         parts = ("test", "val", "train")
         part = next((p for p in parts if len(data.parts[p])), "train")

@@ -94,7 +94,7 @@ def from_arrays(
         std=(1.0,) * channels,
     )
     parted = {"train": train, "val": val, "test": tested}
-    notes += part_sizes.warnings(parted, names)
+    about_parts = part_sizes.warnings(parted, names)
     return Dataset(
         name=name,
         source="",  # nothing to load it from again
@@ -103,7 +103,8 @@ def from_arrays(
         val=val,
         test=tested,
         preprocessing=declared.with_statistics(train.pixels),
-        notes=tuple(notes),
+        notes=(*notes, *about_parts),
+        part_notes=tuple(about_parts),
     )
 
 

@@ -90,6 +90,9 @@ class Dataset:
         set_aside: Files that could not be used.
         notes: Sentences a person should read, such as how the parts were made.
         options: What ``load`` was given besides the source: how the parts were made.
+        named_parts: Parts that the source itself names: folders ``val`` and ``test``, a
+            published test set. The others were taken from train.
+        part_notes: Those of the notes that are about the parts.
     """
 
     name: str
@@ -102,6 +105,8 @@ class Dataset:
     set_aside: tuple[SetAside, ...] = ()
     notes: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    named_parts: tuple[str, ...] = ()
+    part_notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name}={len(part):,}" for name, part in self.parts.items())

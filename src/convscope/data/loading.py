@@ -210,7 +210,9 @@ def _assembled(
         for part in _parts(card, data, validation, share)
     )
     parts = {"train": train, "val": val, "test": tested}
-    warnings = part_sizes.warnings(parts, card.classes)
+    named = ("test",) if has_test else ()
+    warnings = part_sizes.warnings(parts, card.classes, named)
+    how_parted = _how_parted(card, parts)
     return Dataset(
         name=card.name,
         source=card.name,
@@ -219,8 +221,10 @@ def _assembled(
         val=val,
         test=tested,
         preprocessing=preprocessing.with_statistics(train.pixels),
-        notes=(_how_parted(card, parts), *data.notes, *data.trouble, *warnings),
+        notes=(how_parted, *data.notes, *data.trouble, *warnings),
         options={"validation": validation, **({} if test is None else {"test": test})},
+        named_parts=named,
+        part_notes=(how_parted, *warnings),
     )
 
 

@@ -9,6 +9,7 @@ from convscope.data.dataset import Samples
 from convscope.data.words import counted, listed
 
 ACCURACY = 0.9  # at which the interval is worked out
+CLEARLY_MORE = 1.5  # times as many images
 WIDE = 0.10  # an interval of an accuracy that is wider says little
 PURPOSES = {"train": "to train on", "val": "to validate on", "test": "to test on"}
 
@@ -29,10 +30,18 @@ def shares(parts: Mapping[str, Samples]) -> str:
     )
 
 
-def warnings(parts: Mapping[str, Samples], classes: Sequence[str]) -> list[str]:
+def warnings(
+    parts: Mapping[str, Samples], classes: Sequence[str], named: Sequence[str] = ()
+) -> list[str]:
     """What the test part cannot show: a class it lacks, a figure it is too small for.
 
     Nothing where there is no test part at all.
+
+    Args:
+        parts: By name.
+        classes: Names in label order.
+        named: ``("test",)`` where the source names its test part, so that folds would
+            not judge it.
 
     >>> blank = torch.zeros(9, 1, 2, 2, dtype=torch.uint8)
     >>> part = Samples(blank, torch.arange(9) % 2, [""] * 9)
@@ -61,6 +70,14 @@ def warnings(parts: Mapping[str, Samples], classes: Sequence[str]) -> list[str]:
         found.append(
             f"The test part has only {counted(len(test), 'image')}: an accuracy near "
             f"{ACCURACY:.0%} measured on it is uncertain by about {100 * half:.0f} "
-            "percentage points either way."
+            f"percentage points either way.{_folds_instead(parts, named)}"
         )
     return found
+
+
+def _folds_instead(parts: Mapping[str, Samples], named: Sequence[str]) -> str:
+    """That folds judge more images, where they do."""
+    judged = sum(len(part) for name, part in parts.items() if name not in named)
+    if judged < CLEARLY_MORE * len(parts["test"]):
+        return ""
+    return f" Cross-validation in folds judges all {judged:,}."

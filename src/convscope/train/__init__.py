@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from convscope.train.embedding.features import features
 from convscope.train.embedding.table import FeatureTable, feature_table
 from convscope.train.judging.inference import probabilities
-from convscope.train.judging.metrics import Evaluation
+from convscope.train.judging.metrics import Evaluation, FoldFigures, FoldScore
 from convscope.train.judging.prediction import Failure, Prediction
 from convscope.train.judging.uncertainty import wilson
 from convscope.train.planning import Plan, new_network, plan
@@ -15,6 +15,7 @@ from convscope.train.reporting.run_report import RunReport, report
 from convscope.train.run import Run
 from convscope.train.spec import RunSpec
 from convscope.train.training.batch_norm_statistics import recompute_statistics
+from convscope.train.training.cross_validation import cross_validate
 from convscope.train.training.fitting import fit, more_epochs, resume
 from convscope.train.training.learning_rate_search import RateSearch, find_rate
 from convscope.train.training.running import require_fit
@@ -29,6 +30,8 @@ __all__ = [
     "Evaluation",
     "Failure",
     "FeatureTable",
+    "FoldFigures",
+    "FoldScore",
     "Plan",
     "Prediction",
     "RateSearch",
@@ -37,6 +40,7 @@ __all__ = [
     "RunReport",
     "RunSpec",
     "Verification",
+    "cross_validate",
     "feature_table",
     "features",
     "find_rate",

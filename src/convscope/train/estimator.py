@@ -23,14 +23,16 @@ from torch import Tensor, nn
 
 from convscope import models
 from convscope.data.batching.augmentation import Augmentation
-from convscope.data.dataset import Dataset, Samples
+from convscope.data.dataset import UNLABELED, Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
+from convscope.data.resizing import converted
 from convscope.errors import ArgumentError
 from convscope.train import recipes
 from convscope.train.judging.inference import probabilities
 from convscope.train.judging.prediction import decode_files
-from convscope.train.planning import new_network
+from convscope.train.planning import built_from, new_network
 from convscope.train.recipe import Recipe
+from convscope.train.starting_weights import Start, find_start
 from convscope.train.training.fitting import fit
 
 _Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean, std per channel
@@ -38,6 +40,8 @@ Kind = Literal["table", "images", "paths"]
 
 FORMS: dict[Kind, str] = {"table": "a table", "images": "images", "paths": "paths"}
 ROWS = 4096  # of a table at a time
+SIDE = 32  # pixels of files, when nobody says and no weights do
+MOVES = ("shift", "scale")  # random changes that no class depends on
 TABLE = Recipe(epochs=40, batch_size=32, learning_rate=0.02)
 
 
@@ -46,21 +50,33 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
 
     ``X`` may be
 
-    - images, ``(N, H, W)`` or ``(N, H, W, C)`` with one or three channels; uint8 and
-      uint16 stay what they are, other numbers become float32 at their own scale;
+    - images, ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)`` with one or three
+      channels (last, where both axes could be them); uint8 and uint16 stay what they
+      are, other numbers become float32 at their own scale;
     - files, a sequence of N paths, decoded to ``image_size`` and ``channels``;
     - a table of features, ``(N, F)``: each feature is standardized and a row is an
       image of one line, in float32.
 
+    With ``weights``, images are resized and scaled as those weights take them; then
+    floating-point images must lie in [0, 1], and images of any size are predicted.
+
     Args:
-        model: Name of a model; ``"auto"`` chooses by size and channels; or a network
-            with one output per class, which is copied.
+        model: Name of a model; ``"auto"`` chooses by size and channels, or takes the
+            one that the weights are of; or a network with one output per class, which
+            is copied.
+        weights: To begin with: ``"imagenet"`` (of the extra ``pretrained``), a weights
+            file, for which ``model`` is named too, or a run folder; ``None``: random
+            ones, or those that the recipe names.
+        freeze: Layers that keep their weights, by name; ``*`` and ``?`` stand for
+            others.
+        head_only: Fit the last layer by itself, in seconds.
         recipe: How to train: a recipe or its name; by default one that suits the data.
         epochs: Replaces the recipe's.
         batch_size: Replaces the recipe's.
         learning_rate: Replaces the recipe's.
         validation: Fraction set aside to watch, for recipes with ``patience``.
-        image_size: Height and width, or one number for both; of files only.
+        image_size: Height and width, or one number for both, of files; by default 32.
+            With weights of all images, by default as those were trained.
         channels: 1 gray, 3 color; of files only.
         device: As in the recipe; ``None`` leaves it to the recipe.
         random_state: Decides weights, order and augmentation.
@@ -83,18 +99,24 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
         self,
         model: str | nn.Module = "auto",
         *,
+        weights: str | Path | None = None,
+        freeze: str | Sequence[str] = (),
+        head_only: bool = False,
         recipe: Recipe | str | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
         validation: float = 0.0,
-        image_size: int | tuple[int, int] = 32,
+        image_size: int | tuple[int, int] | None = None,
         channels: Literal[1, 3] = 3,
         device: str | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ) -> None:
         self.model = model
+        self.weights = weights
+        self.freeze = freeze
+        self.head_only = head_only
         self.recipe = recipe
         self.epochs = epochs
         self.batch_size = batch_size
@@ -114,8 +136,11 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
             y: The class of each: numbers or strings.
 
         Raises:
-            ArgumentError: X is none of the three, or y holds fewer than two classes.
+            ArgumentError: X is none of the three, y holds fewer than two classes, or
+                the weights are not for images like these.
             BadImageError: A file cannot be read.
+            DataError: The package that carries the weights is not installed.
+            UnknownNameError: No weights, model, recipe or layer has that name.
         """
         self._kind = _kind_of(X)
         X, y = self._checked(X, y)
@@ -126,14 +151,14 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
                 f"ConvClassifier: y holds 1 class ({str(self.classes_[0])!r}), "
                 f"n_samples={len(y)}. Give samples of at least two classes."
             )
-        seed = self._seed()
-        pixels = self._learned_pixels(X)
+        seed, start = self._seed(), self._start()
+        pixels = self._learned_pixels(X, start)
         data = self._dataset(pixels, torch.from_numpy(labels.astype(np.int64)), seed)
-        net, name = self._network(data, seed)
+        net, name = self._network(data, seed, start)
         run = fit(
             net,
             data,
-            self._recipe(data, name, seed),
+            self._recipe(data, name, seed, start),
             listeners=None if self.verbose else (),
         )
         self.net_, self.history_ = run.net, run.history
@@ -198,8 +223,41 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
             y = column_or_1d(y, warn=True)
         return X, y
 
-    def _learned_pixels(self, X: Any) -> Tensor:  # noqa: N803
+    def _start(self) -> Start | None:
+        """The weights to begin with, if there are any."""
+        recipe = self._named_recipe()
+        own = None if recipe is None else recipe.start
+        name = own if self.weights is None else str(self.weights)
+        if name is None:
+            return None
+        if self._kind == "table":
+            raise ArgumentError(
+                f"ConvClassifier: weights={name!r} are for images, and X is a table. "
+                "Give images, or leave the weights out."
+            )
+        if not isinstance(self.model, nn.Module):
+            by_recipe = None if recipe is None else recipe.model
+            return find_start(name, by_recipe if self.model == "auto" else self.model)
+        built = built_from(self.model)
+        if built is None:
+            raise ArgumentError(
+                f"ConvClassifier: weights={name!r} are for models by name, not for "
+                f"{type(self.model).__name__}. Load its weights first, or name a model."
+            )
+        return find_start(name, built.name)
+
+    def _learned_pixels(self, X: Any, start: Start | None) -> Tensor:  # noqa: N803
         """Pixels of the training samples; what they need in predict is remembered."""
+        self._is_resized = start is not None
+        if start is not None:
+            channels = self.channels if self._kind == "paths" else _planes(X).shape[1]
+            declared = start.preprocessing(channels, None)
+            if self.image_size is not None:
+                declared = declared.model_copy(update={"size": self._size()})
+            self.preprocessing_ = declared
+            pixels = self._pixels(X)
+            self._shape, self._dtype = tuple(pixels.shape[1:]), pixels.dtype
+            return pixels
         if self._kind == "table":
             self._mean, spread = X.mean(axis=0), X.std(axis=0)
             self._scale = np.where(spread > 0, spread, 1.0)
@@ -207,32 +265,38 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
             statistics: _Statistics = ((0.0,), (1.0,))
         else:
             if self._kind == "paths":
-                size = self.image_size
                 self.preprocessing_ = Preprocessing(
                     channels=self.channels,
-                    size=(size, size) if isinstance(size, int) else size,
+                    size=self._size(),
                     mean=(0.0,) * self.channels,
                     std=(1.0,) * self.channels,
                 )
             pixels = self._pixels(X)
             statistics = _statistics(pixels)
         self._shape, self._dtype = tuple(pixels.shape[1:]), pixels.dtype
-        declared = {
+        values = {
             "channels": pixels.shape[1],
             "bits": 16 if pixels.dtype == torch.uint16 else 8,
             "size": tuple(pixels.shape[2:]),
             "mean": statistics[0],
             "std": statistics[1],
         }
-        self.preprocessing_ = Preprocessing.model_validate(declared)
+        self.preprocessing_ = Preprocessing.model_validate(values)
         return pixels
 
+    def _size(self) -> tuple[int, int]:
+        size = SIDE if self.image_size is None else self.image_size
+        return (size, size) if isinstance(size, int) else size
+
     def _pixels(self, X: Any) -> Tensor:  # noqa: N803
-        return (
-            decode_files(self.preprocessing_, X)
-            if self._kind == "paths"
-            else _planes(X)
-        )
+        if self._kind == "paths":
+            return decode_files(self.preprocessing_, X)
+        if not self._is_resized:
+            return _planes(X)
+        images = _in_bytes(_planes(X))
+        unknown = torch.full((len(images),), UNLABELED)
+        whole = Samples(images, unknown, [""] * len(images))
+        return converted(whole, self.preprocessing_, "X").pixels
 
     def _standardized(self, X: npt.NDArray[np.float64]) -> Tensor:  # noqa: N803
         return torch.from_numpy((X - self._mean) / self._scale)[:, None, None]
@@ -267,23 +331,36 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
             preprocessing=self.preprocessing_,
         )
 
-    def _network(self, data: Dataset, seed: int) -> tuple[nn.Module, str]:
+    def _network(
+        self, data: Dataset, seed: int, start: Start | None
+    ) -> tuple[nn.Module, str]:
         """A new network with the weights of ``seed``, and its name."""
         if isinstance(self.model, nn.Module):
             return copy.deepcopy(self.model), type(self.model).__name__
+        if start is not None:
+            return new_network(start.model, data, seed, start.options), start.model
         choice = models.Choice(self.model, why="asked for")
         if self.model == "auto":
             choice = models.choose(data.input_shape)
         net = new_network(choice.name, data, seed, choice.options)
         return net, choice.name
 
-    def _recipe(self, data: Dataset, name: str, seed: int) -> Recipe:
-        """The one asked for; by default without changes that could alter the class."""
+    def _named_recipe(self) -> Recipe | None:
+        """The recipe asked for, if one is."""
         recipe = self.recipe
-        if isinstance(recipe, str):
-            recipe = recipes.find(recipe)
-        elif recipe is None and self._kind == "table":
+        return recipes.find(recipe) if isinstance(recipe, str) else recipe
+
+    def _recipe(
+        self, data: Dataset, name: str, seed: int, start: Start | None
+    ) -> Recipe:
+        """The one asked for; by default without changes that could alter the class."""
+        recipe = self._named_recipe()
+        if recipe is None and self._kind == "table":
             recipe = TABLE
+        elif recipe is None and start is not None:
+            suited = recipes.from_weights(min(data.input_shape[1:]))
+            kept = {name: getattr(suited.augmentation, name) for name in MOVES}
+            recipe = suited.model_copy(update={"augmentation": Augmentation(**kept)})
         elif recipe is None:
             suited = recipes.suited(data, name)
             recipe = suited.model_copy(update={"augmentation": Augmentation()})
@@ -293,6 +370,9 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
             "learning_rate": self.learning_rate,
             "device": self.device,
             "seed": seed,
+            "start": None if start is None else start.name,
+            "head_only": self.head_only or None,
+            "freeze": _patterns(self.freeze) or None,
         }
         given = {key: value for key, value in changes.items() if value is not None}
         return recipe.with_changes(given)
@@ -312,18 +392,37 @@ def _kind_of(X: Any) -> Kind:  # noqa: N803
     return "images" if ndim in (3, 4) else "table"
 
 
+def _patterns(freeze: str | Sequence[str]) -> tuple[str, ...]:
+    return (freeze,) if isinstance(freeze, str) else tuple(freeze)
+
+
 def _planes(X: npt.NDArray[Any]) -> Tensor:  # noqa: N803
-    """Images with channels last, or none, as (N, C, H, W)."""
+    """Images with channels last, first, or none, as (N, C, H, W)."""
     images = X[..., None] if X.ndim == 3 else X
-    if images.shape[3] not in (1, 3):
+    if images.shape[3] in (1, 3):
+        images = images.transpose(0, 3, 1, 2)
+    elif images.shape[1] not in (1, 3):
         raise ArgumentError(
-            f"ConvClassifier: X with shape {X.shape} has {images.shape[3]} channels; "
-            "images are (N, H, W), or (N, H, W, C) with 1 or 3 channels. If channels "
-            "come first, pass X.transpose(0, 2, 3, 1)."
+            f"ConvClassifier: X with shape {X.shape} has 1 or 3 channels neither last "
+            "nor after N; images are (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or "
+            "3 channels."
         )
     if images.dtype not in (np.uint8, np.uint16):
         images = images.astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return torch.from_numpy(np.ascontiguousarray(images))
+
+
+def _in_bytes(images: Tensor) -> Tensor:
+    """Images on the scale of weights that others trained: 8 or 16 bits."""
+    if images.dtype in (torch.uint8, torch.uint16):
+        return images
+    low, high = images.min().item(), images.max().item()
+    if not (low >= 0 and high <= 1):
+        raise ArgumentError(
+            f"ConvClassifier: X holds numbers from {low:g} to {high:g}; with weights, "
+            "floating-point images must lie in [0, 1]. Scale them, or pass uint8."
+        )
+    return (images * 255).round().to(torch.uint8)
 
 
 def _statistics(pixels: Tensor) -> _Statistics:

@@ -11,6 +11,7 @@ from torch import nn
 
 from convscope import models
 from convscope.data import Dataset, load
+from convscope.data.batching.augmentation import Augmentation
 from convscope.data.progress import Progress
 from convscope.data.resizing import resized
 from convscope.errors import ArgumentError, UnknownNameError
@@ -42,6 +43,8 @@ class Plan:
             28 x 28 gray images are what it was made for"``.
         notes: Sentences a person should read, such as that images were enlarged.
         net: The network, if the user built it.
+        unmeasured: The random changes before it was measured which of them the images
+            bear; None where nothing was measured.
 
     >>> made = plan("digits", epochs=2)
     >>> made.why
@@ -58,6 +61,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     net: nn.Module | None = None
     start: Start | None = None
+    unmeasured: Augmentation | None = None
 
     def network(self, tell: Callable[[LoadedWeights], None] | None = None) -> nn.Module:
         """The network to train: the user's, or a new one with the recipe's seed.
@@ -157,11 +161,12 @@ def plan(
         loaded = _large_enough(name, data, loaded, wanted, progress)
         if loaded.input_shape != before:
             notes = (_enlarged(name, before, loaded.input_shape),)
+    unmeasured = None
     if named is None:
-        chosen, loaded = _measured(chosen, loaded, changes)
+        chosen, loaded, unmeasured = _measured(chosen, loaded, changes)
     loaded = _noted(loaded, begun.note)
     chosen = chosen.with_changes({"model": name, "model_options": options, **changes})
-    return Plan(loaded, chosen, name, options, why, notes)
+    return Plan(loaded, chosen, name, options, why, notes, unmeasured=unmeasured)
 
 
 def _from_weights(
@@ -180,8 +185,9 @@ def _from_weights(
     chosen = (recipe or recipes.from_weights(min(data.input_shape[1:]))).with_changes(
         {**changes, **decided}
     )
+    unmeasured = None
     if recipe is None:
-        chosen, measured = _measured(chosen, as_loaded, changes)
+        chosen, measured, unmeasured = _measured(chosen, as_loaded, changes)
         data = data.replace(notes=measured.notes)
     now = data.input_shape[1:]
     instead = "" if now == before else f" (not {before[0]} x {before[1]})"
@@ -190,7 +196,16 @@ def _from_weights(
         f"{start.source}"
     )
     data = _noted(data, begun.note)
-    return Plan(data, chosen, start.model, options, begun.why, (note,), start=start)
+    return Plan(
+        data,
+        chosen,
+        start.model,
+        options,
+        begun.why,
+        (note,),
+        start=start,
+        unmeasured=unmeasured,
+    )
 
 
 def _noted(data: Dataset, note: str) -> Dataset:
@@ -348,16 +363,18 @@ def _enlarged(name: str, before: tuple[int, ...], after: tuple[int, ...]) -> str
 
 def _measured(
     recipe: Recipe, data: Dataset, changes: Mapping[str, Any]
-) -> tuple[Recipe, Dataset]:
+) -> tuple[Recipe, Dataset, Augmentation | None]:
     """The recipe with the augmentation that the images bear; the data, which say why.
 
-    Nothing is measured where it is known or said whether images are mirrored.
+    Nothing is measured where it is known or said whether images are mirrored, or where
+    images are not changed at all. Else the augmentation before that is given, too.
     """
     said = {"flip", "alternate", "augmentation"} & {*changes}
-    if said or data.source in recipes.RECIPES:
-        return recipe, data
-    chosen, why = with_measured_augmentation(data, recipe.with_changes(dict(changes)))
-    return chosen, data.replace(notes=(*data.notes, why))
+    asked = recipe.with_changes(dict(changes))
+    if said or data.source in recipes.RECIPES or asked.head_only:
+        return recipe, data, None
+    chosen, why = with_measured_augmentation(data, asked)
+    return chosen, data.replace(notes=(*data.notes, why)), asked.augmentation
 
 
 def _for_network(
@@ -367,8 +384,9 @@ def _for_network(
     built = built_from(net)
     name = built.name if built else type(net).__name__
     chosen = recipe or recipes.suited(data, name)
+    unmeasured = None
     if recipe is None:
-        chosen, data = _measured(chosen, data, changes)
+        chosen, data, unmeasured = _measured(chosen, data, changes)
     chosen = chosen.with_changes(changes)
     data, note = _as_built_for(built, data)
     options = built.options if built else {}
@@ -376,7 +394,7 @@ def _for_network(
     if chosen.start is not None:
         start = find_start(chosen.start, name, options)
     notes = (note,) if note else ()
-    return Plan(data, chosen, name, options, name, notes, net, start)
+    return Plan(data, chosen, name, options, name, notes, net, start, unmeasured)
 
 
 def _as_built_for(built: BuiltFrom | None, data: Dataset) -> tuple[Dataset, str]:

@@ -6,18 +6,26 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from convscope.data import Dataset, load
-from convscope.data.dataset import SetAside
+from convscope.data.dataset import Samples, SetAside
+from convscope.data.folds import foldable, pooled, with_validation
 from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, Remedy, RunError
 from convscope.execution import Setting, choose_device
 from convscope.train.classification import MainOutput
 from convscope.train.fastest_setting import judging_setting
+from convscope.train.fold_results import (
+    FoldResult,
+    read_results,
+    require_complete,
+    write_result,
+)
 from convscope.train.judging import inference
 from convscope.train.judging.answers import Answers
 from convscope.train.judging.calibration import Temperature, fit_temperature
+from convscope.train.judging.fold_figures import answers_in_folds, judged_in_folds
 from convscope.train.judging.metrics import Evaluation
 from convscope.train.judging.prediction import Failure, Prediction, predict_files
 from convscope.train.not_finite import bad_weight
@@ -41,6 +49,8 @@ class Run:
             training.
         unfinished: Which checkpoint the weights are from, as a sentence, where
             training is not through; else empty.
+        fold_results: What the networks of a cross-validation said of images that they
+            had not seen, if the run was cross-validated.
 
     >>> from convscope.train import fit
     >>> run = fit("softmax_regression", "digits", epochs=1, listeners=())
@@ -59,6 +69,7 @@ class Run:
         device: str | None = None,
         optimize: bool | None = None,
         unfinished: str = "",
+        fold_results: Sequence[FoldResult] = (),
     ) -> None:
         self.net, self.spec, self.folder = net, spec, folder
         self.history, self.set_aside = list(history), tuple(set_aside)
@@ -66,6 +77,7 @@ class Run:
         self.device = device or spec.recipe.device
         self.unfinished = unfinished
         self.optimize = optimize
+        self.fold_results = tuple(fold_results)
 
     @classmethod
     def load(
@@ -110,9 +122,15 @@ class Run:
                 remedies=[Remedy("train again", "force", True)],
             )
         net.eval()
+        results: list[FoldResult] = []
+        if spec.folds is not None:
+            results = read_results(place.path, len(spec.classes))
+            require_complete(results, spec.folds.folds, spec.folds.repeats, place.path)
         found = (place.history(), place.set_aside(), place.path)
         options: Any = {"device": device, "optimize": optimize}
-        return cls(net, spec, *found, **options, unfinished=unfinished)
+        return cls(
+            net, spec, *found, **options, unfinished=unfinished, fold_results=results
+        )
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
         """Writes a run folder, whole or not at all, and returns its path.
@@ -127,9 +145,18 @@ class Run:
         place = RunFolder.create(folder, self.spec, self.set_aside, force=force)
         with place.locked():
             place.write_history(self.history)
+            self.write_folds(place)
             place.finish(dict(self.net.state_dict()), self.spec.kept_epoch)
         self.folder, self.spec = place.path, place.spec
         return place.path
+
+    def write_folds(self, place: RunFolder) -> None:
+        """Writes what a cross-validation found, predictions and figures."""
+        if not self.fold_results:
+            return
+        for result in self.fold_results:
+            write_result(place.path, result)
+        place.write_figures(self.evaluate().to_dict())
 
     def data(self) -> Dataset:
         """The data that the run was trained on, loaded again if need be.
@@ -153,7 +180,15 @@ class Run:
         options = {**(self.spec.data.options if same else {}), **options}
         preprocessing = self.spec.preprocessing
         found = load(source, preprocessing=preprocessing, **options)
-        return found.replace(preprocessing=preprocessing)
+        return (self.as_trained(found) if same else found).replace(
+            preprocessing=preprocessing
+        )
+
+    def as_trained(self, data: Dataset) -> Dataset:
+        """The run's own data in the parts that the run has made of them."""
+        if self.spec.folds is None:
+            return data
+        return with_validation(pooled(data), self.spec.folds.validation)
 
     def evaluate(
         self,
@@ -166,10 +201,13 @@ class Run:
     ) -> Evaluation:
         """How good the network is on one part of ``data``, by default its own.
 
+        Of a cross-validated run, by default the figures of its folds.
+
         Args:
             data: Its classes are matched to the run's by name.
             part: ``train``, ``val``, ``test`` or ``all``; by default ``test``, and all
-                of a plain folder that the run was not trained on.
+                of a plain folder that the run was not trained on; ``folds`` of a
+                cross-validated run.
             tta: Changed copies of each image to average over, as ``probabilities``
                 takes it; by default what the recipe says.
             batch_size: Images at a time.
@@ -183,6 +221,8 @@ class Run:
         >>> run.evaluate(part="val").part
         'val'
         """
+        if data is None and self.fold_results and part in (None, "folds"):
+            return self._in_folds()  # no image is needed for it
         return self.answers(
             data, part, tta=tta, batch_size=batch_size, progress=progress
         ).evaluation()
@@ -198,6 +238,8 @@ class Run:
     ) -> Answers:
         """What the network says of each image of one part; arguments as ``evaluate``.
 
+        Of a cross-validated run, by default what the networks of its folds said.
+
         Raises:
             DataError: The part is empty, or holds classes that the run never saw.
 
@@ -210,11 +252,17 @@ class Run:
             data = self.data()
         elif not isinstance(data, Dataset):
             data = self.load_data(data, progress=progress)
-        own = bool(data.source) and data.source == self.spec.data.source
+        data, is_same = self.recognized(data)
+        own = is_same or (bool(data.source) and data.source == self.spec.data.source)
+        if self.spec.folds is not None and is_same and part in (None, "folds"):
+            seed, how = self.spec.recipe.seed, self.spec.folds
+            return answers_in_folds(
+                self.fold_results, pooled(data), how.folds, seed, self._in_folds()
+            )
         samples, part, notes = inference.choose_part(data, part, own=own)
         if not own:
             notes += data.notes
-        elif data.fingerprint() != self.spec.data.fingerprint:
+        elif not is_same:
             notes += (
                 f"{data.name} has changed since this run: images that it was trained "
                 "on may be among these.",
@@ -232,9 +280,11 @@ class Run:
         )
         if self.unfinished:
             notes += (self.unfinished,)
+        seen = own and part in ("train", "all")
+        more = own and not seen and not self.spec.folds
         return Answers(
             samples, found.double().numpy(), self.spec.classes, data.name, part, notes,
-            trained_on=own and part in ("train", "all"),
+            trained_on=seen, foldable=foldable(data, len(samples)) if more else None,
         )  # fmt: skip
 
     def calibrate(
@@ -272,6 +322,42 @@ class Run:
             with place.locked():
                 place.write_spec(self.spec)
         return found
+
+    def recognized(self, data: Dataset) -> tuple[Dataset, bool]:
+        """The data, in the run's parts if they are its own; whether they are."""
+        wanted = self.spec.data.fingerprint
+        if data.fingerprint() == wanted:
+            return data, True
+        if self.spec.folds is not None:
+            again = self.as_trained(data)
+            if again.fingerprint() == wanted:
+                return again, True
+        return data, False
+
+    def _in_folds(self) -> Evaluation:
+        """The figures of the cross-validation."""
+        spec, notes = self.spec, (self.unfinished,) if self.unfinished else ()
+        return judged_in_folds(self.fold_results, spec.classes, spec.data.name, notes)
+
+    def probabilities(self, samples: Samples, *, batch_size: int = 256) -> Tensor:
+        """What the network says of images in the form of its inputs.
+
+        Shape:
+            return: (N, K) float32, on the CPU
+
+        >>> from convscope.train import fit
+        >>> run = fit("softmax_regression", "digits", epochs=1, listeners=())
+        >>> run.probabilities(run.data().test).shape
+        torch.Size([359, 10])
+        """
+        return inference.probabilities(
+            self._judged,
+            samples,
+            self.spec.preprocessing,
+            self._setting(),
+            batch_size=batch_size,
+            tta=self.spec.recipe.tta,
+        )
 
     @property
     def _judged(self) -> nn.Module:

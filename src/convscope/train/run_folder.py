@@ -21,6 +21,7 @@ from convscope.errors import (
 )
 from convscope.train import checkpoint as checkpoints
 from convscope.train.checkpoint import Checkpoint, whole_or_absent, write_tensors
+from convscope.train.fold_results import FOLDS, is_result
 from convscope.train.spec import FILE, RunSpec, read_json, read_spec
 from convscope.train.untrusted_files import parse_json, read_text, sha256
 
@@ -30,8 +31,9 @@ except ImportError:  # Windows has no flock; there a run is not locked
     fcntl = None  # type: ignore[assignment]
 
 WEIGHTS, METRICS, SET_ASIDE = "weights.safetensors", "metrics.jsonl", "set_aside.json"
-CHECKPOINT, LOCK = "checkpoint", ".lock"
-FILES = (WEIGHTS, METRICS, SET_ASIDE)  # besides spec.json, which holds their checksums
+CHECKPOINT, LOCK, FIGURES = "checkpoint", ".lock", "folds.json"
+# Besides spec.json, which holds their checksums, and the results of folds.
+FILES = (WEIGHTS, METRICS, SET_ASIDE, FIGURES)
 State = Literal["intact", "changed", "missing", "unreadable"]
 ELSEWHERE = Remedy("choose another place", "folder")
 
@@ -54,6 +56,8 @@ class RunFolder:
     ``metrics.jsonl``         one line per epoch
     ``checkpoint/``           exact state to go on from, while training is not through
     ``set_aside.json``        files of the data that could not be used, if any
+    ``folds.json``            figures of a cross-validation, if there was one
+    ``folds/``                predictions of each of its folds
     ========================  =======================================================
     """
 
@@ -145,6 +149,11 @@ class RunFolder:
         """Whether a checkpoint was ever begun."""
         return (self.path / CHECKPOINT).exists()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything to go on from."""
+        return self.has_checkpoint or (self.path / FOLDS).exists()
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the run for this process.
@@ -227,6 +236,12 @@ class RunFolder:
             for row in rows:
                 file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
 
+    def write_figures(self, figures: dict[str, object]) -> None:
+        """Writes ``folds.json``: what a cross-validation found, for any program."""
+        text = json.dumps(figures, indent=2, allow_nan=False)
+        with whole_or_absent(self.path / FIGURES) as file:
+            file.write(text.encode() + b"\n")
+
     def history(self) -> list[dict[str, Any]]:
         """One dictionary for each epoch."""
         path = self.path / METRICS
@@ -263,7 +278,9 @@ class RunFolder:
             kept_epoch: Whose they are, if not the last one's.
         """
         write_tensors(self.path / WEIGHTS, weights)
-        there = (n for n in FILES if (self.path / n).exists())
+        folds = (f"{FOLDS}/{path.name}" for path in (self.path / FOLDS).glob("*"))
+        files = (*FILES, *sorted(filter(is_result, folds)))
+        there = (n for n in files if (self.path / n).exists())
         sums = {name: sha256(self.path / name) for name in there}
         spec = self.spec.model_copy(update={"files": sums, "kept_epoch": kept_epoch})
         self.write_spec(spec)
@@ -304,7 +321,7 @@ class RunFolder:
     def state_of(self, name: str, written: str) -> tuple[State, str]:
         """Whether a file still has the checksum that was kept, and what is wrong."""
         path = self.path / name
-        if name not in FILES:
+        if name not in FILES and not is_result(name):
             return "unreadable", f"{FILE} tells of {name!r}, which is no file of a run."
         try:
             if sha256(path) == written:

@@ -10,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from convscope.data import load
+from convscope.data.batching.augmentation import Augmentation
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import RunError
 from convscope.train.classification import Heads
@@ -55,6 +56,19 @@ class DataSpec(_Record):
     options: dict[str, Any] = {}
 
 
+class FoldsSpec(_Record):
+    """How the figures of a cross-validated run were made."""
+
+    folds: int = Field(ge=2, le=10_000)
+    repeats: int = Field(ge=1, le=10_000)
+    validation: float = Field(
+        ge=0, lt=1, description="Share of its images that each training watched."
+    )
+    unmeasured: Augmentation | None = Field(
+        None, description="Random changes, of which each fold measures what to make."
+    )
+
+
 class RunSpec(_Record):
     """Everything needed to use the weights, or to train them again.
 
@@ -72,6 +86,9 @@ class RunSpec(_Record):
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     recipe: Recipe
+    folds: FoldsSpec | None = Field(
+        None, description="How the run was cross-validated, if it was."
+    )
     versions: dict[str, str]
     kept_epoch: int | None = Field(
         None, description="Whose weights these are, where it is not the last one."

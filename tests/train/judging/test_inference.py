@@ -154,8 +154,8 @@ def test_all_of_a_new_folder_is_judged_if_it_has_no_test_folder(tmp_path):
     samples, part, notes = choose_part(data, None, own=False)
     assert (len(samples), part) == (6, "all")
     assert notes == ("pets is new to this run: all its images are judged.",)
-    (tmp_path / "test").mkdir()
-    assert choose_part(data, None, own=False)[1:] == ("test", ())
+    parted = data.replace(named_parts=("test",))
+    assert choose_part(parted, None, own=False)[1:] == ("test", ())
     assert choose_part(dataset(tmp_path), None, own=False)[1:] == ("test", ())
 
 

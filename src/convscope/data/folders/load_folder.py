@@ -113,6 +113,12 @@ def load_folder(
             whole[start:stop], labels[start:stop], files[start:stop]
         )
     bad = [f for f in known.values() if f.reason]
+    named = tuple(part for part in PARTS if part in listing.parts)
+    kept_apart = tuple(part for part in named if part == "test")
+    about_parts = (
+        _how_parted(listing, samples),
+        *part_sizes.warnings(samples, names, kept_apart),
+    )
     return Dataset(
         name=listing.folder.name,
         source=str(listing.folder),
@@ -130,8 +136,7 @@ def load_folder(
         notes=(
             *reasons,
             *trouble,
-            _how_parted(listing, samples),
-            *part_sizes.warnings(samples, names),
+            *about_parts,
             *_from_audit(listing, known, at, str(path)),
         ),
         options={
@@ -139,6 +144,8 @@ def load_folder(
             "test": test,
             **({} if layout == "auto" else {"layout": layout}),
         },
+        named_parts=named,
+        part_notes=about_parts,
     )
 
 

@@ -22,6 +22,9 @@ class Answers:
         part: Which part of it: ``train``, ``val``, ``test`` or ``all``.
         notes: Sentences a person should read, such as how the images were chosen.
         trained_on: Whether the network was trained on these very images.
+        foldable: As in ``Evaluation``.
+        figures: The figures, where they are of more than these answers: of all repeats
+            of a cross-validation.
 
     >>> import torch
     >>> two = Samples(torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]), ["a", "b"])
@@ -37,6 +40,8 @@ class Answers:
     part: str = ""
     notes: tuple[str, ...] = ()
     trained_on: bool = False
+    foldable: tuple[int, int] | None = None
+    figures: Evaluation | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -88,6 +93,8 @@ class Answers:
         Raises:
             DataError: No image has a label.
         """
+        if self.figures is not None:
+            return self.figures
         found = Evaluation.from_probabilities(
             self.probabilities,
             self.samples.labels,
@@ -101,4 +108,5 @@ class Answers:
             part=self.part,
             notes=self.notes,
             trained_on=self.trained_on,
+            foldable=self.foldable,
         )

@@ -128,7 +128,7 @@ def choose_part(
         DataError: The part holds no images.
     """
     notes: tuple[str, ...] = ()
-    plain_folder = Path(data.source).is_dir() and not Path(data.source, "test").is_dir()
+    plain_folder = Path(data.source).is_dir() and "test" not in data.named_parts
     if part is None and data.source and plain_folder and not own:
         part = "all"
         notes = (f"{data.name} is new to this run: all its images are judged.",)

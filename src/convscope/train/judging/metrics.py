@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from convscope.errors import ArgumentError, DataError
+from convscope.errors import ArgumentError, DataError, Remedy
 from convscope.train.judging.uncertainty import (
     CalibrationBin,
     calibration_bins,
@@ -69,6 +69,54 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class FoldScore:
+    """What one network of a cross-validation did on the images left out for it.
+
+    Attributes:
+        repeat: From 1.
+        fold: From 1.
+        trained_on: Images that it was trained on.
+        images: Images that it was judged by.
+        correct: Of them.
+        accuracy: ``correct / images``.
+        seconds: That training and judging took.
+    """
+
+    repeat: int
+    fold: int
+    trained_on: int
+    images: int
+    correct: int
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FoldFigures:
+    """How the folds of a cross-validation did, each by itself.
+
+    Attributes:
+        folds: Parts that take turns in being left out.
+        repeats: How often the images were parted anew.
+        images: Images, each judged once for each repeat.
+        scores: One for each fold of each repeat.
+        spread: Standard deviation of their accuracies.
+        corrected_interval: 95% interval of the accuracy over other training images,
+            too (Nadeau and Bengio).
+        test: What the final network did on the test part that the source names, if
+            there is one.
+    """
+
+    folds: int
+    repeats: int
+    images: int
+    scores: tuple[FoldScore, ...]
+    spread: float
+    corrected_interval: tuple[float, float]
+    test: "Evaluation | None" = None
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What a network did on one set of labeled images; every field goes to JSON.
 
@@ -94,6 +142,10 @@ class Evaluation:
         notes: Sentences a person should read, such as how the images were chosen.
         trained_on: Whether the network was trained on these very images: then the
             figures say little of new ones.
+        folds: How the folds did, where every image was judged by a network that had
+            not seen it; samples are then images times repeats.
+        foldable: In how many folds how many images could be judged instead of these,
+            where that would say more.
 
     >>> found = Evaluation.from_probabilities(
     ...     [[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]], [0, 1, 1], ("cat", "dog")
@@ -122,6 +174,8 @@ class Evaluation:
     part: str = ""
     notes: tuple[str, ...] = ()
     trained_on: bool = False
+    folds: FoldFigures | None = None
+    foldable: tuple[int, int] | None = None
 
     @classmethod
     def from_probabilities(
@@ -208,13 +262,28 @@ class Evaluation:
         low, high = self.interval
         return (
             f"accuracy {self.accuracy:.2%} (95% interval {low:.2%} to {high:.2%}) "
-            f"on {self.samples:,} {self.of_what}"
+            f"on {self.images:,} {self.of_what}"
         )
+
+    @property
+    def images(self) -> int:
+        """Different images: those of several repeats count once."""
+        return self.samples if self.folds is None else self.folds.images
 
     @property
     def of_what(self) -> str:
         """What the images are, where that changes what the figures mean."""
+        if self.folds is not None:
+            times = f", {self.folds.repeats} times" if self.folds.repeats > 1 else ""
+            return f"images in {self.folds.folds} folds{times}"
         return "images that it was trained on" if self.trained_on else "images"
+
+    @property
+    def judged_on(self) -> str:
+        """How many images of what the figures are about, in a few words."""
+        if self.folds is not None:
+            return f"{self.images:,} {self.of_what}"
+        return f"{self.samples:,} {self.part} images"
 
     @property
     def doubt(self) -> str:
@@ -222,10 +291,24 @@ class Evaluation:
         low, high = self.interval
         if high - low <= WIDE:
             return ""
-        few = "1 image says" if self.samples == 1 else f"{self.samples:,} images say"
+        few = "1 image says" if self.images == 1 else f"{self.images:,} images say"
         return (
             f"{few} little: the true accuracy may lie anywhere from {low:.0%} to "
             f"{high:.0%}, {100 * (high - low):.0f} points apart."
+        )
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """What narrows an interval that is wide, if anything but more images does."""
+        if not self.doubt or self.foldable is None:
+            return None
+        folds, images = self.foldable
+        low, high = wilson(self.accuracy * images, images)
+        return Remedy(
+            f"judge all {images:,} images by cross-validation, which narrows that to "
+            f"about {100 * (high - low):.0f} points",
+            "folds",
+            folds,
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -255,6 +338,10 @@ class Evaluation:
             yield f"macro_{name}", "", "", value
         for name in ("calibration_error", "negative_log_likelihood"):
             yield name, "", "", getattr(self, name)
+        if self.folds is not None:
+            yield "fold_spread", "", "", self.folds.spread
+            yield "corrected_low", "", "", self.folds.corrected_interval[0]
+            yield "corrected_high", "", "", self.folds.corrected_interval[1]
         for score in self.per_class:
             for name in ("precision", "recall", "f1", "support"):
                 yield name, score.name, "", getattr(score, name)

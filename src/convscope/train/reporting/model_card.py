@@ -60,7 +60,7 @@ def model_card(report: RunReport) -> str:
         [
             "---", *lines, "---", "", f"# {_plain(report.title)}", "", trained, "",
             f"**Accuracy {e.accuracy:.2%}** (95% interval {low:.2%} to {high:.2%}) on "
-            f"{e.samples:,} {e.part} images of {_plain(e.data)}; expected calibration "
+            f"{e.judged_on} of {_plain(e.data)}; expected calibration "
             f"error {e.calibration_error:.1%}.", "",
             "## What it takes and gives", "",
             f"Pictures, brought to {height} x {width} pixels; one probability for each "

@@ -93,7 +93,8 @@ class RunReport:
         if e.trained_on:
             steps.append("Judge it on images that it was not trained on.")
         elif e.doubt:
-            steps.append(f"Get more labeled images to judge it by: {e.doubt}")
+            how = "" if e.remedy is None else f", or {e.remedy.in_python()}"
+            steps.append(f"Get more labeled images to judge it by{how}: {e.doubt}")
         if len(self.doubts) > max(2, 0.01 * e.samples):
             steps.append(
                 f"Look at the {len(self.doubts):,} labels that are probably wrong, the "
@@ -214,8 +215,10 @@ def report(
         data = run.data()
     elif not isinstance(data, Dataset):
         data = run.load_data(data, progress=progress)
-    own = bool(data.source) and data.source == run.spec.data.source
-    if part is None and own:
+    data, is_same = run.recognized(data)
+    own = is_same or (bool(data.source) and data.source == run.spec.data.source)
+    in_folds = is_same and bool(run.fold_results) and part in (None, "folds")
+    if part is None and own and not in_folds:
         part = next((p for p in ("test", "val", "train") if len(data.parts[p])), None)
     answers = run.answers(data, part, progress=progress).labeled()
     evaluation = answers.evaluation()
@@ -226,8 +229,14 @@ def report(
             "Simple methods beside it: they would have to learn from this run's own "
             "training images, and it was judged on other data."
         )
+    elif in_folds:
+        missing.append(
+            "Simple methods beside it: they would have to be trained for each fold."
+        )
     elif tuple(data.classes) == answers.classes:
         simple = baselines(data.train, answers.samples, seed=run.spec.recipe.seed)
+    if in_folds and evaluation.folds is not None and evaluation.folds.repeats > 1:
+        missing.append("Images as later repeats judged them; the figures are of all.")
     doubts: list[LabelDoubt] = []
     if answers.trained_on:
         missing.append(

@@ -1,4 +1,4 @@
-"""What the training loop says while it works; progress bars and logs listen."""
+"""What training says while it works; progress bars and logs listen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,6 +49,43 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
+class FoldStarted:
+    """A fold is left out, and the others are trained on."""
+
+    repeat: int  # from 1
+    repeats: int
+    fold: int  # from 1
+    folds: int
+    train_images: int
+    left_out: int  # images
+
+
+@dataclass(frozen=True)
+class FoldJudged:
+    """The images of a fold are judged by a network that has not seen them."""
+
+    repeat: int
+    repeats: int
+    fold: int
+    folds: int
+    correct: int
+    images: int
+    seconds: float  # for this fold
+    seconds_left: float  # for the other folds and the final network
+
+
+@dataclass(frozen=True)
+class FinalStarted:
+    """All folds are judged; what follows is the network that the run keeps.
+
+    >>> FinalStarted(200).train_images
+    200
+    """
+
+    train_images: int
+
+
+@dataclass(frozen=True)
 class Saved:
     """A checkpoint is on disk."""
 
@@ -91,5 +128,16 @@ class Stopped:
     interrupted: bool  # by Ctrl-C or SIGTERM, not by an error
 
 
-Event = Started | Stepped | EpochEnded | Saved | Warned | Finished | Stopped
+Event = (
+    Started
+    | Stepped
+    | EpochEnded
+    | FoldStarted
+    | FoldJudged
+    | FinalStarted
+    | Saved
+    | Warned
+    | Finished
+    | Stopped
+)
 Listener = Callable[[Event], None]

@@ -18,6 +18,7 @@ from convscope.train.recipe import Recipe
 from convscope.train.run import Run
 from convscope.train.run_folder import RunFolder, check_free, free_name
 from convscope.train.spec import RunSpec
+from convscope.train.training.cross_validation import go_on
 from convscope.train.training.events import Listener, Warned
 from convscope.train.training.loop import Training
 from convscope.train.training.progress_bars import default_listeners
@@ -145,6 +146,8 @@ def resume(
         if net is None:
             net = build_network(spec, place.checkpoint_shapes(), place.path)
         data, spec = _same_data(Run(net, spec, folder=place.path), data, place)
+        if spec.folds is not None:
+            return go_on(place, data, net, listeners, checkpoint_seconds)
         training, warnings = continued(net, data, place)
         for warning in warnings:
             tell(listeners, Warned(warning))
@@ -177,7 +180,8 @@ def more_epochs(
 
     Raises:
         RunError: The run is not through, or the data are not the same any more.
-        ArgumentError: ``epochs`` are no more than the run had.
+        ArgumentError: ``epochs`` are no more than the run had, or the run was
+            cross-validated.
 
     >>> import tempfile
     >>> place = Path(tempfile.mkdtemp(), "run")
@@ -189,6 +193,12 @@ def more_epochs(
     place = RunFolder.open(folder)
     place.require_finished()
     run = Run.load(folder, net)
+    if run.spec.folds is not None:
+        raise ArgumentError(
+            f"more_epochs: run {place.path} was cross-validated, and its figures would "
+            "not be those of a longer training. Cross-validate anew with "
+            f"epochs={epochs}."
+        )
     done = len(run.history)
     if epochs <= done:
         raise ArgumentError(
@@ -225,7 +235,8 @@ def _same_data(
         data = run.data()
     elif not isinstance(data, Dataset):
         data = run.load_data(data, **spec.data.options)
-    if data.fingerprint() != spec.data.fingerprint:
+    data, is_same = run.recognized(data)
+    if not is_same:
         raise RunError(
             f"run {run.folder}: the data at {data.source or 'hand'} are not those that "
             "it began with.",

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from convscope.errors import UnknownNameError
+from convscope.errors import Remedy, TrainingError, UnknownNameError
 from convscope.private_torch import AnyBatchNorm
 from convscope.train.recipe import Recipe
 
@@ -62,6 +62,40 @@ class HeldLayers:
         """Lets frozen parameters ask for gradients again."""
         for parameter in self._parameters:
             parameter.requires_grad_(True)
+
+
+def require_something_to_train(net: nn.Module, recipe: Recipe) -> None:
+    """Refuses a network whose weights would all stay as they are.
+
+    Raises:
+        UnknownNameError: A pattern of ``freeze`` fits nothing.
+        TrainingError: All weights are frozen, or there are none.
+
+    >>> require_something_to_train(nn.Linear(2, 2), Recipe(freeze=("*",)))
+    Traceback (most recent call last):
+    convscope.errors.TrainingError: fit: freeze=('*',) holds all 2 parameters of the \
+network, so nothing is trained. Leave some layers out of it.
+    """
+    before = [p for p in net.parameters() if p.requires_grad]
+    held = HeldLayers(net, recipe)
+    trained = any(p.requires_grad for p in net.parameters())
+    held.release()
+    if trained:
+        return
+    count = len(list(net.parameters()))
+    if before:
+        raise TrainingError(
+            f"fit: freeze={recipe.freeze} holds all {count} parameters of the network, "
+            "so nothing is trained.",
+            remedies=[Remedy("leave some layers out of it")],
+        )
+    what = f"all {count} parameters are frozen" if count else "it has no parameters"
+    raise TrainingError(
+        f"fit: the network cannot be trained: {what}.",
+        remedies=[Remedy("let some ask for a gradient (p.requires_grad_())")]
+        if count
+        else [Remedy("give it layers with weights")],
+    )
 
 
 def _is_in(name: str, layers: Iterable[str]) -> bool:

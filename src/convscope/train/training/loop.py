@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,7 +30,10 @@ from convscope.train.training.events import (
     Started,
     Stepped,
 )
-from convscope.train.training.held_layers import HeldLayers
+from convscope.train.training.held_layers import (
+    HeldLayers,
+    require_something_to_train,
+)
 from convscope.train.training.linear_head import fit_linear_head
 from convscope.train.training.lookahead import Lookahead
 from convscope.train.training.optimizer import Optimizer
@@ -93,8 +97,8 @@ class Training:
         self.data, self.recipe, self.setting = data, recipe, setting
         self.heads = heads or Heads()
         self.batches = training_batches(data, recipe, setting)
+        require_something_to_train(self.net, recipe)
         self._held = HeldLayers(self.net, recipe)
-        _require_something_to_train(self.net)
         # Before the optimizer: the weights move to one place, and stay there.
         self._whole_step = whole_step(self.net, setting, data.input_shape)
         self.optimizer = Optimizer(self.net, recipe)
@@ -116,6 +120,7 @@ class Training:
             Lookahead(self.net, recipe.lookahead) if recipe.lookahead else None
         )
         self.best: dict[str, Tensor] = {}
+        self.known_features: np.ndarray | None = None  # of the training images
         self.position = Position()
         self._unseen: list[_Loss] = []
         self._look_every = LOOK_EVERY if setting.device.type == "cuda" else 1
@@ -202,8 +207,10 @@ class Training:
         head: Any = self.net.get_submodule(place.name)
         if head.bias is None or not head.weight.requires_grad:
             return
-        pre = self.data.preprocessing
-        found = features(self.net, self.data.train, pre, self.setting, layer=place)
+        found = self.known_features
+        if found is None:
+            pre = self.data.preprocessing
+            found = features(self.net, self.data.train, pre, self.setting, layer=place)
         labels = self.data.train.labels.numpy()
         seed = self.recipe.seed
         fitted = fit_linear_head(found, labels, len(self.data.classes), seed=seed)
@@ -440,20 +447,6 @@ class Training:
                 values[name] = math.inf
         self.position = Position(**values)
         _require_numbers(self.position)
-
-
-def _require_something_to_train(net: nn.Module) -> None:
-    """Refuses a network whose weights would all stay as they are."""
-    if any(p.requires_grad for p in net.parameters()):
-        return
-    count = len(list(net.parameters()))
-    what = f"all {count} parameters are frozen" if count else "it has no parameters"
-    raise TrainingError(
-        f"fit: the network cannot be trained: {what}.",
-        remedies=[Remedy("let some ask for a gradient (p.requires_grad_())")]
-        if count
-        else [Remedy("give it layers with weights")],
-    )
 
 
 def keeps_best(recipe: Recipe, data: Dataset) -> bool:

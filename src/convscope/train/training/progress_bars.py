@@ -22,7 +22,10 @@ from convscope.terminal import Screen, printable
 from convscope.train.training.events import (
     EpochEnded,
     Event,
+    FinalStarted,
     Finished,
+    FoldJudged,
+    FoldStarted,
     Listener,
     Started,
     Stepped,
@@ -63,6 +66,35 @@ def epoch_line(event: EpochEnded, epochs: int | None) -> str:
     return f"{line}  {speed:>12}  {clock(event.seconds_left)} left"
 
 
+def fold_line(event: FoldStarted | FoldJudged | FinalStarted) -> str:
+    """What a cross-validation does, or has found.
+
+    >>> fold_line(FoldStarted(1, 1, 2, 5, 160, 40))
+    'fold 2/5: training on 160 images, 40 are left out'
+    >>> fold_line(FoldJudged(2, 3, 1, 5, 31, 40, 12.0, 168.0))
+    'fold 1/5 of repeat 2/3: 31 of 40 right (77.50%) after 0:12, about 2:48 left'
+    >>> fold_line(FinalStarted(200))
+    'the network that is kept: training on all 200 images'
+    """
+    if isinstance(event, FinalStarted):
+        return (
+            f"the network that is kept: training on all {event.train_images:,} images"
+        )
+    name = f"fold {event.fold}/{event.folds}"
+    if event.repeats > 1:
+        name += f" of repeat {event.repeat}/{event.repeats}"
+    if isinstance(event, FoldStarted):
+        return (
+            f"{name}: training on {event.train_images:,} images, {event.left_out:,} "
+            "are left out"
+        )
+    return (
+        f"{name}: {event.correct:,} of {event.images:,} right "
+        f"({event.correct / event.images:.2%}) after {clock(event.seconds)}, about "
+        f"{clock(event.seconds_left)} left"
+    )
+
+
 class Lines:
     """One plain line per epoch, for logs.
 
@@ -89,6 +121,8 @@ class Lines:
                 self._say(epoch_line(event, self._epochs))
             case Warned():
                 self._say(f"warning: {event.text}")
+            case FoldStarted() | FoldJudged() | FinalStarted():
+                self._say(fold_line(event))
             case Finished():
                 self._say(finished_line(event))
 
@@ -153,6 +187,8 @@ class TerminalBar:
                 )
             case Warned():
                 self._console.print(f"warning: {event.text}", style="yellow")
+            case FoldStarted() | FoldJudged() | FinalStarted():
+                self._console.print(fold_line(event), highlight=False)
             case Finished():
                 self._close()
                 self._console.print(finished_line(event), highlight=False)
@@ -224,6 +260,9 @@ class NotebookBar:
                 self._lines.append(epoch_line(event, self._epochs))
             case Warned():
                 self._lines.append(f"warning: {event.text}")
+            case FoldStarted() | FoldJudged() | FinalStarted():
+                self._last = -1.0
+                self._lines.append(fold_line(event))
             case Finished():
                 self._draw(html.escape(finished_line(event)))
             case Stopped():

@@ -95,6 +95,15 @@ def describe(
     )
 
 
+def begun(net: nn.Module, data: Dataset, spec: RunSpec) -> Training:
+    """Training at its first step; what the run starts from is copied into ``net``."""
+    recipe = spec.recipe
+    if recipe.start is not None:
+        begin_with(net, find_start(recipe.start, spec.model.name))
+    setting = training_setting(net, data.input_shape, recipe)
+    return Training(net, data, recipe, setting, spec.heads)
+
+
 def continued(
     net: nn.Module, data: Dataset, place: RunFolder
 ) -> tuple[Training, list[str]]:
@@ -110,10 +119,7 @@ def continued(
     """
     recipe, heads = place.spec.recipe, place.spec.heads
     if not place.has_checkpoint:
-        if recipe.start is not None:
-            begin_with(net, find_start(recipe.start, place.spec.model.name))
-        setting = training_setting(net, data.input_shape, recipe)
-        return Training(net, data, recipe, setting, heads), []
+        return begun(net, data, place.spec), []
     state, warning = place.load_checkpoint()
     setting = same_setting(
         state.values.get("setting"),

@@ -12,6 +12,8 @@ from convscope.train.training.events import (
     EpochEnded,
     Event,
     Finished,
+    FoldJudged,
+    FoldStarted,
     Started,
     Stopped,
 )
@@ -36,13 +38,19 @@ def scalars(event: EpochEnded) -> dict[str, float]:
 
 
 class _Tracker(abc.ABC):
-    """A listener whose failure is a warning: a lost log must not cost a training."""
+    """A listener whose failure is a warning: a lost log must not cost a training.
+
+    Of a cross-validation it tracks the network that is kept.
+    """
 
     _has_failed = False
+    _is_in_fold = False
 
     def __call__(self, event: Event) -> None:
         """Hands the event on."""
-        if self._has_failed:
+        if isinstance(event, FoldStarted | FoldJudged):
+            self._is_in_fold = isinstance(event, FoldStarted)
+        if self._has_failed or self._is_in_fold:
             return
         try:
             self._take(event)

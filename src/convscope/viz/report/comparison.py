@@ -45,7 +45,7 @@ def comparison_page(reports: Sequence[RunReport]) -> str:
     e = best[0].evaluation
     head = (
         f'<header><p class="what">convscope comparison</p><h1>{len(best)} runs on '
-        f"{e.samples:,} {text(e.part)} images of {text(e.data)}</h1></header>"
+        f"{text(e.judged_on)} of {text(e.data)}</h1></header>"
     )
     chapters = [
         ("runs", "Runs", charts.intervals(rows) + costs),

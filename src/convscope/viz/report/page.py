@@ -76,7 +76,7 @@ def _result(report: RunReport) -> str:
         warning = e.doubt
     return (
         f'<div class="first"><div><p class="figure">{e.accuracy:.2%}</p>'
-        f"<p>of {e.samples:,} {text(e.part)} images of {text(e.data)} are called by "
+        f"<p>of {text(e.judged_on)} of {text(e.data)} are called by "
         f"their name<br>95% interval {low:.2%} to {high:.2%}</p>"
         f"{_warning(warning)}{beside}</div>"
         f"<div><h3>What matters</h3>{_list(report.findings)}"
