@@ -1,11 +1,13 @@
 """Training that begins with weights: chosen by rule, head first, held layers."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
 
 from convscope import models
-from convscope.errors import ArgumentError, DataError, UnknownNameError
+from convscope.errors import ArgumentError, DataError, TrainingError, UnknownNameError
 from convscope.models.published_weights import is_installed
 from convscope.train.choosing.start_choice import may_pay
 from convscope.train.planning import plan
@@ -159,9 +161,36 @@ def test_frozen_layers_keep_their_weights_and_statistics(set_of):
     assert all(p.requires_grad for p in net.parameters())
 
 
-def test_a_pattern_that_fits_nothing_is_refused_with_the_nearest_name():
-    with pytest.raises(UnknownNameError, match="layer to freeze 'featuers'"):
-        HeldLayers(nn.Sequential(), Recipe(freeze=("featuers",)))
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("featuers", "unknown layer to freeze 'featuers'. Did you mean 'features'?"),
+        ("featurs.*", "unknown layer to freeze 'featurs.*'. Did you mean 'features'?"),
+        ("head", "unknown layer to freeze 'head'. Known: classifier, features."),
+        ("features.9", "unknown layer to freeze 'features.9'. Did you mean 'features."),
+    ],
+)
+def test_a_pattern_that_fits_nothing_is_refused_with_the_nearest_name(pattern, text):
+    body = nn.Sequential(*(nn.Linear(2, 2) for _ in range(8)))
+    net = nn.Sequential(OrderedDict(features=body, classifier=nn.Linear(2, 2)))
+    with pytest.raises(UnknownNameError) as error:
+        HeldLayers(net, Recipe(freeze=("features.?", pattern)))
+    assert str(error.value).startswith(text)
+    assert len(str(error.value)) < 100
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_a_network_that_is_frozen_as_a_whole_is_refused(set_of, tmp_path):
+    with pytest.raises(TrainingError) as error:
+        fit(small_net(3), set_of(), freeze=("*.*", "6"), folder=tmp_path / "run")
+    assert str(error.value) == (
+        "fit: freeze=('*.*', '6') holds all 6 parameters of the network, so nothing is "
+        "trained. Leave some layers out of it."
+    )
+    assert not (tmp_path / "run").exists()
+    frozen = small_net(3).requires_grad_(False)
+    with pytest.raises(TrainingError, match=r"all 6 parameters are frozen\. Let some"):
+        fit(frozen, set_of())
 
 
 def test_rates_fall_from_the_last_layer_to_the_first():

@@ -1,6 +1,8 @@
 """Layers that training leaves as they are, or whose statistics it does."""
 
+import difflib
 import fnmatch
+import re
 from collections.abc import Iterable
 
 from torch import nn
@@ -37,7 +39,9 @@ class HeldLayers:
         for pattern in recipe.freeze:
             found = set(fnmatch.filter(names, pattern))
             if not found:
-                raise UnknownNameError("layer to freeze", pattern, names)
+                raise UnknownNameError(
+                    "layer to freeze", pattern, _near(pattern, names)
+                )
             frozen |= found
         self._parameters = [
             parameter
@@ -96,6 +100,13 @@ network, so nothing is trained. Leave some layers out of it.
         if count
         else [Remedy("give it layers with weights")],
     )
+
+
+def _near(pattern: str, names: Iterable[str]) -> list[str]:
+    """Names like the pattern's, or the outermost layers if there are none."""
+    bare = re.sub(r"[*?\[\]]", "", pattern).strip(".")
+    near = difflib.get_close_matches(bare, list(names), n=3, cutoff=0.5)
+    return near or sorted({name.partition(".")[0] for name in names})
 
 
 def _is_in(name: str, layers: Iterable[str]) -> bool:
