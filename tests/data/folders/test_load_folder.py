@@ -233,7 +233,8 @@ def test_the_shares_that_are_told_are_those_that_were_made(tmp_path, opened):
     )
     assert (
         "The test part has only 12 images: an accuracy near 90% measured on it is "
-        "uncertain by about 17 percentage points either way." in data.notes
+        "uncertain by about 17 percentage points either way. Cross-validation in folds "
+        "judges all 48." in data.notes
     )
 
 

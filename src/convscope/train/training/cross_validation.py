@@ -31,8 +31,8 @@ from convscope.data.folds import (
 )
 from convscope.data.splits import content_hashes
 from convscope.errors import ArgumentError
-from convscope.train.choosing.augmentation_choice import with_measured_augmentation
 from convscope.train.checkpoint import read_tensors, write_tensors
+from convscope.train.choosing.augmentation_choice import with_measured_augmentation
 from convscope.train.classification import heads_of
 from convscope.train.fold_results import FOLDS, FoldResult, read_results, write_result
 from convscope.train.judging.feature_layer import before_last_linear

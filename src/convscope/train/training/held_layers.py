@@ -103,9 +103,9 @@ network, so nothing is trained. Leave some layers out of it.
 
 
 def _near(pattern: str, names: Iterable[str]) -> list[str]:
-    """Names like the pattern's, or the outermost layers if there are none."""
+    """The name most like the pattern's, or the outermost layers if none is."""
     bare = re.sub(r"[*?\[\]]", "", pattern).strip(".")
-    near = difflib.get_close_matches(bare, list(names), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(bare, list(names), n=1, cutoff=0.5)
     return near or sorted({name.partition(".")[0] for name in names})
 
 
