@@ -122,3 +122,12 @@ def test_patches_of_a_run_and_an_input_made_for_each_channel(convscope, run, tmp
     assert json.loads(outcome.out)["images"] == 359
     outcome = convscope("show", "patches", "mlp")
     assert outcome.err == "Error: show patches: mlp has no data. Give --data DATA.\n"
+
+
+def test_the_field_of_a_unit_on_a_picture(convscope, run, tmp_path):
+    place = tmp_path / "field.svg"
+    outcome = convscope("show", "field", run, "--layer", "0", "--position", "3,5",
+                        "--sample", "0", "--samples", "1", "--save", place)  # fmt: skip
+    assert outcome.out == f"{place}\n"
+    outcome = convscope("show", "field", "lenet5", "--position", "1,x")
+    assert outcome.err.startswith("Error: show field: --position 1,x is not a place.")

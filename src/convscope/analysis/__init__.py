@@ -26,6 +26,7 @@ from convscope.analysis.probes.equivariance import (
     LayerShift,
     equivariance,
 )
+from convscope.analysis.probes.field import FieldStep, UnitField, unit_field
 from convscope.analysis.probes.filters import Filters, filters, templates
 from convscope.analysis.probes.health import (
     Health,
@@ -49,6 +50,7 @@ __all__ = [
     "EffectiveField",
     "Equivariance",
     "FeatureMaps",
+    "FieldStep",
     "Filters",
     "GradientExplanation",
     "GradientPart",
@@ -67,6 +69,7 @@ __all__ = [
     "Summary",
     "Trust",
     "UnitExplanation",
+    "UnitField",
     "WeightHealth",
     "attribute",
     "capture",
@@ -84,5 +87,6 @@ __all__ = [
     "summary",
     "templates",
     "top_patches",
+    "unit_field",
     "versus",
 ]

@@ -11,7 +11,7 @@ from convscope.analysis.checking.rebuild import layer_text
 from convscope.analysis.inputs import BATCH, Inputs, InputSize, Shape, parse_inputs
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary
-from convscope.analysis.tracing.calls import Call, named
+from convscope.analysis.tracing.calls import Call
 from convscope.analysis.tracing.trace import LayerError, Trace, trace
 from convscope.analysis.tracing.verify import difference
 from convscope.arithmetic import (
@@ -113,17 +113,40 @@ def exact_ranges(
     >>> exact_ranges(nn.Conv1d(1, 1, 3, stride=2, padding=1), (1, 5))
     (((0, 1), (1, 3), (3, 4)),)
     """
+    found = exact_ranges_by_path(module, input_size)
+    return found.get(layer)
+
+
+def exact_ranges_by_path(
+    module: nn.Module, input_size: InputSize
+) -> dict[str, tuple[tuple[Range, ...], ...]]:
+    """`exact_ranges` of every module for which it is known, in the order of the calls.
+
+    Args:
+        module: Any torch.nn.Module.
+        input_size: As in `summary`.
+
+    Raises:
+        ShapeError: The network does not work on this input; see `check`.
+
+    >>> list(exact_ranges_by_path(nn.Sequential(nn.Conv1d(1, 1, 3)), (1, 5)))
+    ['', '0']
+    """
     inputs = parse_inputs(input_size, where="exact_ranges")
     try:
         traced = _traced(module, inputs)
     except LayerError as error:
         raise failure_error(module, inputs, error) from None
-    calls = [c for c in traced.calls if layer in named(c)]
-    value = calls[-1].value if calls else None
     keys = [(0, axis) for axis in range(len(inputs.shapes[0]) - 1)]
-    if value is None or any(key not in value.seen for key in keys):
-        return None
-    return tuple(value.seen[key].ranges for key in keys)
+    found: dict[str, tuple[tuple[Range, ...], ...]] = {}
+    for call in traced.calls:
+        if call.module is None:
+            continue
+        found.pop(call.path, None)  # the last call counts
+        value = call.value
+        if value is not None and all(key in value.seen for key in keys):
+            found[call.path] = tuple(value.seen[key].ranges for key in keys)
+    return found
 
 
 class _Builder:

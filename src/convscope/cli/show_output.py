@@ -79,6 +79,24 @@ def theme_of(name: str) -> ThemeName:
     return "dark" if name == "dark" else "light"
 
 
+def position_of(text: str, *, where: str) -> tuple[int, ...]:
+    """``3,5`` as numbers.
+
+    Raises:
+        ArgumentError: It is something else.
+
+    >>> position_of("3,5", where="show unit")
+    (3, 5)
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.removeprefix("-").isdigit() for part in parts):
+        raise ArgumentError(
+            f"{where}: --position {text} is not a place. Give numbers, one for each "
+            "axis, such as --position 3,5."
+        )
+    return tuple(map(int, parts))
+
+
 def deliver(picture: Saved, save: Path | None, *, name: str, suffix: str) -> None:
     """Writes the picture, says where, and opens it if nobody said where.
 

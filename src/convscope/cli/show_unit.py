@@ -14,8 +14,8 @@ from convscope.cli.show_output import (
     TargetArgument,
     WeightsFlag,
     as_json,
+    position_of,
 )
-from convscope.errors import ArgumentError
 from convscope.terminal import say
 
 _WHERE = "show unit"
@@ -52,7 +52,7 @@ def unit(
         target, where=_WHERE, sizes=input_size or (), arguments=arguments or (),
         weights=weights,
     )  # fmt: skip
-    spot = _position(position)
+    spot = position_of(position, where=_WHERE)
     why = explain_unit(
         named.net, inputs_of(named, image, where=_WHERE), layer, channel, spot
     )
@@ -62,14 +62,3 @@ def unit(
     if named.is_random:
         say(f"{named.name} with random weights")
     say(str(why))
-
-
-def _position(text: str) -> tuple[int, ...]:
-    """``3,5`` as numbers."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not all(part.removeprefix("-").isdigit() for part in parts):
-        raise ArgumentError(
-            f"{_WHERE}: --position {text} is not a place. Give numbers, one for each "
-            "axis, such as --position 3,5."
-        )
-    return tuple(map(int, parts))

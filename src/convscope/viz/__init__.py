@@ -2,6 +2,7 @@
 
 from convscope.viz.attribution import attribution
 from convscope.viz.equivariance import equivariance
+from convscope.viz.field import unit_field
 from convscope.viz.film import Film, Frame
 from convscope.viz.filters import filters
 from convscope.viz.growth import growth
@@ -29,4 +30,5 @@ __all__ = [
     "save_comparison",
     "save_report",
     "top_patches",
+    "unit_field",
 ]
