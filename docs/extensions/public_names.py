@@ -181,8 +181,12 @@ def pages_of(package: str) -> dict[str, list[str]]:
         return {slug: index}
     pages = {}
     index += [".. toctree::", "   :hidden:", ""]
-    for origin in dict.fromkeys(name.origin for name in own):
-        family = origin.rpartition(".")[2]
+    origins = list(dict.fromkeys(name.origin for name in own))
+    files = [origin.rpartition(".")[2] for origin in origins]
+    for origin, file in zip(origins, files, strict=True):
+        # Two rooms may have a file of the same name: their pages are named by both.
+        parts = origin.split(".")[-1 if files.count(file) == 1 else -2 :]
+        family = "_".join(parts)
         about = first_sentence(inspect.getdoc(importlib.import_module(origin)))
         lines = [*heading(f"{slug}: {family.replace('_', ' ')}"), about, ""]
         for name in own:

@@ -1,11 +1,12 @@
-"""The page on networks shows what happens."""
+"""The pages on networks and on weights show what happens."""
 
 import re
 from pathlib import Path
 
 from convscope.models import cards
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "networks.md"
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+PAGE = HOW_TO / "networks.md"
 
 
 def test_the_blocks_of_the_page_run(capsys):
@@ -17,9 +18,9 @@ def test_the_blocks_of_the_page_run(capsys):
     assert "Deep Residual Learning" in capsys.readouterr().out
 
 
-def test_the_page_names_no_model_that_is_not_there():
-    named = set(
-        re.findall(r"`((?:vgg|resnet|alexnet|mobilenet)\w*)`", PAGE.read_text())
-    )
+def test_the_page_on_weights_names_no_model_that_is_not_there():
+    text = (HOW_TO / "weights.md").read_text()
+    first_column = "".join(re.findall(r"^\| (`.*?) \|", text, re.M))
+    named = re.findall(r"`((?:vgg|resnet|alexnet|mobilenet)\w*)`", first_column)
     assert len(named) > 4
-    assert named <= set(cards())
+    assert set(named) <= set(cards())
