@@ -354,16 +354,6 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
         self, data: Dataset, name: str, seed: int, start: Start | None
     ) -> Recipe:
         """The one asked for; by default without changes that could alter the class."""
-        recipe = self._named_recipe()
-        if recipe is None and self._kind == "table":
-            recipe = TABLE
-        elif recipe is None and start is not None:
-            suited = recipes.from_weights(min(data.input_shape[1:]))
-            kept = {name: getattr(suited.augmentation, name) for name in MOVES}
-            recipe = suited.model_copy(update={"augmentation": Augmentation(**kept)})
-        elif recipe is None:
-            suited = recipes.suited(data, name)
-            recipe = suited.model_copy(update={"augmentation": Augmentation()})
         changes = {
             "epochs": self.epochs,
             "batch_size": self.batch_size,
@@ -375,6 +365,17 @@ class ConvClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # un
             "freeze": _patterns(self.freeze) or None,
         }
         given = {key: value for key, value in changes.items() if value is not None}
+        recipe = self._named_recipe()
+        if recipe is None and self._kind == "table":
+            recipe = TABLE
+        elif recipe is None and start is not None:
+            side = min(data.input_shape[1:])
+            suited = recipes.from_weights(side, len(data.train), given)
+            kept = {name: getattr(suited.augmentation, name) for name in MOVES}
+            recipe = suited.model_copy(update={"augmentation": Augmentation(**kept)})
+        elif recipe is None:
+            suited = recipes.suited(data, name)
+            recipe = suited.model_copy(update={"augmentation": Augmentation()})
         return recipe.with_changes(given)
 
     def _seed(self) -> int:

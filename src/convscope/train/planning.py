@@ -182,9 +182,9 @@ def _from_weights(
     before = as_loaded.input_shape[1:]
     options = {**start.options, **given}
     decided = {"model": start.model, "model_options": options, "start": start.name}
-    chosen = (recipe or recipes.from_weights(min(data.input_shape[1:]))).with_changes(
-        {**changes, **decided}
-    )
+    side, count = min(data.input_shape[1:]), len(data.train)
+    chosen = recipe or recipes.from_weights(side, count, changes)
+    chosen = chosen.with_changes({**changes, **decided})
     unmeasured = None
     if recipe is None:
         chosen, measured, unmeasured = _measured(chosen, as_loaded, changes)
