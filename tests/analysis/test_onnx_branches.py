@@ -153,6 +153,15 @@ def test_recurrent_layers_multiply_every_weight_at_every_step(kind, both, tmp_pa
     assert record.rows[0].output_shape == (5, ways, 1, 4)
 
 
+def test_a_recurrent_layer_of_which_only_the_last_state_is_used_is_counted(tmp_path):
+    path = saved(
+        tmp_path / "n.onnx", [node("RNN", ["x", "w", "r"], ["", "y"], hidden_size=4)],
+        {"w": numbers(1, 4, 6), "r": numbers(1, 4, 4)}, inputs=[value("x", (5, 1, 6))],
+    )  # fmt: skip
+    (row,) = onnx_summary(path).rows
+    assert (row.multiply_adds, row.output_shapes) == (5 * 40, ((1, 4),))
+
+
 def test_a_state_to_begin_with_counts_if_it_was_learned(tmp_path):
     path = saved(
         tmp_path / "n.onnx", [node("RNN", ["x", "w", "r", "", "", "h"], hidden_size=4)],

@@ -146,6 +146,39 @@ def test_a_graph_that_cannot_be_followed_is_refused(name, tmp_path):
     refused(saved(tmp_path / "n.onnx", nodes, tensors), text)
 
 
+NONSENSE = {
+    "an axis that is not there": (
+        [node("LayerNormalization", ["x", "w"], axis=2**31)], r"has axis=2147483648"
+    ),
+    "a step of nothing": ([node("Conv", ["x", "w"], strides=[0, 1])], "has strides="),
+    "no groups": ([node("Conv", ["x", "w"], group=0)], "has group=0"),
+    "an order of too many": (
+        [node("Transpose", ["x"], perm=[0, 1, 2, 9])], r"has perm=\[0, 1, 2, 9\]"
+    ),
+    "an attribute that it does not have": (
+        [node("Relu", ["x"], speed=3)], "Relu 'Relu_0' is not as ONNX has it"
+    ),
+    "an attribute of another type": (
+        [node("Concat", ["x", "x"], axis="first")], "Concat_0' is not as ONNX has it"
+    ),
+    "too few inputs": ([node("Conv", ["x"])], "Conv 'Conv_0' is not as ONNX has it"),
+    "windows for another number of axes": (
+        [node("MaxPool", ["x"], kernel_shape=[2])], "MaxPool 'MaxPool_0'"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_attributes_that_make_no_sense_are_refused(name, tmp_path):
+    nodes, text = NONSENSE[name]
+    refused(saved(tmp_path / "n.onnx", nodes, WEIGHT), text)
+
+
+def test_the_wrong_kind_of_constant_is_refused(tmp_path):
+    path = saved(tmp_path / "n.onnx", [node("Constant", [], ["w"], value=3), *CONV])
+    refused(path, "the constant 'w' is empty")
+
+
 def test_nodes_in_another_order_are_put_in_order(tmp_path):
     nodes = [node("Relu", ["h"]), node("Conv", ["x", "w"], ["h"])]
     record = onnx_summary(saved(tmp_path / "n.onnx", nodes, WEIGHT))

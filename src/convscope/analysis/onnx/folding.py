@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from convscope.analysis.inputs import Shape
+from convscope.analysis.onnx.attributes import nonsense
 from convscope.analysis.onnx.plain import Plain, plain
 from convscope.analysis.onnx.reading import Step
 from convscope.analysis.onnx.tensor import GraphTensor, shape_of
-from convscope.errors import ShapeError
+from convscope.errors import ArgumentError, ShapeError
+from convscope.terminal import printable
 
+IR_VERSION = 10
 MOST_NUMBERS = 4096  # of one constant that is computed
 
 # Operators whose numbers are computed; all are cheap for so few numbers.
@@ -39,6 +42,9 @@ class Folding:
         self, onnx: Any, name: str, opsets: Mapping[str, int], sizes: str
     ) -> None:
         self.onnx, self.name, self.opsets, self.sizes = onnx, name, opsets, sizes
+        self._context = onnx.checker.C.CheckerContext()
+        self._context.ir_version = IR_VERSION
+        self._context.opset_imports = dict(opsets)
         self.imports = [onnx.helper.make_opsetid(d, v) for d, v in opsets.items()]
 
     def types(self, step: Step, inputs: Sequence[GraphTensor | None]) -> list[Any]:
@@ -48,6 +54,7 @@ class Folding:
             ShapeError: What reaches the node does not fit it.
         """
         given = plain(step)
+        _require_sense(self.name, step, inputs)
         _require_fit(self.name, step, given, inputs)
         if given.kind == "MatMulNBits":
             return [self._columns(inputs[0], int(given.attributes["N"]))]
@@ -66,6 +73,12 @@ class Folding:
         self, step: Step, node: Any, inputs: Sequence[GraphTensor | None]
     ) -> list[Any]:
         domain = "" if node.domain == "ai.onnx" else node.domain
+        if "" in node.output:  # one that is left out has a shape, too
+            whole = self.onnx.NodeProto()
+            whole.CopyFrom(node)
+            for place, name in enumerate(node.output):
+                whole.output[place] = name or f"left out {place}"
+            node = whole
         nothing: list[Any] = [None] * len(node.output)
         try:
             schema = self.onnx.defs.get_schema(
@@ -73,6 +86,9 @@ class Folding:
             )
         except Exception:  # an operator that this onnx does not know
             return nothing
+        if step.graphs:
+            return nothing
+        self._require_valid(step, node)
         given = {n: t for n, t in zip(node.input, inputs, strict=True) if t is not None}
         if any(tensor.type is None for tensor in given.values()):
             return nothing
@@ -88,16 +104,25 @@ class Folding:
                 {name: tensor.type for name, tensor in given.items()},
                 data,
                 opset_imports=self.imports,
-                ir_version=10,
+                ir_version=IR_VERSION,
             )
         except Exception as error:  # onnx raises its own kinds, all with a text
-            says = str(error).strip().partition("\n")[0].rstrip(".")
             raise ShapeError(
                 f"summary: {self.name}: {step.kind} {step.name!r} does not take what "
-                f"reaches it for {self.sizes}: {says}. Give a size that the network "
-                "was made for."
+                f"reaches it for {self.sizes}: {_first_line(error)}. Give a size that "
+                "the network was made for."
             ) from error
-        return [made.get(name) if name else None for name in node.output]
+        return [made.get(name) for name in node.output]
+
+    def _require_valid(self, step: Step, node: Any) -> None:
+        """Number and types of inputs and attributes; onnx's own rules rely on them."""
+        try:
+            self.onnx.checker.check_node(node, self._context)
+        except Exception as error:  # onnx raises its own kinds, all with a text
+            raise ArgumentError(
+                f"summary: {self.name}: {step.kind} {step.name!r} is not as ONNX has "
+                f"it: {_first_line(error)}. The file is damaged; get it again."
+            ) from error
 
     def _standing_for(
         self, given: Plain, step: Step, inputs: Sequence[GraphTensor | None]
@@ -204,6 +229,10 @@ class Folding:
         return [next(rest) if name else None for name in step.outputs]
 
 
+def _first_line(error: Exception) -> str:
+    return printable(str(error).strip().partition("\n")[0].rstrip("."))
+
+
 def _of_shape(step: Step, shape: Shape | None) -> Any:
     if shape is None:
         return None
@@ -213,11 +242,25 @@ def _of_shape(step: Step, shape: Shape | None) -> Any:
     return np.array(shape[start:end], dtype=np.int64)
 
 
+def _require_sense(
+    where: str, step: Step, inputs: Sequence[GraphTensor | None]
+) -> None:
+    first = inputs[0].shape if inputs and inputs[0] is not None else None
+    wrong = nonsense(step.attributes, None if first is None else len(first))
+    if wrong:
+        raise ArgumentError(
+            f"summary: {where}: {step.kind} {step.name!r} has {wrong}, which cannot be "
+            f"for an input of {first}. The file is damaged; get it again."
+        )
+
+
 def _require_fit(
     where: str, step: Step, given: Plain, inputs: Sequence[GraphTensor | None]
 ) -> None:
     """Channels and columns that onnx's own rules do not compare."""
     if given.kind not in _FITS or len(given.places) < 2:
+        return
+    if step.kind == "DynamicQuantizeLSTM":  # its weight lies the other way
         return
     both = [inputs[place] for place in given.places[:2]]
     x, weight = (None if one is None else one.shape for one in both)

@@ -175,9 +175,13 @@ class Tally:
     """What has been found of the stored tensors so far; each counts once."""
 
     def __init__(self) -> None:
-        self.parameters: dict[str, int] = {}
-        self.buffers: dict[str, int] = {}
+        self.totals = (0, 0)  # parameters, buffers
         self.bytes = 0
+        self._counted: set[str] = set()
+
+    def since(self, before: tuple[int, int]) -> tuple[int, int]:
+        """What has been found after ``before``."""
+        return self.totals[0] - before[0], self.totals[1] - before[1]
 
     def found(
         self,
@@ -202,14 +206,16 @@ class Tally:
         what: Role = "buffer" if scales else role(step, place)
         for name, form in origins.items():
             one = stored[name]
-            if name in self.parameters or name in self.buffers:
+            parameters, buffers = self.totals
+            if name in self._counted:
                 continue
             if form == "scale" or what == "buffer":
-                self.buffers[name] = one.numbers
+                self.totals = parameters, buffers + one.numbers
             elif counts(one, what, form, step.kind, known=known):
-                self.parameters[name] = _numbers(step, place, one)
+                self.totals = parameters + _numbers(step, place, one), buffers
             else:
                 continue
+            self._counted.add(name)
             self.bytes += one.bytes
 
 

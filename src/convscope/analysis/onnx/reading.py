@@ -16,6 +16,7 @@ from typing import Any
 from convscope.analysis.inputs import Shape
 from convscope.analysis.onnx.stored import Stored, stored, stored_sparse
 from convscope.errors import ArgumentError
+from convscope.terminal import printable
 
 LARGEST_BYTES = 2**31  # protobuf's own limit
 MOST_NODES = 20_000  # in all graphs together, functions written out
@@ -256,8 +257,8 @@ class _Reading:
                 value = self.graph(value, known)
             attributes[one.name] = value
         return Step(
-            kind,
-            node.name or f"{node.op_type}_{place}",
+            printable(kind),
+            printable(node.name or f"{node.op_type}_{place}"),
             tuple(node.input),
             tuple(node.output),
             attributes,
@@ -305,6 +306,20 @@ class _Reading:
 
     def _constant(self, node: Any) -> Stored:
         """What a node holds that computes nothing."""
+        try:
+            found = self._held_by(node)
+        except ArgumentError:
+            raise
+        except (AttributeError, TypeError, ValueError):  # of another type
+            found = None
+        if found is None:
+            raise ArgumentError(
+                f"summary: {self.path.name}: the constant {node.output[0]!r} is empty. "
+                "The file is damaged; get it again."
+            )
+        return found
+
+    def _held_by(self, node: Any) -> Stored | None:
         helper, types = self.onnx.helper, self.onnx.TensorProto
         for attribute in node.attribute:
             value = helper.get_attribute_value(attribute)
@@ -319,10 +334,7 @@ class _Reading:
             dims: Shape = (len(value),) if many else ()
             made = helper.make_tensor("", kind, dims, value if many else [value])
             return self._stored(made)
-        raise ArgumentError(
-            f"summary: {self.path.name}: the constant {node.output[0]!r} is empty. The "
-            "file is damaged; get it again."
-        )
+        return None
 
     def _stored(self, tensor: Any) -> Stored:
         found: Stored = self._checked(stored, tensor)

@@ -13,6 +13,7 @@ import numpy as np
 from convscope.analysis.inputs import Shape
 from convscope.analysis.onnx.tensor import LARGEST_LENGTH, MOST_AXES
 from convscope.errors import ArgumentError, Remedy, ShapeError, UnknownNameError
+from convscope.terminal import printable
 
 # One input's size, or the number that an input without axes has.
 Given: TypeAlias = Sequence[int] | int
@@ -103,8 +104,9 @@ def _by_name(
     flat = len(input_size) > 0 and all(isinstance(one, int) for one in input_size)
     each = [input_size] if flat else list(input_size)
     if len(each) not in (len(sized), len(names)):
+        shown = printable(", ".join(names))
         raise ShapeError(
-            f"summary: {where} has {len(names)} inputs ({', '.join(names)}), and "
+            f"summary: {where} has {len(names)} inputs ({shown}), and "
             f"{len(each)} {'size is' if len(each) == 1 else 'sizes are'} given. Give "
             "one for each, or give some by their names."
         )

@@ -1,16 +1,18 @@
 """``onnx_summary``: the summary of an ONNX file, from its graph."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from convscope.analysis.inputs import Shape
 from convscope.analysis.onnx.folding import Folding
-from convscope.analysis.onnx.following import Follower, names_of
+from convscope.analysis.onnx.following import Follower
 from convscope.analysis.onnx.reading import NetworkFile, read
 from convscope.analysis.onnx.sizes import InputSize, Sizes, input_types
 from convscope.analysis.onnx.tensor import GraphTensor, shape_of
 from convscope.analysis.render import Summary
 from convscope.arithmetic import inference_activation_bytes, training_activation_bytes
 from convscope.errors import MissingExtraError
+from convscope.terminal import printable
 
 
 def onnx_summary(
@@ -54,8 +56,7 @@ def onnx_summary(
     sizes = input_types(onnx, file.graph.inputs, input_size, file.name)
     shown = ", ".join(f"{one} {shape_of(type_)}" for one, type_ in sizes.types.items())
     folding = Folding(onnx, file.name, file.opsets, shown)
-    follower = Follower(onnx, folding, sizes.as_declared)
-    follower.symbols = sizes.symbols
+    follower = Follower(onnx, folding, sizes.symbols if sizes.as_declared else None)
     scope: dict[str, GraphTensor] = {
         one: follower.start(type_, sizes.numbers.get(one))
         for one, type_ in sizes.types.items()
@@ -65,23 +66,23 @@ def onnx_summary(
 
 
 def _summary(follower: Follower, file: NetworkFile, sizes: Sizes, name: str) -> Summary:
-    rows, tally = tuple(follower.rows), follower.tally
-    parameters = sum(tally.parameters.values())
+    recording, tally = follower.recording, follower.tally
+    rows, (parameters, buffers) = tuple(recording.rows), tally.totals
     return Summary(
         name=name,
         input_shapes=_input_shapes(sizes),
         rows=rows,
         parameters=parameters,
         trainable=parameters,
-        buffers=sum(tally.buffers.values()),
+        buffers=buffers,
         multiply_adds=sum(row.multiply_adds for row in rows),
         activation_products=sum(row.activation_products for row in rows),
         constant_products=sum(row.constant_products for row in rows),
         weight_bytes=tally.bytes,
         inference_bytes=inference_activation_bytes(
-            follower.bytes, follower.sources, element_bytes=1
+            recording.bytes, recording.sources, element_bytes=1
         ),
-        training_bytes=training_activation_bytes(follower.bytes, element_bytes=1),
+        training_bytes=training_activation_bytes(recording.bytes, element_bytes=1),
         notes=tuple(_notes(follower, file, sizes)),
     )
 
@@ -97,43 +98,49 @@ def _input_shapes(sizes: Sizes) -> tuple[Shape, ...]:
 
 
 def _notes(follower: Follower, file: NetworkFile, sizes: Sizes) -> list[str]:
+    recording, sight = follower.recording, follower.sight
     notes = ["names and layers are those of the file; training may have had others"]
-    if follower.strange:
+    if recording.strange:
         notes.append(
-            f"unknown operators: {names_of(follower.strange)}; their multiply-adds are "
+            f"unknown operators: {_names(recording.strange)}; their multiply-adds are "
             "not included, and what comes after them may be of unknown size"
         )
-    if "If" in follower.strange:
-        alone = [n for n, t in sizes.types.items() if shape_of(t) == ()]
+    if "If" in recording.strange:
+        alone = [printable(n) for n, t in sizes.types.items() if shape_of(t) == ()]
         value = f"; a value for {' or '.join(alone)} may decide it" if alone else ""
         notes.append(f"which branch If takes depends on the input{value}")
-    if follower.unsized:
+    if recording.unsized:
         notes.append(
-            f"multiply-adds of {names_of(follower.unsized)} are not included where "
+            f"multiply-adds of {_names(recording.unsized)} are not included where "
             "sizes depend on the values of the input (marked ?)"
         )
     if batches := {one: shape_of(type_) for one, type_ in sizes.types.items()}:
         first, shape = next(iter(batches.items()))
         if shape and len(shape) > 1 and shape[0] > 1:
             notes.append(
-                f"the first axis of {first} is {shape[0]:,}; all counts are for the "
-                "whole of it"
+                f"the first axis of {printable(first)} is {shape[0]:,}; all counts are "
+                "for the whole of it"
             )
     if file.missing:
         notes.append(
-            f"weights lie in {', '.join(file.missing)}, not found beside the file; "
-            "their shapes are as the file says"
+            f"weights lie in {printable(', '.join(file.missing))}, not found beside "
+            "the file; their shapes are as the file says"
         )
-    if follower.over_space:
+    if sight.over_space:
         notes.append(
             "group, instance and layer norms, and quantization on the way, take "
             "statistics of the whole map; receptive fields leave these out"
         )
-    if follower.too_long:
+    if sight.too_long:
         notes.append(
-            f"receptive fields are not followed beyond {follower.too_long}: there are "
+            f"receptive fields are not followed beyond {sight.too_long}: there are "
             "too many positions"
         )
-    if follower.lost:
-        notes.append(f"receptive fields are unknown after {names_of(follower.lost)}")
+    if sight.lost:
+        notes.append(f"receptive fields are unknown after {_names(sight.lost)}")
     return notes
+
+
+def _names(kinds: Iterable[str]) -> str:
+    """Kinds of operators, each once, as a list in a sentence."""
+    return ", ".join(dict.fromkeys(kinds))
