@@ -27,7 +27,7 @@ def test_figures_come_from_the_folds_and_are_printed_again(convscope, pictures):
     trained = convscope("train", place, *QUICK, "--folds", 3, "--run", "run")
     assert trained.code == 0, trained.err
     said = trained.err.splitlines()
-    assert "pictures: 24 images in 3 folds of 12 x 12 x 1, 3 classes" in said
+    assert "pictures: 24 images of 12 x 12 x 1 in 3 folds, 3 classes" in said
     assert "fold 1/3: training on 16 images, 8 are left out" in said
     left = [line for line in said if re.match(r"fold \d/3: .* right .* left$", line)]
     assert len(left) == 3

@@ -327,19 +327,16 @@ def _require_sense(
         )
 
 
-def _parts_of(data: Dataset) -> str:
-    """How many images are for what."""
-    return (
-        f"{len(data.train):,} train, {len(data.val):,} val, {len(data.test):,} test "
-        "images"
-    )
-
-
-def _folds_of(data: Dataset, folds: int, repeats: int) -> str:
-    """How many images are judged in folds, and how often."""
+def _counts(data: Dataset, folds: int | None, repeats: int) -> str:
+    """How many images of which form are for what."""
+    channels, height, width = data.input_shape
+    form = f"images of {height} x {width} x {channels}"
+    if folds is None:
+        parts = f"{len(data.train):,} train, {len(data.val):,} val"
+        return f"{parts}, {len(data.test):,} test {form}"
     judged = sum(len(data.parts[name]) for name in to_train_on(data))
     times = f", parted {repeats} times" if repeats > 1 else ""
-    return f"{judged:,} images in {folds} folds{times}"
+    return f"{judged:,} {form} in {folds} folds{times}"
 
 
 def _introduce(
@@ -349,12 +346,8 @@ def _introduce(
     data, recipe = made.data, made.recipe
     for note in made.notes:
         screen.print(note)
-    channels, height, width = data.input_shape
-    parts = _parts_of(data) if folds is None else _folds_of(data, folds, repeats)
-    screen.print(
-        f"{data.name}: {parts} of {height} x {width} x {channels}, "
-        f"{len(data.classes)} classes"
-    )
+    counts = _counts(data, folds, repeats)
+    screen.print(f"{data.name}: {counts}, {len(data.classes)} classes")
     notes = [n for n in data.notes if folds is None or n not in data.part_notes]
     for note in notes:
         screen.print(f"  {note}", style="dim")

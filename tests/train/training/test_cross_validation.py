@@ -14,6 +14,7 @@ from convscope.data.folds import assign_folds, pooled, without
 from convscope.data.splits import content_hashes
 from convscope.errors import ArgumentError, RunError, TrainingError, UnknownNameError
 from convscope.train import verify
+from convscope.train.planning import plan
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run
 from convscope.train.training import cross_validation
@@ -269,6 +270,22 @@ def test_weights_that_have_seen_the_images_are_refused(tiny, pictures, tmp_path)
     file = str(seen / "weights.safetensors")
     with pytest.raises(ArgumentError, match="has seen images that the folds"):
         cross_validate(source, "mlp", start=file, folds=2, **QUICK)
+
+
+def test_who_begins_with_a_run_that_has_learned_from_all_images_is_warned(
+    pictures, tmp_path
+):
+    source, place = pictures({"a": 8, "b": 8}), tmp_path / "folds"
+    run = cross_validate(source, "mlp", folds=2, folder=place, **QUICK)
+    options = {"start": str(place), "size": 12, "flip": False}
+    notes = plan(source, **options).data.notes
+    assert (
+        f"weights: {place} was trained on all images of pictures, also on those that "
+        "judge here: figures will be too good" in notes
+    )
+    others = pictures({"a": 8, "b": 8}, name="others", seed=5)
+    assert not any("too good" in note for note in plan(others, **options).data.notes)
+    assert run.spec.folds.folds == 2
 
 
 def test_the_test_part_of_a_folder_is_judged_once_by_the_kept_network(

@@ -11,6 +11,7 @@ from convscope.models.published_weights import PRETRAINED, is_installed
 from convscope.train import recipes
 from convscope.train.choosing.weights_probe import WeightsProbe, probe_weights
 from convscope.train.recipe import Recipe
+from convscope.train.run_folder import RunFolder, is_run
 from convscope.train.starting_weights import MODEL, Start, find_start
 
 FEW = 10_000  # training images up to which it is asked whether weights pay
@@ -65,7 +66,7 @@ def choose_start(
         start = find_start(str(asked), name, options)
         why = f"{start.model} from {start.source}"
         if size is not None or not _is_published(start) or not _may_begin(data):
-            return StartChoice(start, why, size)
+            return StartChoice(start, why, size, _seen(start, data))
         found = probe_weights(
             data, start, against_none=False, seed=seed, progress=progress
         )
@@ -107,6 +108,25 @@ def _may_ask(data: Dataset) -> bool:
         and bool(data.source)
         and Path(data.source).is_dir()
         and len(data.train) <= FEW
+    )
+
+
+def _seen(start: Start, data: Dataset) -> str:
+    """That a run has learned from the images which would judge what begins with it.
+
+    A run of one split learned from the part that any run trains on; a cross-validated
+    one from all parts.
+    """
+    place = Path(start.name)
+    place = place if place.is_dir() else place.parent
+    if not is_run(place):
+        return ""
+    spec = RunFolder(place).spec
+    if spec.folds is None or not data.source or spec.data.source != data.source:
+        return ""
+    return (
+        f"weights: {place} was trained on all images of {data.name}, also on those "
+        "that judge here: figures will be too good"
     )
 
 

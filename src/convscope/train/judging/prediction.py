@@ -143,30 +143,33 @@ def predict_files(
             "Give files, folders, patterns in quotes, or - for standard input."
         )
 
-    done = 0
-    for chunk in decoded_ahead(entries, preprocessing, batch_size):
-        good = [pixels for _, pixels in chunk if not isinstance(pixels, Failure)]
-        rows: Iterator[Tensor] = iter(())
-        if good:
-            rows = iter(
-                probabilities(
-                    net,
-                    torch.from_numpy(np.stack(good)),
-                    preprocessing,
-                    setting,
-                    batch_size=batch_size,
-                    tta=tta,
-                    temperature=temperature,
+    def predicted() -> Iterator[Prediction | Failure]:
+        done = 0
+        for chunk in decoded_ahead(entries, preprocessing, batch_size):
+            good = [pixels for _, pixels in chunk if not isinstance(pixels, Failure)]
+            rows: Iterator[Tensor] = iter(())
+            if good:
+                rows = iter(
+                    probabilities(
+                        net,
+                        torch.from_numpy(np.stack(good)),
+                        preprocessing,
+                        setting,
+                        batch_size=batch_size,
+                        tta=tta,
+                        temperature=temperature,
+                    )
                 )
-            )
-        for path, pixels in chunk:
-            if isinstance(pixels, Failure):
-                yield pixels
-            else:
-                yield _prediction(path, next(rows), classes, top_k)
-        done += len(chunk)
-        if progress is not None:
-            progress(done, len(entries), "images")
+            for path, pixels in chunk:
+                if isinstance(pixels, Failure):
+                    yield pixels
+                else:
+                    yield _prediction(path, next(rows), classes, top_k)
+            done += len(chunk)
+            if progress is not None:
+                progress(done, len(entries), "images")
+
+    return predicted()  # what is wrong with the call is said before
 
 
 def decode_files(preprocessing: Preprocessing, paths: Sequence[str]) -> Tensor:

@@ -155,7 +155,8 @@ def cross_validate(
         if folder is not None:
             place = RunFolder.create(folder, spec, pool.set_aside, force=force)
         listeners = default_listeners() if listeners is None else listeners
-        tell(listeners, *map(Warned, made.notes))
+        if made is not data:  # else who made the plan knows
+            tell(listeners, *map(Warned, made.notes))
         own = None if made.net is None else copy.deepcopy(dict(net.state_dict()))
         if place is not None and own is not None:
             _keep_start(place, own)
