@@ -346,6 +346,14 @@ def test_several_inputs_come_in_order_or_by_name():
     assert cs.capture(nn.ReLU(), array)[""].shape == (1, 3)
 
 
+def test_gradients_are_there_also_within_inference_mode():
+    net, x = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), torch.ones(3, 2)
+    with torch.inference_mode():
+        found = cs.capture(net, x, gradients=True, target=1)
+        assert torch.is_inference_mode_enabled()
+    assert found["1"].gradient.tolist() == [[0, 1]] * 3
+
+
 def test_a_checkpointed_layer_is_captured_once_and_has_its_gradient():
     class Net(nn.Module):
         def __init__(self):

@@ -10,7 +10,7 @@ touches them.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -107,6 +107,7 @@ def passed(
     where: str,
     parameters: Sequence[str] = (),
     shares: bool = False,
+    opens: Callable[[nn.Module], bool] = lambda _: False,
 ) -> Iterator[Pass]:
     """The forward pass, for as long as its graph is needed.
 
@@ -123,6 +124,7 @@ def passed(
         parameters: Those that get a gradient even if they are frozen.
         shares: Whether the gradient at what a chosen call takes is what comes through
             this call alone, without what comes through others that take it too.
+        opens: Which modules to look into, though they are one layer.
 
     Raises:
         ArgumentError: The network has no weights or cannot be looked into, ``inputs``
@@ -133,6 +135,8 @@ def passed(
     given = _Arguments(inputs, where)
     state = Snapshot(net)
     theirs = {place for t in state.kept if (place := _place(t)) is not None}
+    outside = torch.inference_mode(False)  # whose tensors have no gradients
+    outside.__enter__()
     try:
         root = meta_copy(net, keep_values=True).train(training)
         choice: Choice | UsersOf = (
@@ -142,7 +146,9 @@ def passed(
         )
         for name in parameters:
             root.get_parameter(name).requires_grad_()
-        recorder = _Recorder(root, choice, with_inputs, with_graph, theirs, shares)
+        recorder = _Recorder(
+            root, choice, with_inputs, with_graph, theirs, shares, opens
+        )
         positional, named = given.for_call(with_graph)
         try:
             with _modes(net, root, recorder, with_graph):
@@ -160,6 +166,7 @@ def passed(
                 recorder.sources,
             )  # fmt: skip
     finally:
+        outside.__exit__(None, None, None)
         state.restore()
 
 
@@ -234,8 +241,9 @@ class _Recorder(CallRecorder):
         with_graph: bool,
         theirs: set[int],
         shares: bool,
+        opens: Callable[[nn.Module], bool],
     ) -> None:
-        super().__init__(root)
+        super().__init__(root, opens)
         self.choice, self.shares = choice, shares
         self.with_inputs, self.with_graph = with_inputs, with_graph
         self.sparing = Sparing(lambda t: _place(t) in theirs)

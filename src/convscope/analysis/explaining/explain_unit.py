@@ -11,7 +11,7 @@ from convscope.analysis.capturing.capture import kind_of
 from convscope.analysis.capturing.choosing import is_glob
 from convscope.analysis.capturing.forward import Given, Pass, Taken, passed
 from convscope.analysis.explaining.record import NotExplained, Step, UnitExplanation
-from convscope.analysis.explaining.registry import rule_of
+from convscope.analysis.explaining.registry import is_unknown, rule_of
 from convscope.analysis.explaining.site import Detail, Index, Site, place_text
 from convscope.analysis.tracing.calls import named, tensors_of
 from convscope.arithmetic import axis_name
@@ -76,7 +76,7 @@ def explain_unit(
         )
     with passed(
         net, inputs, layer, training=training, with_inputs=True, with_graph=False,
-        where=where,
+        where=where, opens=is_unknown,
     ) as found:  # fmt: skip
         pass
     taken = _asked_for(found, layer)
@@ -85,7 +85,7 @@ def explain_unit(
     if _needs_more(taken):
         with passed(
             net, inputs, _wanted(found, taken), training=training, with_inputs=True,
-            with_graph=False, where=where,
+            with_graph=False, where=where, opens=is_unknown,
         ) as found:  # fmt: skip
             pass
     by_label = {one.call.label: one for one in found.taken}

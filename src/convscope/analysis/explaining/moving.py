@@ -19,6 +19,7 @@ from convscope.analysis.explaining.site import (
     Rule,
     Site,
     Source,
+    converted,
     one,
     place_text,
     shown,
@@ -211,19 +212,14 @@ def _at(site: Site, x: Tensor) -> Tensor | None:
         return tensor.double() if tensor.is_floating_point() else tensor
 
     args, kwargs = map_tensors(widened, (site.args, dict(site.kwargs)))
-    module = site.module
-    function = site.call.function if module is None else _wide_forward(module)
     with torch.enable_grad():
-        made = _same_output(site, function(*args, **kwargs))
+        if site.module is None:
+            result = site.call.function(*args, **kwargs)
+        else:
+            with converted(site.module, torch.float64, {}) as module:
+                result = module(*args, **kwargs)
+    made = _same_output(site, result)
     return None if made is None else made[site.index]
-
-
-def _wide_forward(module: Any) -> Any:
-    """The layer's forward with its weights in float64."""
-    weights = {n: p.detach().double() for n, p in module.named_parameters()}
-    return lambda *args, **kwargs: torch.func.functional_call(
-        module, weights, args, kwargs
-    )
 
 
 def interpolated(site: Site) -> Detail | None:

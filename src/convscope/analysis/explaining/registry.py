@@ -5,6 +5,8 @@
 
 from typing import Any
 
+from torch import nn
+
 from convscope.analysis.explaining import (
     convolution,
     elementwise,
@@ -27,6 +29,12 @@ _BY_FUNCTION = {name: rule for rule in RULES for name in rule.functions}
 _HOMES = ("torch.nn.modules.", "convscope.layers.")
 
 
+def is_unknown(module: nn.Module) -> bool:
+    """Whether a layer is the user's own, so that what it is made of may tell more."""
+    ours = type(module).__module__.startswith(_HOMES)
+    return not ours and _rule(module) is None
+
+
 def rule_of(call: Call) -> Rule | None:
     """By the function's name, or by the class whose forward the layer has.
 
@@ -35,7 +43,11 @@ def rule_of(call: Call) -> Rule | None:
     """
     if call.module is None:
         return _BY_FUNCTION.get(call.name)
-    kind: Any = type(call.module)
+    return _rule(call.module)
+
+
+def _rule(module: nn.Module) -> Rule | None:
+    kind: Any = type(module)
     for base in kind.__mro__:
         known = base.__module__.startswith(_HOMES) and base.__name__ in _BY_MODULE
         if known and vars(base).get("forward", base.forward) is kind.forward:

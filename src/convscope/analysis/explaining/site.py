@@ -5,15 +5,16 @@
 ``Rule``     one row: the modules and functions of an operation, and how it is explained
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from convscope.analysis.tracing.calls import Call, tensors_passed
 
@@ -134,6 +135,35 @@ class Rule:
     explain: Reading
     modules: Sequence[str] = field(default_factory=tuple)
     functions: Sequence[str] = field(default_factory=tuple)
+
+
+@contextlib.contextmanager
+def converted(
+    module: nn.Module, dtype: torch.dtype, instead: Mapping[int, Tensor]
+) -> Iterator[nn.Module]:
+    """A layer with weights of another type, for as long as it is called so.
+
+    Args:
+        module: Of a copy of the network.
+        dtype: What its real numbers are.
+        instead: What stands for a weight, by id of the weight.
+    """
+    kept: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for part in module.modules():
+        for held in (part._parameters, part._buffers):
+            kept.append((held, dict(held)))
+    try:
+        for held, before in kept:
+            for name, tensor in before.items():
+                if tensor is None:
+                    continue
+                real = tensor.is_floating_point()
+                other = tensor.detach().to(dtype) if real else tensor.detach().clone()
+                held[name] = instead.get(id(tensor), other)
+        yield module
+    finally:
+        for held, before in kept:
+            held.update(before)
 
 
 def wide(tensor: Tensor) -> Array:

@@ -28,7 +28,7 @@ from convscope.analysis.explaining.elementwise import SELU
 from convscope.analysis.explaining.normalization import Normalized
 from convscope.analysis.explaining.pooling import Winner
 from convscope.analysis.explaining.registry import rule_of
-from convscope.analysis.explaining.site import Array, Index, Site, one, wide
+from convscope.analysis.explaining.site import Array, Index, Site, converted, one, wide
 from convscope.analysis.explaining.window_sum import WindowSum
 from convscope.analysis.tracing.calls import tensors_of
 from convscope.execution.outputs import map_tensors
@@ -498,7 +498,8 @@ def _backward(site: Site, variable: Variable, dtype: torch.dtype) -> Tensor | No
             if made is None or not made.requires_grad:
                 return None
             arriving = torch.zeros_like(made, requires_grad=True)
-            (back,) = torch.autograd.grad(made, leaf, arriving, create_graph=True)
+            total = (made * arriving).sum()
+            (back,) = torch.autograd.grad(total, leaf, create_graph=True)
             here = back[variable.index]
             if not here.requires_grad:
                 return None
@@ -536,10 +537,9 @@ def _converted(
     module = site.module
     if module is None:
         return leaf, lambda: site.call.function(*args, **kwargs)
-    state: dict[str, Tensor] = {}
-    for name, tensor in module.named_parameters(remove_duplicate=False):
-        state[name] = leaf if tensor is parameter else tensor.detach().to(dtype)
-    for name, tensor in module.named_buffers():
-        wide_one = tensor.is_floating_point()
-        state[name] = tensor.to(dtype) if wide_one else tensor.clone()
-    return leaf, lambda: torch.func.functional_call(module, state, args, kwargs)
+
+    def run() -> Any:
+        with converted(module, dtype, {id(started): leaf}):
+            return module(*args, **kwargs)
+
+    return leaf, run

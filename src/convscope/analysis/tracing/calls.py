@@ -68,6 +68,7 @@ class Call:
     windows: list[tuple[Any, ...]] = field(default_factory=list)
     reads: list[int] = field(default_factory=list)
     not_understood: int = 0  # operations before it
+    opened: bool = False  # what happens inside is shown, though it is a leaf
 
     @property
     def depth(self) -> int:
@@ -77,7 +78,9 @@ class Call:
     @cached_property
     def is_layer(self) -> bool:
         """Whether it is shown as one, whatever happens inside."""
-        return self.module is None or is_leaf(self.module, self.parent is None)
+        if self.module is None or self.opened:
+            return self.module is None
+        return is_leaf(self.module, self.parent is None)
 
 
 class Labels:
@@ -131,10 +134,13 @@ class CallRecorder:
     Args:
         root: The network; hooks are set on its modules and stay there, so it should be
             a `meta_copy`.
+        opens: Which modules to look into, though they are one layer.
     """
 
-    def __init__(self, root: nn.Module) -> None:
-        self.root = root
+    def __init__(
+        self, root: nn.Module, opens: Callable[[nn.Module], bool] = lambda _: False
+    ) -> None:
+        self.root, self.opens = root, opens
         self.calls: list[Call] = []
         self.stack: list[Call] = []
         self.turns: Counter[int] = Counter()
@@ -180,6 +186,7 @@ class CallRecorder:
                 parent = self.stack[-1] if self.stack else None
                 call = Call(path, "", module, parent, turn)
                 call.label = self.labels.module(path, turn)
+                call.opened = self.opens(module)
                 call.inputs = shapes_in((args, kwargs))
             self._push(call)
             return self.begins(call, module, args, kwargs)
