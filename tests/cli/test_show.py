@@ -131,3 +131,20 @@ def test_the_field_of_a_unit_on_a_picture(convscope, run, tmp_path):
     assert outcome.out == f"{place}\n"
     outcome = convscope("show", "field", "lenet5", "--position", "1,x")
     assert outcome.err.startswith("Error: show field: --position 1,x is not a place.")
+
+
+def test_a_run_trained_with_a_film_shows_it(convscope, run, tmp_path):
+    place = tmp_path / "run"
+    how = ["--model", "softmax_regression", "--epochs", "1", "--no-report"]
+    done = convscope("train", "digits", *how, "--film", "--run", place)
+    assert done.code == 0
+    outcome = convscope("show", "film", place, "--save", tmp_path / "film.gif")
+    assert outcome.out == f"{tmp_path}/film.gif\n"
+    outcome = convscope("show", "film", run)
+    assert (outcome.code, outcome.err) == (
+        2,
+        f"Error: run {run} has no film: its training kept none. Train again and keep "
+        "one (--film).\n",
+    )
+    outcome = convscope("train", "digits", "--film", "--folds", "3")
+    assert outcome.err.startswith("Error: train: --film and --folds exclude each other")

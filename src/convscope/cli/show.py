@@ -4,6 +4,7 @@ import typer
 
 from convscope.cli.command import Command
 from convscope.cli.show_field import field
+from convscope.cli.show_film import film
 from convscope.cli.show_filters import filters
 from convscope.cli.show_health import health
 from convscope.cli.show_maps import maps
@@ -21,3 +22,4 @@ app.command(cls=Command, short_help="What layers give for a picture.")(maps)
 app.command(cls=Command, short_help="Dead units, saturation, gradients.")(health)
 app.command(cls=Command, short_help="What channels look for in the data.")(patches)
 app.command(cls=Command, short_help="What one unit sees of the input.")(field)
+app.command(cls=Command, short_help="Filters and maps through training.")(film)

@@ -29,6 +29,7 @@ from convscope.train.reporting.run_report import report as report_of
 from convscope.train.run import Run
 from convscope.train.run_folder import (
     CHECKPOINT,
+    FILM,
     SET_ASIDE,
     RunFolder,
     check_free,
@@ -36,6 +37,7 @@ from convscope.train.run_folder import (
 )
 from convscope.train.training.cross_validation import cross_validate
 from convscope.train.training.events import Listener
+from convscope.train.training.film_keeper import FilmKeeper
 from convscope.train.training.fitting import fit, more_epochs, resume
 from convscope.train.training.learning_rate_search import RateSearch, find_rate
 from convscope.train.training.progress_bars import default_listeners
@@ -133,6 +135,10 @@ def train(
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Shortest time between two checkpoints.")
     ] = 60.0,
+    film: Annotated[
+        bool,
+        typer.Option("--film", help="Keep filters and maps of each epoch for a film."),
+    ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write event files into the run.")
     ] = False,
@@ -172,7 +178,13 @@ def train(
                 "Leave the other arguments out, or train a new run."
             )
         done = _gone_on(
-            resume_run, moved_data, longer, checkpoint_seconds, tensorboard, mlflow
+            resume_run,
+            moved_data,
+            longer,
+            checkpoint_seconds,
+            film,
+            tensorboard,
+            mlflow,
         )
         _judge(done, done.data(), as_json, calibrate, with_report)
         return
@@ -183,6 +195,11 @@ def train(
         )
 
     _require_sense(folds, repeats, test, find_lr, calibrate)
+    if film and folds is not None:
+        raise ArgumentError(
+            "train: --film and --folds exclude each other: a film is of one network. "
+            "Leave one out."
+        )
     if from_scratch and weights is not None:
         raise ArgumentError(
             f"train: --weights={weights} and --from-scratch contradict each other. "
@@ -214,7 +231,7 @@ def train(
     place = run or free_name(Path("runs"), f"{made.data.name}-{made.model}")
     _introduce(made, place, screen, folds, repeats or 1)
     if folds is not None:
-        listeners = _listeners(place, made.recipe, tensorboard, mlflow)
+        listeners = _listeners(place, made.recipe, False, tensorboard, mlflow)
         with _told_how_to_go_on(place):
             done = cross_validate(
                 made,
@@ -234,7 +251,7 @@ def train(
         return
     if explain_setting:
         screen.print(_explained(net, made.data, made.recipe))
-    listeners = _listeners(place, made.recipe, tensorboard, mlflow)
+    listeners = _listeners(place, made.recipe, film, tensorboard, mlflow)
     with _told_how_to_go_on(place):
         done = fit(
             net,
@@ -253,6 +270,7 @@ def _gone_on(
     data: str | None,
     epochs: int | None,
     checkpoint_seconds: float,
+    film: bool,
     tensorboard: bool,
     mlflow: bool,
 ) -> Run:
@@ -262,7 +280,9 @@ def _gone_on(
     if epochs is not None:
         place.require_finished()
         into = free_name(run.parent, f"{run.name}-longer")
-    listeners = _listeners(into, place.spec.recipe, tensorboard, mlflow)
+    goes_on = epochs is None and (place.path / FILM).exists()
+    kept = (film or goes_on, tensorboard, mlflow)
+    listeners = _listeners(into, place.spec.recipe, *kept)
     how: dict[str, Any] = {"listeners": listeners, "data": data}
     with _told_how_to_go_on(into):
         if epochs is None:
@@ -272,10 +292,12 @@ def _gone_on(
 
 
 def _listeners(
-    place: Path, recipe: Recipe, tensorboard: bool, mlflow: bool
+    place: Path, recipe: Recipe, film: bool, tensorboard: bool, mlflow: bool
 ) -> list[Listener]:
     """What shows training, and what else is to hear of it."""
     listeners = [*default_listeners()]
+    if film:
+        listeners.append(FilmKeeper(place))
     if tensorboard:
         listeners.append(TensorBoard(place / "tensorboard"))
     if mlflow:

@@ -16,6 +16,7 @@ from convscope.errors import ArgumentError, Remedy, RunError
 from convscope.execution import Setting, choose_device
 from convscope.train.classification import MainOutput
 from convscope.train.fastest_setting import judging_setting
+from convscope.train.film import TrainingFilm, read_film
 from convscope.train.fold_results import (
     FoldResult,
     read_results,
@@ -172,6 +173,16 @@ class Run:
                 )
             self._data = self.load_data(self.spec.data.source)
         return self._data
+
+    def film(self) -> TrainingFilm:
+        """Filters and maps epoch by epoch, where training kept them.
+
+        Raises:
+            RunError: It kept none, or the run lies nowhere.
+        """
+        if self.folder is None:
+            raise RunError("this run lies in no folder, so there is no film of it.")
+        return read_film(self.folder)
 
     def load_data(self, source: str | Path, **options: Any) -> Dataset:
         """Loads any data with this run's preprocessing."""

@@ -33,7 +33,8 @@ except ImportError:  # Windows has no flock; there a run is not locked
 WEIGHTS, METRICS, SET_ASIDE = "weights.safetensors", "metrics.jsonl", "set_aside.json"
 CHECKPOINT, LOCK, FIGURES = "checkpoint", ".lock", "folds.json"
 # Besides spec.json, which holds their checksums, and the results of folds.
-FILES = (WEIGHTS, METRICS, SET_ASIDE, FIGURES)
+FILM = "film.safetensors"
+FILES = (WEIGHTS, METRICS, SET_ASIDE, FIGURES, FILM)
 State = Literal["intact", "changed", "missing", "unreadable"]
 ELSEWHERE = Remedy("choose another place", "folder")
 
@@ -55,6 +56,7 @@ class RunFolder:
     ``weights.safetensors``   the network, once training is through
     ``metrics.jsonl``         one line per epoch
     ``checkpoint/``           exact state to go on from, while training is not through
+    ``film.safetensors``      filters and maps by epoch, if training kept a film
     ``set_aside.json``        files of the data that could not be used, if any
     ``folds.json``            figures of a cross-validation, if there was one
     ``folds/``                predictions of each of its folds

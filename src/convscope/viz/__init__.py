@@ -13,6 +13,7 @@ from convscope.viz.picture import Picture
 from convscope.viz.race import race, roofline
 from convscope.viz.receptive_field import receptive_field
 from convscope.viz.report import save_comparison, save_report
+from convscope.viz.training_film import training_film
 
 __all__ = [
     "Film",
@@ -30,5 +31,6 @@ __all__ = [
     "save_comparison",
     "save_report",
     "top_patches",
+    "training_film",
     "unit_field",
 ]

@@ -98,12 +98,24 @@ class Film(Generic[Record]):
         self.frames, self.data, self.name = tuple(frames), data, name
         self.seconds, self.vector = seconds, vector
 
-    def save(self, path: str | Path, *, theme: ThemeName = "light") -> Path:
+    def themed(self, theme: ThemeName) -> "Film[Record]":
+        """The same film, whose GIF is in a theme.
+
+        Args:
+            theme: ``light`` or ``dark``.
+        """
+        frames = [Frame(f.title, f.picture.themed(theme)) for f in self.frames]
+        return Film(
+            frames, self.data, name=self.name, seconds=self.seconds, vector=self.vector
+        )
+
+    def save(self, path: str | Path, *, theme: ThemeName | None = None) -> Path:
         """Writes a file, in place of one that is there, and returns its path.
 
         Args:
             path: Ends in ``.gif`` or ``.html``, which says the format.
-            theme: Of a GIF. The HTML is light or dark as its reader has chosen.
+            theme: Of a GIF, by default that of the frames. The HTML is light or dark
+                as its reader has chosen.
 
         Raises:
             ArgumentError: Another ending, or the file cannot be written.
@@ -113,21 +125,20 @@ class Film(Generic[Record]):
         content = self.gif(theme) if kind == "gif" else self.html().encode()
         return write(place, content, "Film.save")
 
-    def gif(self, theme: ThemeName = "light") -> bytes:
+    def gif(self, theme: ThemeName | None = None) -> bytes:
         """The film as GIF, which repeats; each frame has 256 colors of its own.
 
         Frames that look alike become one that stays as long as all of them.
 
         Args:
-            theme: ``light`` or ``dark``.
+            theme: ``light`` or ``dark``; by default that of the frames.
 
         Raises:
             ArgumentError: The frames differ in size.
         """
-        pictures = [
-            Image.open(io.BytesIO(frame.picture.themed(theme).png())).convert("RGB")
-            for frame in self.frames
-        ]
+        drawn = [f.picture if theme is None else f.picture.themed(theme)
+                 for f in self.frames]  # fmt: skip
+        pictures = [Image.open(io.BytesIO(each.png())).convert("RGB") for each in drawn]
         if len({each.size for each in pictures}) > 1:
             sizes = ", ".join(sorted({"x".join(map(str, p.size)) for p in pictures}))
             raise ArgumentError(
@@ -135,7 +146,7 @@ class Film(Generic[Record]):
                 "one. Draw all in the same size, or save as .html."
             )
         first, *rest = (
-            each.quantize(256, dither=Image.Dither.NONE) for each in pictures
+            each.quantize(256, kmeans=1, dither=Image.Dither.NONE) for each in pictures
         )
         milliseconds = max(20, round(self.seconds * 1000))
         holds = [milliseconds] * len(pictures)

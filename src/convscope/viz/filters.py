@@ -34,6 +34,7 @@ def filters(
     found: Filters | Sequence[Filters],
     *,
     scale: Scale = "shared",
+    limit: float | None = None,
     theme: ThemeName = "light",
 ) -> Picture[tuple[Filters, ...]]:
     """Draw filters as they are applied, with their scale.
@@ -47,6 +48,7 @@ def filters(
         found: From `convscope.analysis.filters` or `templates`; several are drawn side
             by side, such as one before and one after training.
         scale: ``shared`` by all that is drawn, or each filter its ``own``.
+        limit: End of a shared scale; by default the largest value that is drawn.
         theme: ``light`` or ``dark``.
 
     Raises:
@@ -65,6 +67,8 @@ def filters(
     records = (found,) if isinstance(found, Filters) else tuple(found)
     if scale not in get_args(Scale):
         raise UnknownNameError("scale", str(scale), get_args(Scale))
+    if limit is not None and not limit > 0:
+        raise ArgumentError(f"filters: limit={limit} is not above 0. Leave it out.")
     if not records:
         raise ArgumentError("filters: found is empty. Give at least one record.")
     shapes = {each.weight.shape[1:] for each in records}
@@ -74,13 +78,15 @@ def filters(
             f"filters: filters of shapes {listed} do not share a picture. Choose "
             "layers with the same kernels and input channels."
         )
-    return Picture(records, lambda theme: _drawn(records, scale, theme), theme)
+    return Picture(records, lambda theme: _drawn(records, scale, limit, theme), theme)
 
 
-def _drawn(records: tuple[Filters, ...], scale: Scale, theme: Theme) -> "Figure":
+def _drawn(
+    records: tuple[Filters, ...], scale: Scale, limit: float | None, theme: Theme
+) -> "Figure":
     from matplotlib.figure import Figure
 
-    panels = [_Panel(each, scale, records, theme) for each in records]
+    panels = [_Panel(each, scale, limit, records, theme) for each in records]
     between, below, head = 40, 62, 34 + 15 * (len(records) > 1)
     width = sum(panel.width for panel in panels) + between * (len(panels) + 1)
     width = max(width, 360)
@@ -114,10 +120,15 @@ class _Panel:
     """One record: its size in hundredths of an inch, and how it is drawn."""
 
     def __init__(
-        self, record: Filters, scale: Scale, all_: Sequence[Filters], theme: Theme
+        self,
+        record: Filters,
+        scale: Scale,
+        limit: float | None,
+        all_: Sequence[Filters],
+        theme: Theme,
     ) -> None:
         self.record, self.scale, self.theme = record, scale, theme
-        self.shared = max(each.largest for each in all_) or 1.0
+        self.shared = limit or max(each.largest for each in all_) or 1.0
         self.is_matrix = record.in_channels > 1 and not record.is_color
         weight = record.weight
         if weight.ndim == 5:

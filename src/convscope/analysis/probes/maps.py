@@ -152,7 +152,7 @@ def feature_maps(
     return FeatureMaps(
         network=name or found.name,
         input=inputs[0].detach().float().cpu().numpy(),
-        picture=None if picture is None else _seen(picture),
+        picture=None if picture is None else seen(picture),
         layers=tuple(_layer(each, most, order) for each in kept),
         left_out=left_out,
     )
@@ -200,7 +200,15 @@ def _layer(each: Captured, most: int, order: str) -> LayerMaps:
     )
 
 
-def _seen(picture: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def seen(picture: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """A picture of bytes, or from 0 to 1, as (H, W) or (H, W, 3) from 0 to 1.
+
+    Raises:
+        ShapeError: It has another shape.
+
+    >>> seen(np.full((2, 2, 1), 255, np.uint8)).tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
     shape: Sequence[int] = picture.shape
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
         raise ShapeError(

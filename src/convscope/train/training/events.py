@@ -1,7 +1,12 @@
 """What training says while it works; progress bars and logs listen."""
 
+import abc
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from torch import nn
+
+from convscope.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -141,3 +146,15 @@ Event = (
     | Stopped
 )
 Listener = Callable[[Event], None]
+
+
+class NetworkListener(abc.ABC):
+    """A listener that looks at the network itself, which it must leave as it is."""
+
+    @abc.abstractmethod
+    def watch(self, net: nn.Module, data: Dataset) -> None:
+        """Is told, before any event, what is trained on what."""
+
+    @abc.abstractmethod
+    def __call__(self, event: Event) -> None:
+        """Hears an event."""

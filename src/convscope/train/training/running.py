@@ -22,7 +22,12 @@ from convscope.train.run_folder import RunFolder
 from convscope.train.spec import DataSpec, ModelSpec, RunSpec
 from convscope.train.starting_weights import begin_with, find_start
 from convscope.train.training.checkpointing import CheckpointWriter, deferred_signals
-from convscope.train.training.events import Event, Listener, Stopped
+from convscope.train.training.events import (
+    Event,
+    Listener,
+    NetworkListener,
+    Stopped,
+)
 from convscope.train.training.loop import Training
 
 CHECKPOINT_SECONDS = 60.0
@@ -178,6 +183,9 @@ def carry_out(
     checkpoints = CheckpointWriter(training, place, checkpoint_seconds)
     path = None if place is None else place.path
     data = training.data
+    for listener in listeners:
+        if isinstance(listener, NetworkListener):
+            listener.watch(training.net, data)
     try:
         with deferred_signals() as stop:
             for event in training.run():
