@@ -60,7 +60,7 @@ REFUSED = {
         nan,
         "The training that wrote it failed; take an earlier file.",
     ),
-    "two networks": (two, "Say which one: prefix='left.'."),
+    "two networks": (two, "load_weights(net, 'weights.pth', prefix='left.')."),
     "a whole network": (
         lambda: torch.nn.Linear(1, 1),
         "None of it was run. Ask its author for a .safetensors file, or for "

@@ -96,7 +96,7 @@ def test_two_networks_in_a_file_are_not_chosen_between_by_chance(tmp_path):
     torch.save(state, tmp_path / "a.pth")
     text = (
         "load_weights: a.pth holds 2 sets of weights that fit, below 'left.', "
-        "'right.'. Say which one: prefix='left.'."
+        "'right.'. Say which one: cs.models.load_weights(net, 'a.pth', prefix='left.')."
     )
     with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
         load_weights(small(), tmp_path / "a.pth")

@@ -78,7 +78,8 @@ def find_place(
         listed = ", ".join(repr(place.prefix) for place in first[:_SHOWN])
         raise ArgumentError(
             f"load_weights: {file} holds {len(first)} sets of weights that fit, below "
-            f"{listed}. Say which one: prefix={first[0].prefix!r}."
+            f"{listed}. Say which one: cs.models.load_weights(net, {file!r}, "
+            f"prefix={first[0].prefix!r})."
         )
     return first[0]
 
