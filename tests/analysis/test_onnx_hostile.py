@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from convscope.analysis.onnx import onnx_summary, reading
+from convscope.analysis.onnx import loading, onnx_summary
 from convscope.errors import ArgumentError, ConvscopeError
 
 onnx = pytest.importorskip("onnx")
@@ -155,6 +155,9 @@ NONSENSE = {
     "an order of too many": (
         [node("Transpose", ["x"], perm=[0, 1, 2, 9])], r"has perm=\[0, 1, 2, 9\]"
     ),
+    "more parts than sizes": (
+        [node("Split", ["x"], ["y", "z"], num_outputs=1)], "num_outputs=1, and 2"
+    ),
     "an attribute that it does not have": (
         [node("Relu", ["x"], speed=3)], "Relu 'Relu_0' is not as ONNX has it"
     ),
@@ -223,7 +226,7 @@ def test_a_long_signal_is_measured_and_its_fields_are_left_out(tmp_path):
 
 
 def test_too_many_nodes_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "MOST_NODES", 1)
+    monkeypatch.setattr(loading, "MOST_NODES", 1)
     nodes = [node("Relu", [a], [b]) for a, b in (("x", "h"), ("h", "y"))]
     refused(saved(tmp_path / "n.onnx", nodes), "has 2 nodes, more than 1")
 

@@ -5,14 +5,18 @@ together, node by node: a ``Reshape`` needs the numbers that a ``Shape`` and a
 ``Concat`` before it have made.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from convscope.analysis.inputs import Shape
-from convscope.analysis.onnx.attributes import nonsense
+from convscope.analysis.onnx.fitting import (
+    require_as_many,
+    require_fit,
+    require_sense,
+)
 from convscope.analysis.onnx.plain import Plain, plain
 from convscope.analysis.onnx.reading import Step
 from convscope.analysis.onnx.tensor import GraphTensor, shape_of
@@ -54,14 +58,14 @@ class Folding:
             ShapeError: What reaches the node does not fit it.
         """
         given = plain(step)
-        _require_sense(self.name, step, inputs)
-        _require_fit(self.name, step, given, inputs)
+        require_sense(self.name, step, inputs)
+        require_fit(self.name, step, given, inputs)
         if given.kind == "MatMulNBits":
             return [self._columns(inputs[0], int(given.attributes["N"]))]
         if step.node.domain != "com.microsoft":
             found = self._inferred(step, step.node, inputs)
             if found and inputs:
-                _require_as_many(self.name, step, inputs[0], found[0])
+                require_as_many(self.name, step, inputs[0], found[0])
             return found
         node, used = self._standing_for(given, step, inputs)
         if node is None:
@@ -240,67 +244,3 @@ def _of_shape(step: Step, shape: Shape | None) -> Any:
         return np.array(prod(shape))
     start, end = step.attributes.get("start", 0), step.attributes.get("end")
     return np.array(shape[start:end], dtype=np.int64)
-
-
-def _require_sense(
-    where: str, step: Step, inputs: Sequence[GraphTensor | None]
-) -> None:
-    first = inputs[0].shape if inputs and inputs[0] is not None else None
-    wrong = nonsense(step.attributes, None if first is None else len(first))
-    if wrong:
-        raise ArgumentError(
-            f"summary: {where}: {step.kind} {step.name!r} has {wrong}, which cannot be "
-            f"for an input of {first}. The file is damaged; get it again."
-        )
-
-
-def _require_fit(
-    where: str, step: Step, given: Plain, inputs: Sequence[GraphTensor | None]
-) -> None:
-    """Channels and columns that onnx's own rules do not compare."""
-    if given.kind not in _FITS or len(given.places) < 2:
-        return
-    if step.kind == "DynamicQuantizeLSTM":  # its weight lies the other way
-        return
-    both = [inputs[place] for place in given.places[:2]]
-    x, weight = (None if one is None else one.shape for one in both)
-    rank, least, what, rule = _FITS[given.kind]
-    if x is None or weight is None or len(x) < rank or len(weight) < least:
-        return
-    came, wants = rule(x, weight, given.attributes)
-    if came != wants:
-        raise ShapeError(
-            f"summary: {where}: {step.kind} {step.name!r} has a weight for {wants} "
-            f"{what}, and {came} reach it. Give a size that the network was made for."
-        )
-
-
-def _require_as_many(where: str, step: Step, x: GraphTensor | None, type_: Any) -> None:
-    """A ``Reshape`` to another number of elements, which onnx lets pass, too."""
-    before, after = None if x is None else x.shape, shape_of(type_)
-    if step.kind != "Reshape" or before is None or after is None:
-        return
-    if prod(before) != prod(after):
-        raise ShapeError(
-            f"summary: {where}: Reshape {step.name!r} makes {after} of {before}, which "
-            f"has {prod(before):,} elements and not {prod(after):,}. Give a size that "
-            "the network was made for."
-        )
-
-
-# Least axes of the input and of the weight, what is counted, what comes and is wanted.
-_Rule = Callable[[Shape, Shape, Mapping[str, Any]], tuple[int, int]]
-_PER_CHANNEL: _Rule = lambda x, w, a: (x[1], w[0])  # noqa: E731
-_RECURRENT: _Rule = lambda x, w, a: (x[2], w[2])  # noqa: E731
-_FITS: dict[str, tuple[int, int, str, _Rule]] = {
-    "BatchNormalization": (2, 1, "channels", _PER_CHANNEL),
-    "Conv": (2, 2, "channels", lambda x, w, a: (x[1], w[1] * int(a.get("group", 1)))),
-    "ConvTranspose": (2, 1, "channels", _PER_CHANNEL),
-    "GRU": (3, 3, "features", _RECURRENT),
-    "Gemm": (2, 2, "columns",
-             lambda x, w, a: (x[0 if a.get("transA") else 1],
-                              w[1 if a.get("transB") else 0])),
-    "InstanceNormalization": (2, 1, "channels", _PER_CHANNEL),
-    "LSTM": (3, 3, "features", _RECURRENT),
-    "RNN": (3, 3, "features", _RECURRENT),
-}  # fmt: skip
