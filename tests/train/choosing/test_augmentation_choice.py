@@ -126,6 +126,24 @@ def test_what_has_no_side_is_mirrored():
     assert made.data.notes[-1].endswith("so images are mirrored")
 
 
+def stripes(rng, angle, size=24):
+    """A texture that leans, anywhere and of any width."""
+    turn = math.radians(angle + rng.uniform(-10, 10))
+    rows, columns = np.mgrid[:size, :size]
+    along = columns * math.cos(turn) + rows * math.sin(turn)
+    waves = np.sin(2 * np.pi * along / rng.uniform(4, 8) + rng.uniform(0, 6.3))
+    noise = rng.normal(0, 25, (size, size))
+    return np.clip(127 + 70 * waves + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("angles", "verdict"), [((45, 135), "harmful"), ((0, 90), "harmless")]
+)
+def test_textures_are_mirrored_unless_the_way_they_lean_is_the_class(angles, verdict):
+    data = drawn(stripes, angles, ("one", "other"), seed=11)
+    assert probe(data, PHOTOS).verdict("flip") == verdict
+
+
 def test_a_tilt_that_is_the_class_is_not_rotated_away():
     data = drawn(arrow, (-12, 12), ("up", "down"), count=80)
     tilted = PHOTOS.with_changes({"rotate": 20, "shear": 8})
