@@ -391,6 +391,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(never_stopped, tmp
     assert one.read_bytes() == other.read_bytes()
     assert {p.name for p in run.iterdir()} == {
         ".lock", "spec.json", "metrics.jsonl", "weights.safetensors",
+        "report.html", "mistakes.csv",
     }  # fmt: skip
 
 

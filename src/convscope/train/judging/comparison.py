@@ -99,12 +99,12 @@ def _require_same(first: Answers, second: Answers) -> None:
     if len(first) != len(second):
         raise DataError(
             f"compare: the first network judged {len(first):,} images, the second "
-            f"{len(second):,}. Judge both on the same images (--data, --part)."
+            f"{len(second):,}. Judge both on the same images."
         )
     if list(first.samples.names) != list(second.samples.names):
         raise DataError(
             "compare: the two networks judged other images. Judge both on the same "
-            "data (--data, --part)."
+            "data."
         )
     theirs = [second.classes[i] if i >= 0 else None for i in second.labels]
     ours = [first.classes[i] if i >= 0 else None for i in first.labels]

@@ -109,7 +109,7 @@ class RunReport:
             )
         if self.temperature is not None and self.temperature.error_before > 0.03:
             steps.append(
-                f"Train with --calibrate: a temperature of {self.temperature.value:.2f}"
+                f"Calibrate it: a temperature of {self.temperature.value:.2f}"
                 f" takes the calibration error from {self.temperature.error_before:.1%}"
                 f" to {self.temperature.error_after:.1%} on validation images."
             )
