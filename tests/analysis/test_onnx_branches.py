@@ -58,6 +58,8 @@ def test_a_condition_on_an_input_is_decided_by_its_value(tmp_path):
         "which branch If takes depends on the input; a value for rate may decide it"
     ) in record.notes
     assert "without those of 1 row marked ?" in str(record)
+    assert ",204,0,,0," in record.to_csv()  # no number of products, rather than 0
+    assert "| 204 | ? |" in record.to_markdown()
 
 
 def test_what_a_loop_holds_counts_and_its_products_are_unknown(tmp_path):

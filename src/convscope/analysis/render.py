@@ -104,7 +104,7 @@ def to_csv(summary: NetworkRecord, depth: int | None = None) -> str:
                 "x".join(map(str, row.output_shape)),
                 row.parameters,
                 row.buffers,
-                row.multiply_adds,
+                row.multiply_adds if row.counted else "",
                 row.activation_products,
                 row.activation_bytes,
                 "x".join(str(f.size) for f in fields),
