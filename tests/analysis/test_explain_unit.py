@@ -210,6 +210,39 @@ def test_functions_are_explained_as_layers_are():
             close(why.value, network)
 
 
+def test_picking_casting_and_joining_are_explained_too():
+    class Net(nn.Module):
+        def forward(self, x):
+            a, b = x[:, :2], x[:, 1:]
+            c = torch.where(a > 0, a, 2 * b).masked_fill(a > 1.5, 7.0)
+            d = torch.einsum("nchw,ncwk->nchk", c, b).half().double()
+            best, places = d.max(2)
+            low = d.amin(3)
+            return torch.tril(best @ low.mT) + best.topk(2, dim=2).values, places
+
+    torch.manual_seed(0)
+    net, x = Net(), torch.randn(2, 3, 2, 2).double()
+    labels = [
+        k for k, v in cs.capture(net, x).items() if v.outputs[0].is_floating_point()
+    ]
+    assert len(labels) > 10
+    for label in labels:
+        for why, network in everywhere(net, x, label, 3):
+            assert not isinstance(why.detail, NotExplained), label
+            assert abs(why.value - network) <= why.tolerance
+
+
+def test_a_number_alone_is_explained():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Flatten(0))
+
+    class Net(nn.Module):
+        def forward(self, x):
+            return net(x).sum()
+
+    why = cs.explain_unit(Net(), torch.ones(1, 2), "sum_1")
+    assert why.value == pytest.approx(net(torch.ones(1, 2)).sum().item())
+
+
 def test_products_are_those_of_plain_loops():
     torch.manual_seed(0)
     layer = nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 1), (1, 2), groups=2).double()

@@ -1,7 +1,7 @@
 """``explain_gradient``: why a gradient of a network is what it is."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -80,7 +80,7 @@ def explain_gradient(
     plain = uncompiled(net)
     weights = dict(plain.named_parameters(remove_duplicate=False))
     is_parameter = of in weights
-    spot = tuple(index) if isinstance(index, Sequence) else (index,)
+    spot = tuple(index) if isinstance(index, Iterable) else (index,)
     if is_parameter:
         _require_index(weights[of], spot, f"parameter {of!r}", where)
     with passed(

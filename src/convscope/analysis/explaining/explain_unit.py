@@ -114,10 +114,11 @@ def _needs_more(taken: Taken) -> bool:
     return rule is not None and rule.name not in STOPS
 
 
+_SEVERAL = ("moving numbers", "extreme")  # explained in each tensor that they give
 STOPS = (
     "convolution", "transposed convolution", "local connections", "linear",
     "average pooling", "adaptive average pooling", "trained subsampling", "weighing",
-    "power pooling", "stochastic pooling",
+    "power pooling", "stochastic pooling", "extreme",
 )  # fmt: skip
 
 
@@ -231,7 +232,7 @@ def _step(
     network = float(tensor[index].item())
     rule = rule_of(taken.call)
     detail: Detail | None = None
-    known = rule is not None and (number == 0 or rule.name == "moving numbers")
+    known = rule is not None and (number == 0 or rule.name in _SEVERAL)
     if rule is not None and known:
         detail = rule.explain(site)
     kind = kind_of(taken)
@@ -293,7 +294,9 @@ def _index(
     where: str,
 ) -> Index:
     """The element, with the image first."""
-    spot = tuple(position) if isinstance(position, Sequence) else (position,)
+    spot = tuple(position) if isinstance(position, Iterable) else (position,)
+    if tensor.ndim == 0 and channel is None and not spot and image == 0:
+        return ()
     parts = [("image", image)]
     if channel is not None:
         parts.append(("channel", channel))

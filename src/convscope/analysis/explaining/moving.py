@@ -222,6 +222,20 @@ def _at(site: Site, x: Tensor) -> Tensor | None:
     return None if made is None else made[site.index]
 
 
+def cast(site: Site) -> Detail | None:
+    """The same number in another format."""
+    if site.x.shape != site.output.shape:
+        return None
+    number = one(site.x, site.index)
+    slack = site.unit * abs(number) if site.x.dtype != site.output.dtype else 0.0
+    return Moved(_what(site), number, (0, site.index), False, slack)
+
+
+def extreme(site: Site) -> Detail | None:
+    """The largest or smallest along an axis: the slope is 1 at the one that it is."""
+    return weighted(site) if len(site.inputs) == 1 else None
+
+
 def interpolated(site: Site) -> Detail | None:
     """A copy of the nearest element, or neighbors weighed by their distance."""
     mode = site.setting(3, "mode", "nearest")
@@ -252,9 +266,16 @@ RULES = (
             "flip", "repeat", "tile", "repeat_interleave", "pixel_shuffle",
             "pixel_unshuffle", "channel_shuffle", "unfold", "index_select", "gather",
             "max_unpool1d", "max_unpool2d", "max_unpool3d", "diagonal", "rot90",
-            "broadcast_to", "select_index", "take_along_dim", "unsafe_chunk", "float",
-            "double", "to", "type_as",
+            "broadcast_to", "take_along_dim", "where", "masked_fill", "tril", "triu",
+            "diag_embed", "constant_pad_nd",
         ],
+    ),
+    Rule(
+        "number format", cast, [],
+        ["float", "double", "half", "bfloat16", "to", "type", "type_as"],
+    ),
+    Rule(
+        "extreme", extreme, [], ["amax", "amin", "max", "min", "sort", "topk", "median"]
     ),
     Rule(
         "interpolation",
@@ -266,6 +287,6 @@ RULES = (
         "weighing",
         weighted,
         ["Fold", "Bilinear"],
-        ["mean", "sum", "fold", "cumsum", "matmul", "bmm", "mm", "bilinear", "lerp"],
+        ["mean", "sum", "fold", "cumsum", "matmul", "bmm", "mm", "bilinear", "einsum"],
     ),
 )  # fmt: skip

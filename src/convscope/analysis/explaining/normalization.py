@@ -412,7 +412,9 @@ def _each(name: str) -> Sequence[str]:
 
 
 RULES = (
-    Rule("batch norm", _batch, _each("BatchNorm"), ["batch_norm"]),
+    Rule(
+        "batch norm", _batch, [*_each("BatchNorm"), "SyncBatchNorm"], ["batch_norm"]
+    ),
     Rule("instance norm", _instance, _each("InstanceNorm"), ["instance_norm"]),
     Rule("group norm", _group, ["GroupNorm"], ["group_norm"]),
     Rule("layer norm", _layer, ["LayerNorm"], ["layer_norm"]),

@@ -78,7 +78,7 @@ class Step:
     @property
     def lines(self) -> tuple[str, ...]:
         """What is explained, and how."""
-        image, *rest = self.index
+        image, *rest = self.index or (0,)
         where = f"channel {rest[0]}" if rest else f"image {image}"
         if rest[1:]:
             where += f" at {place_text(rest[1:])}"
