@@ -442,6 +442,14 @@ def test_the_receptive_field_is_the_support_of_the_gradient():
         )  # fmt: skip
 
 
+def test_behind_global_pooling_a_unit_sees_the_whole_input():
+    net, x = residual()
+    for layer, channel in (("fc", 1), ("layer4.1.add_1", 3)):
+        place = () if layer == "fc" else (0, 0)
+        why = cs.explain_unit(net, x, layer, channel, place)
+        assert why.receptive_field == ((0, 31), (0, 31))
+
+
 def test_what_is_not_known_is_said():
     class Custom(nn.Module):
         def forward(self, x):

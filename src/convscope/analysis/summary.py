@@ -1,7 +1,7 @@
 """``summary``: shapes, costs and receptive fields, before there is any weight."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from convscope.analysis.checking.rebuild import layer_text
 from convscope.analysis.inputs import BATCH, Inputs, InputSize, Shape, parse_inputs
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary
-from convscope.analysis.tracing.calls import Call
+from convscope.analysis.tracing.calls import Call, named
 from convscope.analysis.tracing.trace import LayerError, Trace, trace
 from convscope.analysis.tracing.verify import difference
 from convscope.arithmetic import (
@@ -113,8 +113,11 @@ def exact_ranges(
     >>> exact_ranges(nn.Conv1d(1, 1, 3, stride=2, padding=1), (1, 5))
     (((0, 1), (1, 3), (3, 4)),)
     """
-    found = exact_ranges_by_path(module, input_size)
-    return found.get(layer)
+    found = None
+    for call, ranges in _ranges(module, input_size):
+        if layer in named(call):
+            found = ranges  # the last call counts
+    return found
 
 
 def exact_ranges_by_path(
@@ -132,21 +135,33 @@ def exact_ranges_by_path(
     >>> list(exact_ranges_by_path(nn.Sequential(nn.Conv1d(1, 1, 3)), (1, 5)))
     ['', '0']
     """
+    found: dict[str, tuple[tuple[Range, ...], ...]] = {}
+    for call, ranges in _ranges(module, input_size):
+        if call.module is None:
+            continue
+        found.pop(call.path, None)  # the last call counts
+        if ranges is not None:
+            found[call.path] = ranges
+    return found
+
+
+def _ranges(
+    module: nn.Module, input_size: InputSize
+) -> Iterator[tuple[Call, tuple[tuple[Range, ...], ...] | None]]:
+    """Every call with what each of its outputs sees; None where it is not known."""
     inputs = parse_inputs(input_size, where="exact_ranges")
     try:
         traced = _traced(module, inputs)
     except LayerError as error:
         raise failure_error(module, inputs, error) from None
     keys = [(0, axis) for axis in range(len(inputs.shapes[0]) - 1)]
-    found: dict[str, tuple[tuple[Range, ...], ...]] = {}
     for call in traced.calls:
-        if call.module is None:
-            continue
-        found.pop(call.path, None)  # the last call counts
         value = call.value
-        if value is not None and all(key in value.seen for key in keys):
-            found[call.path] = tuple(value.seen[key].ranges for key in keys)
-    return found
+        known = value is not None and all(key in value.seen for key in keys)
+        if value is None or not known:
+            yield call, None
+        else:
+            yield call, tuple(value.seen[key].ranges for key in keys)
 
 
 class _Builder:
