@@ -148,3 +148,12 @@ def test_a_run_trained_with_a_film_shows_it(convscope, run, tmp_path):
     )
     outcome = convscope("train", "digits", "--film", "--folds", "3")
     assert outcome.err.startswith("Error: train: --film and --folds exclude each other")
+
+
+def test_winners_of_a_pooling(convscope, run, tmp_path):
+    place = tmp_path / "pooling.png"
+    outcome = convscope("show", "pooling", run, "--channel", "2", "--save", place)
+    assert outcome.out == f"{place}\n"
+    outcome = convscope("show", "pooling", run, "--class", "10")
+    assert outcome.code == 2
+    assert "target=10 is outside the output" in outcome.err

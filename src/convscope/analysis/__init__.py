@@ -38,6 +38,7 @@ from convscope.analysis.probes.health import (
 from convscope.analysis.probes.maps import FeatureMaps, LayerMaps, feature_maps
 from convscope.analysis.probes.maximization import Maximized, maximize
 from convscope.analysis.probes.patches import Patch, Patches, top_patches
+from convscope.analysis.probes.winners import PoolingWinners, pooling_winners
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary, versus
 from convscope.analysis.summary import exact_ranges, summary
@@ -64,6 +65,7 @@ __all__ = [
     "NormHealth",
     "Patch",
     "Patches",
+    "PoolingWinners",
     "Row",
     "StatisticsReport",
     "Summary",
@@ -84,6 +86,7 @@ __all__ = [
     "filters",
     "health",
     "maximize",
+    "pooling_winners",
     "summary",
     "templates",
     "top_patches",

@@ -9,6 +9,7 @@ from convscope.cli.show_filters import filters
 from convscope.cli.show_health import health
 from convscope.cli.show_maps import maps
 from convscope.cli.show_patches import patches
+from convscope.cli.show_pooling import pooling
 from convscope.cli.show_unit import unit
 from convscope.cli.show_why import why
 
@@ -23,3 +24,6 @@ app.command(cls=Command, short_help="Dead units, saturation, gradients.")(health
 app.command(cls=Command, short_help="What channels look for in the data.")(patches)
 app.command(cls=Command, short_help="What one unit sees of the input.")(field)
 app.command(cls=Command, short_help="Filters and maps through training.")(film)
+app.command(cls=Command, short_help="Who wins a max pooling, and the gradient.")(
+    pooling
+)

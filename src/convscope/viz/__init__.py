@@ -14,6 +14,7 @@ from convscope.viz.race import race, roofline
 from convscope.viz.receptive_field import receptive_field
 from convscope.viz.report import save_comparison, save_report
 from convscope.viz.training_film import training_film
+from convscope.viz.winners import pooling_winners
 
 __all__ = [
     "Film",
@@ -25,6 +26,7 @@ __all__ = [
     "filters",
     "growth",
     "health",
+    "pooling_winners",
     "race",
     "receptive_field",
     "roofline",

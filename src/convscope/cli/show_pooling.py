@@ -1,0 +1,64 @@
+"""``convscope show pooling``: which elements win, and where the gradient goes."""
+
+from typing import Annotated
+
+import typer
+
+from convscope.analysis import pooling_winners
+from convscope.cli.network import named_network
+from convscope.cli.options import JsonFlag
+from convscope.cli.show_input import PictureFlag, SampleFlag, chosen_input
+from convscope.cli.show_output import (
+    ArgumentFlag,
+    InputFlag,
+    LayerFlag,
+    SaveFlag,
+    TargetArgument,
+    ThemeFlag,
+    WeightsFlag,
+    as_json,
+    deliver,
+    theme_of,
+)
+
+_WHERE = "show pooling"
+
+
+def pooling(
+    target: TargetArgument,
+    image: PictureFlag = None,
+    sample: SampleFlag = None,
+    layer: LayerFlag = None,
+    channel: Annotated[int, typer.Option(help="Which map.")] = 0,
+    class_index: Annotated[
+        int, typer.Option("--class", help="Whose output the gradient is of, from 0.")
+    ] = 0,
+    input_size: InputFlag = None,
+    arguments: ArgumentFlag = None,
+    weights: WeightsFlag = None,
+    theme: ThemeFlag = "light",
+    save: SaveFlag = None,
+    show_json: JsonFlag = False,
+) -> None:
+    """Draw which elements win a max pooling, and where the gradient goes.
+
+    Of the first max pooling, or of --layer.
+
+    Example: convscope show pooling runs/digits-lenet5-1 --channel 2 --class 7
+    """
+    chosen = theme_of(theme)
+    named = named_network(
+        target, where=_WHERE, sizes=input_size or (), arguments=arguments or (),
+        weights=weights,
+    )  # fmt: skip
+    shown = chosen_input(named, image, sample, where=_WHERE)
+    found = pooling_winners(
+        named.net, shown.x, layer, channel, target=class_index,
+        name=f"{named.title}, {shown.name}",
+    )  # fmt: skip
+    if show_json:
+        as_json(found)
+        return
+    from convscope.viz import pooling_winners as picture
+
+    deliver(picture(found, theme=chosen), save, name="pooling", suffix=".png")
