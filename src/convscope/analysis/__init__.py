@@ -5,6 +5,11 @@ from convscope.analysis.attribution.record import Attribution, Trust
 from convscope.analysis.capturing.capture import capture
 from convscope.analysis.capturing.record import Capture, Captured
 from convscope.analysis.checking.check import check
+from convscope.analysis.explaining.convolution_steps import (
+    ConvolutionSteps,
+    Step,
+    convolution_steps,
+)
 from convscope.analysis.explaining.explain_gradient import explain_gradient
 from convscope.analysis.explaining.explain_unit import explain_unit
 from convscope.analysis.explaining.gradient_record import (
@@ -48,6 +53,7 @@ __all__ = [
     "AxisField",
     "Capture",
     "Captured",
+    "ConvolutionSteps",
     "EffectiveField",
     "Equivariance",
     "FeatureMaps",
@@ -68,6 +74,7 @@ __all__ = [
     "PoolingWinners",
     "Row",
     "StatisticsReport",
+    "Step",
     "Summary",
     "Trust",
     "UnitExplanation",
@@ -77,6 +84,7 @@ __all__ = [
     "capture",
     "check",
     "compare_statistics",
+    "convolution_steps",
     "effective_receptive_field",
     "equivariance",
     "exact_ranges",

@@ -3,6 +3,7 @@
 import typer
 
 from convscope.cli.command import Command
+from convscope.cli.show_arithmetic import arithmetic
 from convscope.cli.show_field import field
 from convscope.cli.show_film import film
 from convscope.cli.show_filters import filters
@@ -16,6 +17,7 @@ from convscope.cli.show_why import why
 app = typer.Typer(
     no_args_is_help=True, help="Draw what is inside a network, or a run of one."
 )
+app.command(cls=Command, short_help="A convolution in motion.")(arithmetic)
 app.command(cls=Command, short_help="The filters of a convolution.")(filters)
 app.command(cls=Command, short_help="Why a number is what it is.")(unit)
 app.command(cls=Command, short_help="What in a picture speaks for its class.")(why)

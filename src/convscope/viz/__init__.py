@@ -1,5 +1,6 @@
 """Records become pictures; matplotlib is the extra ``viz``."""
 
+from convscope.viz.arithmetic import arithmetic
 from convscope.viz.attribution import attribution
 from convscope.viz.equivariance import equivariance
 from convscope.viz.field import unit_field
@@ -20,6 +21,7 @@ __all__ = [
     "Film",
     "Frame",
     "Picture",
+    "arithmetic",
     "attribution",
     "equivariance",
     "feature_maps",

@@ -1,0 +1,201 @@
+"""Cells, words and lines, drawn as SVG with the theme's tokens and as PNG."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from html import escape
+from typing import Literal
+
+from PIL import Image, ImageDraw, ImageFont
+
+from convscope.viz.palette import THEMES, ThemeName
+from convscope.viz.picture import require_matplotlib
+
+Anchor = Literal["start", "middle", "end"]
+SCALE = 2  # dots of a PNG for each unit
+WIDTH_OF_LETTER = 0.56  # of its size, on average
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle; colors are tokens of the theme, or ``#rrggbb``."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    fill: str = ""
+    line: str = ""
+    thickness: float = 1.0
+    round: float = 0.0
+
+
+@dataclass(frozen=True)
+class Words:
+    """One line of text; ``y`` is its middle."""
+
+    x: float
+    y: float
+    text: str
+    size: float = 12.0
+    color: str = "ink"
+    anchor: Anchor = "middle"
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Path:
+    """A line through points, with an arrow at its end if wanted."""
+
+    points: tuple[tuple[float, float], ...]
+    color: str = "muted"
+    thickness: float = 1.0
+    arrow: bool = False
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is drawn, from back to front, on a plane of so many units.
+
+    >>> scene = Scene(40, 20, (Box(0, 0, 40, 20, fill="accent"), Words(20, 10, "1")))
+    >>> scene.svg()[:4], scene.png()[1:4]
+    ('<svg', b'PNG')
+    """
+
+    width: float
+    height: float
+    items: Sequence[Box | Words | Path]
+    theme: ThemeName = "light"
+    said: str = field(default="", compare=False)
+
+    def themed(self, theme: ThemeName) -> "Scene":
+        """The same in a theme."""
+        return Scene(self.width, self.height, self.items, theme, self.said)
+
+    def svg(self, *, fixed: bool = False) -> str:
+        """As SVG; its colors are the page's tokens, or those of the theme if fixed."""
+        inner = "".join(map(self._markup, self.items))
+        label = f' role="img" aria-label="{escape(self.said)}"' if self.said else ""
+        tokens = ""
+        if fixed:
+            values = THEMES[self.theme].to_dict()
+            named = ";".join(f"--{k}:{v}" for k, v in values.items() if k != "name")
+            tokens = f' style="{named};background:var(--paper)"'
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width:g} '
+            f'{self.height:g}" width="{self.width:g}" height="{self.height:g}" '
+            f'font-family="system-ui, sans-serif"{label}{tokens}>{inner}</svg>'
+        )
+
+    def png(self) -> bytes:
+        """As PNG, twice as many dots as units along each side."""
+        tokens = THEMES[self.theme].to_dict()
+        size = (round(self.width * SCALE), round(self.height * SCALE))
+        image = Image.new("RGB", size, tokens["paper"])
+        draw = ImageDraw.Draw(image)
+        for item in self.items:
+            _paint(draw, item, tokens)
+        made = io.BytesIO()
+        image.save(made, "png", optimize=True)
+        return made.getvalue()
+
+    def _markup(self, item: Box | Words | Path) -> str:
+        if isinstance(item, Box):
+            line = ""
+            if item.line:
+                line = (
+                    f' stroke="{_token(item.line)}" stroke-width="{item.thickness:g}"'
+                )
+            rounded = f' rx="{item.round:g}"' if item.round else ""
+            return (
+                f'<rect x="{item.x:g}" y="{item.y:g}" width="{item.width:g}" '
+                f'height="{item.height:g}" fill="{_token(item.fill)}"{line}{rounded}/>'
+            )
+        if isinstance(item, Words):
+            weight = ' font-weight="600"' if item.bold else ""
+            return (
+                f'<text x="{item.x:g}" y="{item.y + 0.36 * item.size:.4g}" font-size="'
+                f'{item.size:g}" fill="{_token(item.color)}" text-anchor="'
+                f'{item.anchor}"{weight}>{escape(item.text)}</text>'
+            )
+        color = _token(item.color)
+        points = " ".join(f"{x:g},{y:g}" for x, y in item.points)
+        made = (
+            f'<polyline points="{points}" fill="none" stroke="{color}" '
+            f'stroke-width="{item.thickness:g}"/>'
+        )
+        if item.arrow:
+            head = " ".join(f"{x:.4g},{y:.4g}" for x, y in _head(item.points))
+            made += f'<polygon points="{head}" fill="{color}"/>'
+        return made
+
+
+def fitted(text: str, width: float, size: float) -> str:
+    """The text, shortened so that it is about as wide as asked for.
+
+    >>> fitted("a long line of text", 60, 12)
+    'a long l…'
+    """
+    most = max(1, int(width / (WIDTH_OF_LETTER * size)))
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _token(name: str) -> str:
+    if not name:
+        return "none"
+    return name if name.startswith("#") else f"var(--{name})"
+
+
+def _head(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    (x0, y0), (x1, y1) = points[-2], points[-1]
+    length = ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5 or 1.0
+    ux, uy = (x1 - x0) / length, (y1 - y0) / length
+    back = (x1 - 7 * ux, y1 - 7 * uy)
+    return [
+        (x1, y1),
+        (back[0] - 3.5 * uy, back[1] + 3.5 * ux),
+        (back[0] + 3.5 * uy, back[1] - 3.5 * ux),
+    ]
+
+
+@cache
+def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib and has the signs of arithmetic."""
+    require_matplotlib()
+    from matplotlib import get_data_path
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/{name}", size)
+
+
+def _paint(
+    draw: ImageDraw.ImageDraw, item: Box | Words | Path, tokens: dict[str, str]
+) -> None:
+    def color(name: str) -> str | None:
+        if not name:
+            return None
+        return name if name.startswith("#") else tokens[name]
+
+    if isinstance(item, Box):
+        corners = [v * SCALE for v in (item.x, item.y, item.x + item.width,
+                                       item.y + item.height)]  # fmt: skip
+        thick = max(1, round(item.thickness * SCALE)) if item.line else 0
+        draw.rounded_rectangle(
+            corners, item.round * SCALE, fill=color(item.fill),
+            outline=color(item.line), width=thick,
+        )  # fmt: skip
+    elif isinstance(item, Words):
+        font = _font(round(item.size * SCALE), item.bold)
+        anchor = {"start": "lm", "middle": "mm", "end": "rm"}[item.anchor]
+        draw.text(
+            (item.x * SCALE, item.y * SCALE), item.text, fill=color(item.color),
+            font=font, anchor=anchor,
+        )  # fmt: skip
+    else:
+        points = [(x * SCALE, y * SCALE) for x, y in item.points]
+        draw.line(points, fill=color(item.color),
+                  width=max(1, round(item.thickness * SCALE)))  # fmt: skip
+        if item.arrow:
+            head = [(x * SCALE, y * SCALE) for x, y in _head(item.points)]
+            draw.polygon(head, fill=color(item.color))
