@@ -98,6 +98,15 @@ def test_weights_that_are_asked_for_are_only_measured_for_size(pictures, monkeyp
 
 
 @needs_weights
+def test_a_last_layer_alone_is_always_of_the_weights(pictures, monkeypatch):
+    folder = pictures({"a": 12, "b": 12})
+    assert plan(folder, head_only=True).recipe.start == "imagenet"  # too few to measure
+    asked = with_answer(monkeypatch, right_small=None)
+    assert plan(folder, head_only=True).recipe.start == "imagenet"
+    assert [each["against_none"] for each in asked] == [False]
+
+
+@needs_weights
 @pytest.mark.parametrize(
     "said", [{"start": None}, {"model": "lenet5"}, {"recipe": "small"}]
 )
@@ -207,6 +216,16 @@ def test_better_is_by_more_than_the_error_of_the_difference(won, lost, better):
     one = np.array([True] * won + [False] * lost + [True] * 50)
     other = np.array([False] * won + [True] * lost + [True] * 50)
     assert _better(one, other) is better
+
+
+def test_three_pictures_more_are_no_reason_to_do_without_the_weights():
+    """58 of 60 beside 55 is better by more than one error, not by two."""
+    small, weights = (
+        np.array([True] * 58 + [False] * 2),
+        np.array([True] * 55 + 5 * [False]),
+    )
+    assert _better(small, weights)
+    assert not _better(small, weights, errors=2)
 
 
 def without_the_package(monkeypatch):

@@ -80,7 +80,12 @@ def choose_start(
         photographs = data.input_shape[0] == 3 and not recipes.is_drawn(data)
         return StartChoice(None, note=MISSING if photographs else "")
     start = find_start("imagenet", None)
-    found = probe_weights(data, start, size=size, seed=seed, progress=progress)
+    alone = bool(changes.get("head_only"))  # a last layer on random weights is nothing
+    found = probe_weights(
+        data, start, size=size, against_none=not alone, seed=seed, progress=progress
+    )
+    if found is None and alone:
+        return StartChoice(start, f"{start.model} from {start.source}", size)
     if found is None:
         return _by_rule(data, start, size)
     if not found.pays:

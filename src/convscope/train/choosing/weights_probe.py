@@ -49,7 +49,7 @@ class WeightsProbe:
         right_small: How many a small network without weights gets right; None if that
             was not asked.
         pays: Whether training should begin with the weights: unless the small network
-            is better by more than its error.
+            is better by more than twice its error.
         seconds: What measuring took.
 
     >>> print(WeightsProbe(200, ((128, 150), (224, 164)), 224, 60, True, 4.0))
@@ -134,7 +134,7 @@ def probe_weights(
         tuple((side, int(each.sum())) for side, each in right.items()),
         best,
         None if small is None else int(small.sum()),
-        small is None or not _better(small, right[best]),
+        small is None or not _better(small, right[best], errors=2),
         time.monotonic() - began,
     )
 
@@ -252,11 +252,11 @@ def _size(right: dict[int, np.ndarray]) -> int:
     return larger if _better(right[larger], right[smaller]) else smaller
 
 
-def _better(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether one is right more often than the other, by more than the error of that.
+def _better(one: np.ndarray, other: np.ndarray, errors: float = 1) -> bool:
+    """Whether one is right more often than the other, by more than so many errors.
 
     Only pictures count that the two judge differently; their difference has the
     standard error of as many tosses of a coin (McNemar 1947).
     """
     won, lost = int((one & ~other).sum()), int((other & ~one).sum())
-    return won - lost > math.sqrt(won + lost)
+    return won - lost > errors * math.sqrt(won + lost)
