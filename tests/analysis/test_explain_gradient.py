@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import convscope as cs
 from analysis.test_explain_unit import TORCH, Functions, norm, residual
 from contracts.test_layers import CASES, batch, made
-from convscope.analysis.explaining import slopes
+from convscope.analysis.explaining import activation_slopes, kernel_slopes
 from convscope.errors import ArgumentError, ExplanationError, UnknownNameError
 
 DRAWS = "StochasticPool"  # whose slope does not show where several elements are 0
@@ -297,11 +297,12 @@ def test_where_slopes_cannot_be_found_that_is_said():
 
 PLANTED = {
     "the kernel in place of the flipped one": (
-        "read_convolution", "0",
+        kernel_slopes, "read_convolution", "0",
         lambda right: lambda site: flipped(right(site)),
     ),
     "an ReLU that passes all": (
-        "one", "1", lambda right: lambda tensor, index: abs(right(tensor, index)) + 1,
+        activation_slopes, "one", "1",
+        lambda right: lambda tensor, index: abs(right(tensor, index)) + 1,
     ),
 }  # fmt: skip
 
@@ -316,11 +317,11 @@ def test_a_planted_mistake_is_refused(monkeypatch, mistake):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
     x = torch.randn(1, 1, 6, 6)
-    name, layer, change = PLANTED[mistake]
+    where, name, layer, change = PLANTED[mistake]
     dead = (net[0](x) < 0).nonzero()[0].tolist()
     index = (0, 0, 2, 2) if layer == "0" else tuple(dead)
     cs.explain_gradient(net, x, loss, layer, index)
-    monkeypatch.setattr(slopes, name, change(getattr(slopes, name)))
+    monkeypatch.setattr(where, name, change(getattr(where, name)))
     with pytest.raises(ExplanationError, match="Report this to convscope"):
         cs.explain_gradient(net, x, loss, layer, index)
 

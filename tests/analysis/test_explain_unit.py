@@ -15,8 +15,8 @@ from torch.nn import functional as F
 import convscope as cs
 from contracts.test_layers import CASES, batch, made
 from convscope.analysis.explaining import (
+    activations,
     convolution,
-    elementwise,
     normalization,
     pooling,
 )
@@ -230,6 +230,28 @@ def test_picking_casting_and_joining_are_explained_too():
         for why, network in everywhere(net, x, label, 3):
             assert not isinstance(why.detail, NotExplained), label
             assert abs(why.value - network) <= why.tolerance
+
+
+def test_infinity_and_nan_are_explained_as_they_are():
+    class Net(nn.Module):
+        def forward(self, x):
+            return torch.log(x), torch.exp(x), 1 / x, x / 0, torch.sqrt(x), x - x, x**40
+
+    x = torch.tensor([[0.0, -1.0, 200.0, -0.0, math.inf, math.nan]])
+    for label, found in cs.capture(Net(), x).items():
+        for channel in range(6):
+            why = cs.explain_unit(Net(), x, label, channel)
+            ours = torch.tensor(why.value)
+            assert torch.equal(ours.isnan(), found.output[0, channel].isnan())
+            assert ours.isnan() or why.value == pytest.approx(why.network_value, 1e-5)
+
+
+def test_what_overflows_is_said_to():
+    net = nn.Sequential(nn.Linear(2, 1)).half()
+    net[0].weight.data.fill_(300)
+    why = cs.explain_unit(net, torch.full((1, 2), 300.0).half(), "0", 0)
+    assert why.value == why.network_value == math.inf
+    assert why.lines[-1] == "too large for its number format = inf"
 
 
 def test_a_number_alone_is_explained():
@@ -496,7 +518,7 @@ PLANTED = {
         lambda _: lambda v: (float(v.mean()), float(v.var(ddof=1))), "1",
     ),
     "a wrong activation": (
-        elementwise, "one", lambda right: lambda t, i: right(t, i) * 1.001, "2",
+        activations, "one", lambda right: lambda t, i: right(t, i) * 1.001, "2",
     ),
     "the last winner for the first": (
         pooling, "under",

@@ -18,7 +18,8 @@ from convscope.analysis.explaining.gradient_record import (
     GradientPart,
 )
 from convscope.analysis.explaining.site import Index, Site, place_text, wide
-from convscope.analysis.explaining.slopes import Variable, slopes
+from convscope.analysis.explaining.slope import Variable
+from convscope.analysis.explaining.slopes import slopes
 from convscope.analysis.tracing.calls import named, tensors_of
 from convscope.analysis.tracing.meta_copy import uncompiled
 from convscope.errors import ArgumentError, ExplanationError

@@ -10,7 +10,12 @@ from torch import Tensor, nn
 from convscope.analysis.capturing.capture import kind_of
 from convscope.analysis.capturing.choosing import is_glob
 from convscope.analysis.capturing.forward import Given, Pass, Taken, passed
-from convscope.analysis.explaining.record import NotExplained, Step, UnitExplanation
+from convscope.analysis.explaining.record import (
+    NotExplained,
+    Overflowed,
+    Step,
+    UnitExplanation,
+)
 from convscope.analysis.explaining.registry import is_unknown, rule_of
 from convscope.analysis.explaining.site import Detail, Index, Site, place_text
 from convscope.analysis.tracing.calls import named, tensors_of
@@ -238,6 +243,8 @@ def _step(
     kind = kind_of(taken)
     if detail is None:
         detail = NotExplained(kind, network)
+    if math.isinf(network) and abs(detail.value) >= torch.finfo(tensor.dtype).max:
+        detail = Overflowed(detail, network)
     _require_equal(detail, network, taken, index, where)
     sources = found.sources.get(taken.call.label, ())
     return Step(taken.call.label, kind, index, detail, network, sources), taken.inputs

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convscope.analysis.explaining.site import Array, Index, place_text, shown
-from convscope.analysis.explaining.slopes import Places
+from convscope.analysis.explaining.slope import Places
 
 TERMS = 12  # that are written out
 

@@ -54,6 +54,38 @@ class NotExplained:
 
 
 @dataclass(frozen=True, eq=False)
+class Overflowed:
+    """A number that the network's format does not hold, so that it has infinity.
+
+    Attributes:
+        made: How the number was made.
+        value: What the network has.
+    """
+
+    made: Detail
+    value: float
+
+    @property
+    def tolerance(self) -> float:
+        """0: infinity."""
+        return 0.0
+
+    @property
+    def follows(self) -> Source | None:
+        """Where it goes back to."""
+        return self.made.follows
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """How it was made, and that it is too large."""
+        return (*self.made.lines, f"too large for its number format = {self.value:g}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """How it was made."""
+        return {**self.made.to_dict(), "overflowed": True}
+
+
+@dataclass(frozen=True, eq=False)
 class Step:
     """One layer of the chain.
 

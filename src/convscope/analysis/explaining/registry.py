@@ -8,8 +8,10 @@ from typing import Any
 from torch import nn
 
 from convscope.analysis.explaining import (
+    activations,
     convolution,
     elementwise,
+    local_norms,
     moving,
     normalization,
     pooling,
@@ -21,6 +23,8 @@ RULES: tuple[Rule, ...] = (
     *convolution.RULES,
     *pooling.RULES,
     *normalization.RULES,
+    *local_norms.RULES,
+    *activations.RULES,
     *elementwise.RULES,
     *moving.RULES,
 )
