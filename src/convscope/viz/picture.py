@@ -75,25 +75,31 @@ class Picture(Generic[Record]):
         """
         return self if theme == self.theme else Picture(self.data, self._draw, theme)
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, dots: int = DOTS) -> Path:
         """Writes a file, in place of one that is there, and returns its path.
 
         Args:
             path: Ends in ``.png``, ``.svg`` or ``.pdf``, which says the format.
+            dots: Of a PNG per inch, 10 to 1200.
 
         Raises:
-            ArgumentError: Another ending, or the file cannot be written.
+            ArgumentError: Another ending, ``dots`` is out of range, or the file cannot
+                be written.
         """
         place = Path(path)
         kind = suffix_of(place, SUFFIXES, "Picture.save")
-        return write(place, self.encoded(kind), "Picture.save")
+        if not 10 <= dots <= 1200:
+            raise ArgumentError(
+                f"Picture.save: dots={dots} is not between 10 and 1200. Use {DOTS}."
+            )
+        return write(place, self.encoded(kind, dots), "Picture.save")
 
-    def encoded(self, kind: str) -> bytes:
+    def encoded(self, kind: str, dots: int = DOTS) -> bytes:
         """The content of a file: ``png``, ``svg`` or ``pdf``."""
         made = io.BytesIO()
         with _styled(theme_named(self.theme)):
             self.figure.savefig(
-                made, format=kind, dpi=DOTS, metadata=_NO_METADATA[kind]
+                made, format=kind, dpi=dots, metadata=_NO_METADATA[kind]
             )
         return made.getvalue()
 
