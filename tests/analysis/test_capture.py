@@ -396,6 +396,20 @@ def test_an_optimized_network_gives_the_same_layers():
     assert "layer by layer" in found.notes[0]
 
 
+def test_an_optimized_network_whose_class_has_arguments_is_looked_into_too():
+    class Net(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.conv = nn.Conv2d(1, width, 3)
+
+        def forward(self, x):
+            return self.conv(x)
+
+    fast = cs.optimize(Net(3), (1, 8, 8), batch_size=2)
+    assert cs.summary(fast, (1, 8, 8)).parameters == 30
+    assert list(cs.capture(nn.Sequential(fast), torch.ones(1, 1, 8, 8))) == ["0.conv"]
+
+
 def test_a_compiled_network_is_captured_as_it_was_before():
     net, x = block(), images()
     compiled = nn.Sequential()

@@ -160,6 +160,26 @@ def test_batch_norm_in_training_passes_back_through_mean_and_variance():
     assert len(still.parts[0].local) == 1
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape", "count"),
+    [
+        (nn.GroupNorm(2, 6), (2, 6, 4, 3), 36),
+        (nn.InstanceNorm1d(3, affine=True), (2, 3, 7), 7),
+        (nn.LayerNorm((4, 3)), (2, 5, 4, 3), 12),
+    ],
+)
+def test_other_norms_say_what_goes_through_mean_and_variance(layer, shape, count):
+    net, x = nn.Sequential(norm(layer)).double(), torch.randn(shape).double()
+    for index in elements(net, x, "0", 3):
+        why = cs.explain_gradient(net, x, loss, "0", index)
+        assert len(why.parts[0].local) == count
+        assert list(why.parts[0].parts) == [
+            "directly", "through the mean", "through the variance",
+        ]  # fmt: skip
+        expected = autograd(net, x, "0", False)[index].item()
+        assert why.value == pytest.approx(expected, rel=1e-9)
+
+
 def loss_slope(out):
     leaf = out.detach().requires_grad_()
     return torch.autograd.grad(loss(leaf), leaf)[0]

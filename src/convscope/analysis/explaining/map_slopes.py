@@ -1,7 +1,9 @@
 """Slopes of pooling and batch norm: winners, shares, and what the batch passes on."""
 
 import math
+from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -89,32 +91,75 @@ def batch_norm(site: Site, variable: Variable) -> Slopes | None:
 
 def _of_channel(site: Site, channel: int) -> Places:
     """Indices of all elements of a map in all images."""
-    shape = site.output.shape
-    found = np.array(list(np.ndindex(shape[0], *shape[2:])), dtype=np.int64)
-    return np.insert(found.reshape(-1, len(shape) - 1), 1, channel, axis=1)
+    every = [range(size) for size in site.output.shape]
+    return _grid([every[0], [channel], *every[2:]])
+
+
+def _grid(axes: Sequence[Sequence[int]]) -> Places:
+    """Every combination of indices, (places, axes)."""
+    grid = np.meshgrid(
+        *(np.array(axis, dtype=np.int64) for axis in axes), indexing="ij"
+    )
+    return np.stack(grid, -1).reshape(-1, len(axes))
+
+
+def norm(site: Site, variable: Variable) -> Slopes | None:
+    """Through a group, instance or layer norm to its input."""
+    return _through_norm(site, variable) if variable.number == 0 else None
 
 
 def _through_norm(site: Site, variable: Variable) -> Slopes | None:
     rule = rule_of(site.call)
     detail = None if rule is None else rule.explain(at(site, variable.index))
-    if not isinstance(detail, Normalized):
+    if rule is None or not isinstance(detail, Normalized):
         return None
     if not detail.values:
         return listed(
             "weight / deviation", [variable.index], [detail.scale], site.output.ndim
         )
-    # y_i = w (x_i - mean) / s: x_j is in the numerator, in the mean and in s.
-    channel, n = variable.index[1], detail.values
-    outputs = _of_channel(site, channel)
+    found = _together(site, rule.name, variable.index)
+    if found is None or len(found[0]) != detail.values:
+        return None
+    # y_i = w_i (x_i - mean) / s: x_j is in the numerator, in the mean and in s.
+    outputs, weights = found
+    n = detail.values
     deviation = math.sqrt(detail.variance + detail.eps)
-    centered = ((wide(site.x)[:, channel] - detail.mean) / deviation).ravel()
+    centered = (wide(site.x)[tuple(outputs.T)] - detail.mean) / deviation
     own = (outputs == np.array(variable.index)).all(1)
+    scale = weights / deviation
     parts = {
-        "directly": detail.scale * own,
-        "through the mean": np.full(len(outputs), -detail.scale / n),
-        "through the variance": -detail.scale * centered * centered[own][0] / n,
+        "directly": scale * own,
+        "through the mean": -scale / n,
+        "through the variance": -scale * centered * centered[own][0] / n,
     }
     total: Array = np.add.reduce(list(parts.values()))
-    return Slopes(
-        "batch norm, which also moves mean and variance", outputs, total, parts
-    )
+    what = f"{rule.name}, which also moves mean and variance"
+    return Slopes(what, outputs, total, parts)
+
+
+def _together(site: Site, name: str, index: Index) -> tuple[Places, Array] | None:
+    """What shares its mean with an element, and the weight of each."""
+    every: list[Sequence[int]] = [range(size) for size in site.output.shape]
+    weight = site.setting(3 if name in ("batch norm", "instance norm") else 2, "weight")
+    image, channel = [index[0]], [index[1]]
+    axis: Any = 1
+    if name == "batch norm":
+        members = [every[0], channel, *every[2:]]
+    elif name == "instance norm" and site.x.ndim > 2:
+        members = [image, channel, *every[2:]]
+    elif name == "group norm":
+        each = site.x.shape[1] // site.setting(1, "num_groups")
+        first = index[1] // each * each
+        members = [image, range(first, first + each), *every[2:]]
+    elif name == "layer norm":
+        axes = len(site.setting(1, "normalized_shape"))
+        axis = slice(site.x.ndim - axes, None)
+        members = [*([i] for i in index[: site.x.ndim - axes]), *every[-axes:]]
+    else:
+        return None
+    outputs = _grid(members)
+    if weight is None:
+        return outputs, np.ones(len(outputs))
+    places = outputs[:, axis]
+    key = tuple(places.T) if places.ndim > 1 else places
+    return outputs, wide(weight)[key]

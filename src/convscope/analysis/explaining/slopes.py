@@ -24,7 +24,7 @@ from convscope.analysis.explaining.kernel_slopes import (
     linear,
     transposed,
 )
-from convscope.analysis.explaining.map_slopes import batch_norm, pooling
+from convscope.analysis.explaining.map_slopes import batch_norm, norm, pooling
 from convscope.analysis.explaining.registry import rule_of
 from convscope.analysis.explaining.site import Site, converted
 from convscope.analysis.explaining.slope import Slopes, Variable
@@ -44,6 +44,9 @@ _OWN: dict[str, Callable[[Site, Variable], "Slopes | None"]] = {
     "adaptive max pooling": pooling,
     "global pooling": pooling,
     "batch norm": batch_norm,
+    "group norm": norm,
+    "instance norm": norm,
+    "layer norm": norm,
     "dropout": dropout,
     **{name: activation(name) for name in SLOPES},
 }
