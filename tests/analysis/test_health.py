@@ -136,3 +136,8 @@ def test_the_table_has_a_line_for_each_layer():
     lines = str(found).splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == [e.label for e in found.layers]
     assert np.isfinite([e.std for e in found.layers]).all()
+
+
+def test_a_frozen_network_has_gradients_at_its_values_alone():
+    found = health(Functional().requires_grad_(False), pairs()[0])
+    assert found.weights == ()

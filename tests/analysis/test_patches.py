@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.analysis import maximize, top_patches
+from convscope.analysis import maximize, top_patches, unit_field
 from convscope.data import load
 from convscope.errors import ArgumentError, DataError, UnknownNameError
 
@@ -123,3 +123,13 @@ def test_the_same_seed_makes_the_same_input():
     )
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_number_formats_and_compiled_networks_are_looked_into(dtype):
+    net = torch.compile(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()).to(dtype))
+    x = torch.rand(3, 1, 6, 6).to(dtype)
+    assert top_patches(net, x, "1", top=1).field == (3, 3)
+    assert maximize(net, (1, 6, 6), "1", 0, steps=2).layer == "1"
+    assert unit_field(net, (1, 6, 6), "1", samples=1).unit.size == (3, 3)

@@ -89,3 +89,23 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'convscope\[viz\]'"):
         picture()
+
+
+def test_names_from_outside_are_drawn_as_they_are():
+    def named(theme):
+        from matplotlib.figure import Figure
+
+        figure = Figure()
+        axes = figure.subplots()
+        axes.set_title("cost $x^$ \x1b[2J of $\\bad{")
+        axes.barh(["a $b$ c"], [10])
+        axes.set_xscale("log")
+        return figure
+
+    drawn = Picture(None, named)
+    assert drawn.png().startswith(b"\x89PNG")  # as a formula it is an error
+    axes = drawn.axes[0]
+    assert axes.get_title() == "cost $x^$ \N{REPLACEMENT CHARACTER}[2J of $\\bad{"
+    assert not axes.title.get_parse_math()
+    numbers = axes.get_xticklabels()
+    assert all(label.get_parse_math() for label in numbers)  # powers of ten

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from convscope.errors import ArgumentError, MissingExtraError
+from convscope.terminal import printable_lines
 from convscope.viz.palette import SERIES, Theme, ThemeName, theme_named
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Picture(Generic[Record]):
         tokens = theme_named(theme)
         with _styled(tokens):
             self.figure = draw(tokens)
+        _take_literally(self.figure)
 
     def themed(self, theme: ThemeName) -> "Picture[Record]":
         """The same picture in a theme.
@@ -185,6 +187,28 @@ def write(path: Path, content: bytes, where: str) -> Path:
             f"{error.strerror or error}. Give a file in a folder that is there."
         ) from error
     return path
+
+
+def _take_literally(figure: "Figure") -> None:
+    """Names from outside are no formulas: $ in them is $, and nothing moves a line.
+
+    Numbers at the axes stay formulas, where powers of ten are written so.
+    """
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedFormatter
+
+    every: list[Any] = figure.findobj(lambda each: hasattr(each, "get_ticklabels"))
+    ticks = {
+        id(label)
+        for axis in every
+        if not isinstance(axis.get_major_formatter(), FixedFormatter)
+        for minor in (False, True)
+        for label in axis.get_ticklabels(minor=minor)
+    }
+    for text in figure.findobj(Text):
+        if id(text) not in ticks:
+            text.set_parse_math(False)
+            text.set_text(printable_lines(text.get_text()))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.analysis.inputs import InputSize, Shape, parse_inputs
-from convscope.analysis.tracing.meta_copy import meta_copy
+from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
 from convscope.analysis.tracing.preserve import Snapshot
 from convscope.arithmetic import axis_name
 from convscope.errors import ArgumentError, UnknownNameError
@@ -125,6 +125,7 @@ def effective_receptive_field(
         raise ArgumentError(
             f"{where}: the network has no weights. Build it on a device first."
         )
+    module = uncompiled(module)
     names = dict(module.named_modules())
     if layer not in names:
         raise UnknownNameError("layer", layer, names)

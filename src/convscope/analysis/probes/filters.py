@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from convscope.analysis.checking.rebuild import layer_text
-from convscope.analysis.tracing.meta_copy import meta_copy
+from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError
-from convscope.execution.optimized import plain_network
 from convscope.layers.conv import Convolution
 from convscope.private_torch import AnyConv
 
@@ -141,7 +140,7 @@ def filters(
     where = "filters"
     _require(where, order, most=most, most_inputs=most_inputs)
     # A copy, for a spectral norm counts how often its weight is looked at.
-    net = meta_copy(plain_network(module), keep_values=True).eval()
+    net = meta_copy(uncompiled(module), keep_values=True).eval()
     path, conv = _convolution(net, layer)
     weight = _applied(conv, path or layer_text(conv))
     connected = getattr(conv, "connections", None)
@@ -199,7 +198,7 @@ def templates(
             f"{where}: input_shape={input_shape!r} is not (C, L), (C, H, W) or "
             "(C, D, H, W)."
         )
-    net = meta_copy(plain_network(module), keep_values=True).eval()
+    net = meta_copy(uncompiled(module), keep_values=True).eval()
     known = {path: m for path, m in net.named_modules() if isinstance(m, nn.Linear)}
     path = _chosen(net, layer, known, where, "linear layer")
     linear = known[path]

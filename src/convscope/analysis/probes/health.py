@@ -17,12 +17,11 @@ from torch.nn import functional as F
 from convscope.analysis.capturing.capture import capture
 from convscope.analysis.capturing.record import Captured
 from convscope.analysis.summary import summary
-from convscope.analysis.tracing.meta_copy import meta_copy
+from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
 from convscope.analysis.tracing.preserve import Snapshot
 from convscope.data.batching.batches import plain
 from convscope.data.dataset import UNLABELED, Dataset
 from convscope.errors import ArgumentError, DataError
-from convscope.execution.optimized import plain_network
 from convscope.private_torch import AnyBatchNorm
 
 Labeled: TypeAlias = Dataset | Iterable[tuple[Tensor, Tensor]]
@@ -227,7 +226,7 @@ def health(
             f"{where}: most={most}, batch_size={batch_size}: at least 2 images, and 1 "
             "at a time, are needed. Use most=512."
         )
-    net = plain_network(net)
+    net = uncompiled(net)
     layers: dict[str, _Layer] = {}
     norms: dict[str, _Norm] = {}
     slopes: dict[str, Tensor] = {}
@@ -349,6 +348,8 @@ def _add_slopes(
     try:
         with torch.inference_mode(False), torch.enable_grad():
             named = {p: v for p, v in copy.named_parameters() if v.requires_grad}
+            if not named:
+                return
             found = torch.autograd.grad(
                 loss(copy(x)) * count, list(named.values()), allow_unused=True
             )

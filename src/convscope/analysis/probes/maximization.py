@@ -8,10 +8,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from convscope.analysis.tracing.meta_copy import meta_copy
+from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
 from convscope.analysis.tracing.preserve import Snapshot
 from convscope.errors import ArgumentError, UnknownNameError
-from convscope.execution.optimized import plain_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +98,10 @@ def maximize(
             raise ArgumentError(f"{where}: {name}={value} is below {least}.")
     if not rate > 0:
         raise ArgumentError(f"{where}: rate={rate} is not above 0. Use 0.05.")
-    names = dict(plain_network(net).named_modules())
+    names = dict(uncompiled(net).named_modules())
     if layer not in names:
         raise UnknownNameError("layer", layer, names)
-    copy = meta_copy(plain_network(net), keep_values=True).eval()
+    copy = meta_copy(uncompiled(net), keep_values=True).eval()
     state = Snapshot(net)
     try:
         with torch.inference_mode(False), torch.enable_grad():

@@ -289,7 +289,8 @@ class _Seen:
 
 def _cut(pixels: Tensor, box: Box) -> npt.NDArray[np.float32]:
     """The elements of an image in a box; NaN outside of it."""
-    values = pixels.numpy()
+    is_float = pixels.is_floating_point()
+    values = (pixels.detach().float() if is_float else pixels).cpu().numpy()
     scale = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1
     size = [last - first + 1 for first, last in box]
     made = np.full((len(values), *size), np.nan, np.float32)
