@@ -140,6 +140,16 @@ def test_a_run_trained_with_a_film_shows_it(convscope, run, tmp_path):
     assert done.code == 0
     outcome = convscope("show", "film", place, "--save", tmp_path / "film.gif")
     assert outcome.out == f"{tmp_path}/film.gif\n"
+    outcome = convscope("show", "filters", place, "--before", "--json")
+    before, after = json.loads(outcome.out)
+    assert (before["network"], after["network"]) == (
+        "before training",
+        "after training",
+    )
+    assert before["filters"] == after["filters"]
+    assert before["weight"] != after["weight"]
+    outcome = convscope("show", "filters", "lenet5", "--before")
+    assert outcome.err.startswith("Error: show filters: --before is for a run")
     outcome = convscope("show", "film", run)
     assert (outcome.code, outcome.err) == (
         2,

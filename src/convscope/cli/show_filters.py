@@ -1,5 +1,6 @@
 """``convscope show filters``: the filters of a convolution as a picture."""
 
+import dataclasses
 from typing import Annotated, cast
 
 import typer
@@ -50,6 +51,13 @@ def filters(
         str | None,
         typer.Option("--versus", metavar="RUN|MODEL", help="A second one beside it."),
     ] = None,
+    before: Annotated[
+        bool,
+        typer.Option(
+            "--before",
+            help="Beside them those before training; RUN must have kept a film.",
+        ),
+    ] = False,
     input_size: InputFlag = None,
     arguments: ArgumentFlag = None,
     weights: WeightsFlag = None,
@@ -69,18 +77,54 @@ def filters(
         target, where=_WHERE, sizes=input_size or (), arguments=arguments or (),
         weights=weights,
     )  # fmt: skip
+    if before and other is not None:
+        raise ArgumentError(
+            f"{_WHERE}: --before and --versus exclude each other. Leave one out."
+        )
     found = [_filters(first, layer, cast("Order", order), most, most_inputs)]
-    if other is not None:
+    if before:
+        found = _with_start(first, found[0])
+    elif other is not None:
         second = named_network(other, where=_WHERE)
         same = found[0].filters  # so that each stands beside its own
         found.append(_filters(second, layer, same, most, most_inputs))
     if show_json:
-        as_json(found if other is not None else found[0])
+        as_json(found if len(found) > 1 else found[0])
         return
     from convscope.viz import filters as picture
 
     drawn = picture(found, scale=cast("Scale", scale), theme=theme_of(theme))
     deliver(drawn, save, name="filters", suffix=".png")
+
+
+def _with_start(named: Named, after: Filters) -> list[Filters]:
+    """The same filters before training, and after it.
+
+    Raises:
+        ArgumentError: It is no run, or its film has not this layer.
+        RunError: It kept no film.
+    """
+    if named.run is None:
+        raise ArgumentError(
+            f"{_WHERE}: --before is for a run, and {named.name} is a model. Give a "
+            "run folder."
+        )
+    start = named.run.film().looks[0]
+    kept = {each.path: each for each in start.filters}
+    if start.epoch != 0 or after.path not in kept:
+        raise ArgumentError(
+            f"{_WHERE}: the film of {named.name} has not kept layer={after.path!r} "
+            f"before training. It has {', '.join(kept) or 'none'}."
+        )
+    first = kept[after.path]
+    net, name = named.net, "after training"
+    if first.is_template and named.input_shape is not None:
+        last = templates(
+            net, named.input_shape, after.path, order=first.filters, name=name
+        )
+    else:
+        last = filters_of(net, after.path, order=first.filters, name=name)
+    return [dataclasses.replace(first, network="before training"), last]
 
 
 def _filters(

@@ -16,6 +16,7 @@ from convscope.train.run import Run
 from convscope.train.spec import RunSpec
 from convscope.train.training.batch_norm_statistics import recompute_statistics
 from convscope.train.training.cross_validation import cross_validate
+from convscope.train.training.film_keeper import FilmKeeper
 from convscope.train.training.fitting import fit, more_epochs, resume
 from convscope.train.training.learning_rate_search import RateSearch, find_rate
 from convscope.train.training.running import require_fit
@@ -30,6 +31,7 @@ __all__ = [
     "Evaluation",
     "Failure",
     "FeatureTable",
+    "FilmKeeper",
     "FoldFigures",
     "FoldScore",
     "Plan",
