@@ -188,7 +188,8 @@ def _from_weights(
     unmeasured = None
     if recipe is None:
         chosen, measured, unmeasured = _measured(chosen, as_loaded, changes)
-        data = data.replace(notes=measured.notes)
+        found = measured.notes[len(as_loaded.notes) :]  # the rest is of another size
+        data = data.replace(notes=(*data.notes, *found))
     now = data.input_shape[1:]
     instead = "" if now == before else f" (not {before[0]} x {before[1]})"
     note = (

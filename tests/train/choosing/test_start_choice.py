@@ -77,6 +77,7 @@ def test_the_smaller_size_is_taken_where_the_larger_is_no_better(pictures, monke
     assert made.data.input_shape == (3, 128, 128)
     note = "at 128 pixels: 224 are not better by more than the error"
     assert any(each.endswith(note) for each in made.data.notes)
+    assert not any("Kept at" in each for each in made.data.notes)  # of another size
 
 
 @needs_weights
