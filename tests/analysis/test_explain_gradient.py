@@ -273,6 +273,20 @@ def test_functions_pass_gradients_back_as_layers_do():
         assert not [p for p in why.parts if "not explained" in p.what], label
 
 
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+@pytest.mark.parametrize(
+    "normed", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm]
+)
+def test_a_weight_made_of_parameters_passes_gradients_on_to_them(normed):
+    net, x = nn.Sequential(normed(nn.Conv1d(2, 3, 2))).double(), torch.randn(1, 2, 5)
+    x = x.double()
+    for name, parameter in net.named_parameters():
+        (slope,) = torch.autograd.grad(loss(net(x)), parameter)
+        for index in elements(net, x, name, 2):
+            why = cs.explain_gradient(net, x, loss, name, index)
+            assert why.value == pytest.approx(slope[index].item(), rel=1e-9)
+
+
 def test_frozen_parameters_are_explained_and_stay_frozen():
     net, x = nn.Sequential(nn.Linear(2, 2)).requires_grad_(False), torch.ones(1, 2)
     why = cs.explain_gradient(net, x, 1, "0.weight", (1, 0))
@@ -290,6 +304,25 @@ def test_single_precision_is_explained_within_its_rounding():
             why = cs.explain_gradient(net, x, torch.tensor([1, 2, 3, 4]), name, index)
             assert abs(why.value - why.network_value) <= why.tolerance
             assert why.tolerance < 1e-2 * max(1.0, parameter.numel())
+
+
+@pytest.mark.parametrize("kind", [nn.Tanh, nn.Sigmoid, nn.ELU, nn.SiLU, nn.GELU])
+def test_saturated_activations_are_explained_within_their_rounding(kind):
+    net, x = nn.Sequential(kind()), torch.linspace(-18, 18, 73)[None]
+    for channel in range(73):
+        why = cs.explain_gradient(net, x, loss, "0", (0, channel))
+        assert abs(why.value - why.network_value) <= why.tolerance
+
+
+def test_a_layer_of_the_users_that_draws_is_not_asked_again():
+    class Drawing(nn.Module):
+        def forward(self, x):
+            return x * torch.rand_like(x)
+
+    net, x = nn.Sequential(nn.Dropout(0.5), Drawing()), torch.ones(1, 8)
+    why = cs.explain_gradient(net, x, torch.sum, "1", (0, 3), training=True)
+    assert "not explained" in why.parts[0].what
+    assert 0 < why.value < 1
 
 
 def test_where_slopes_cannot_be_found_that_is_said():

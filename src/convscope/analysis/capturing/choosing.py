@@ -142,11 +142,28 @@ class UsersOf:
         if not shown or not call.is_layer:
             return False
         if call.module is not None:
-            return any(p is self.parameter for p in call.module.parameters())
+            module = call.module
+            held = any(p is self.parameter for p in module.parameters())
+            return held and not _made_before(module, self.parameter)
         return any(t is self.parameter for t in tensors_of((args, kwargs)))
 
     def require_matches(self, labels: Iterable[str]) -> None:
         """Nothing: a parameter may be used by none."""
+
+
+def _made_before(module: nn.Module, parameter: Tensor) -> bool:
+    """Whether a weight is made of the parameter before the layer is called.
+
+    So do ``torch.nn.utils.weight_norm`` and ``spectral_norm``, by a hook: what uses the
+    parameter then are the functions in the hook.
+    """
+    for hook in module._forward_pre_hooks.values():
+        name = getattr(hook, "name", None)
+        if type(hook).__module__.startswith("torch.nn.utils.") and name is not None:
+            parts = (f"{name}_{end}" for end in ("g", "v", "orig"))
+            if any(getattr(module, part, None) is parameter for part in parts):
+                return True
+    return False
 
 
 def is_glob(text: str) -> bool:

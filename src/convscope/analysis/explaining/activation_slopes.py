@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -82,9 +83,11 @@ def activation(name: str) -> Callable[[Site, Variable], "Slopes | None"]:
         value = slope(x, y, site)
         if math.isnan(value) and not math.isnan(x):
             return None
-        return listed(
+        found = listed(
             f"slope of {name}: {words}", [variable.index], [value], site.output.ndim
         )
+        # Others are made from the rounded output: 1 - y^2 errs by units of 1.
+        return found if value in (0.0, 1.0) else replace(found, units=2.0)
 
     return own
 

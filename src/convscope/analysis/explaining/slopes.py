@@ -111,7 +111,10 @@ def _backward(site: Site, variable: Variable, dtype: torch.dtype) -> Tensor | No
     leaf, run = _converted(site, variable, dtype)
     try:
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            state = torch.get_rng_state()
             outputs = [t for t in tensors_of(run()) if t.is_floating_point()]
+            if not torch.equal(state, torch.get_rng_state()):
+                return None  # it draws, and has drawn something else
             made = _like(outputs, site)
             if made is None or not made.requires_grad:
                 return None
