@@ -77,3 +77,8 @@ def test_what_is_no_single_input_or_no_layer_is_refused():
         feature_maps(net, torch.zeros(1, 1, 8, 8), most=0)
     with pytest.raises(ShapeError, match=r"picture has shape \(8,\)"):
         feature_maps(net, torch.zeros(1, 1, 8, 8), picture=np.zeros(8))
+
+
+def test_of_long_vectors_the_beginning_is_kept_and_the_range_is_of_all():
+    (layer,) = feature_maps(nn.Flatten(), torch.arange(3000.0).view(1, 3, 1000)).layers
+    assert (layer.shape, len(layer.values), layer.largest) == ((3000,), 1024, 2999)

@@ -188,7 +188,11 @@ class _Row:
             small = [shrunk(np.atleast_2d(tile), self.tile) for tile in tiles]
             values = np.stack(small) / np.array(ends)[:, None, None]
             values = values / 2 + 0.5 if self.signed else values
-            show_tiles(inner, self.grid, list(colors(np.ma.masked_invalid(values))))
+            show_tiles(
+                inner,
+                self.grid,
+                list(colors(np.where(np.isfinite(values), values, np.nan))),
+            )
         if self.scale == "channel" and not self.is_vector:
             shown = [f"{'±' if self.signed else '≤ '}{_number(e)}" for e in ends]
             captions(inner, self.grid, shown, theme, size=5)
@@ -205,7 +209,8 @@ class _Row:
     def _which(self) -> str:
         layer, parts = self.layer, ""
         if len(layer.values) < layer.shape[0]:
-            parts += f"; {len(layer.values)} of {layer.shape[0]} channels shown"
+            noun = "features" if self.is_vector else "channels"
+            parts += f"; {len(layer.values)} of {layer.shape[0]} {noun} shown"
         if list(layer.channels) != sorted(layer.channels):
             parts += ", strongest first"
         if layer.values.ndim == 4 and not self.is_vector:

@@ -14,6 +14,7 @@ from convscope.analysis.capturing.record import Captured
 from convscope.errors import ArgumentError, ShapeError
 
 MOST_LAYERS = 24
+MOST_FEATURES = 1024  # of a vector
 # What is left out first where there are too many layers: what changes a map least.
 _LESS_TELLING = (
     ("Dropout", "Identity", "dropout"),
@@ -110,7 +111,8 @@ def feature_maps(
         inputs: (1, C, *space).
         layers: As `capture` takes them; by default every layer with a map of space or
             a vector, and of more than 24 those that change it most.
-        most: Channels to keep of each layer, at least 1; vectors are kept whole.
+        most: Channels to keep of each layer, at least 1; of vectors up to 1,024
+            features are kept.
         order: ``index``, or ``strength``: those with the largest mean of squares.
         picture: The input as one sees it, (H, W), (H, W, 1) or (H, W, 3), of bytes or
             from 0 to 1.
@@ -186,8 +188,8 @@ def _layer(each: Captured, most: int, order: str) -> LayerMaps:
     if order == "strength" and values.ndim > 1:
         clean = np.where(finite, values, 0).reshape(len(values), -1)
         channels = np.argsort(-(clean**2).mean(axis=1), kind="stable")
-    if values.ndim > 1 and max(values.shape[1:]) > 1:
-        channels = channels[:most]
+    is_map = values.ndim > 1 and max(values.shape[1:]) > 1
+    channels = channels[: most if is_map else MOST_FEATURES]
     return LayerMaps(
         label=each.label,
         kind=each.kind,
