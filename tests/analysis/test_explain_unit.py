@@ -59,7 +59,7 @@ def test_every_layer_of_ours_is_explained(case, training):
         if name.endswith("running_mean"):
             buffer.uniform_(-1, 1)
     net = nn.Sequential(layer)
-    for why, network in everywhere(net, batch(case, torch.float64), "0", 2, training):
+    for why, network in everywhere(net, batch(case, torch.float64), "0", 1, training):
         if isinstance(why.detail, NotExplained):
             assert case.name.startswith(WRAPPED)
         assert why.network_value == network
@@ -162,7 +162,7 @@ def test_every_layer_of_torch_for_convolutional_networks_is_explained(name, dtyp
     for training in (False, True):
         if name == "RReLU" and training:
             continue  # each slope is drawn
-        for why, network in everywhere(net, x, "0", 4, training):
+        for why, network in everywhere(net, x, "0", 2, training):
             assert not isinstance(why.detail, NotExplained)
             close(why.value, network, 1e-9 if dtype == torch.float64 else 1e-4)
     net.to(torch.float32)
@@ -431,7 +431,7 @@ def test_every_layer_of_real_networks_in_one_two_and_three_dimensions(name, shap
     ).double()
     x = torch.randn(1, *shape).double()
     labels = list(cs.capture(net, x))
-    for label in random.Random(0).sample(labels, min(7, len(labels))):
+    for label in random.Random(0).sample(labels, min(5, len(labels))):
         for why, network in everywhere(net, x, label, 1):
             assert not isinstance(why.detail, NotExplained), label
             close(why.value, network)
