@@ -88,3 +88,15 @@ def test_a_unit_that_is_not_there_is_refused(arguments, kind, text):
     with pytest.raises(kind) as refused:
         unit_field(NET, (1, 8, 8), *arguments)
     assert str(refused.value) == text
+
+
+def test_a_unit_without_a_gradient_has_its_field_by_arithmetic():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    with torch.no_grad():
+        net[0].weight.zero_()
+    found = unit_field(net, (1, 8, 8), "1", samples=1)
+    assert found.unit.size == (3, 3)
+    assert found.effective is None
+    assert found.notes == (
+        "what it uses cannot be measured: no gradient reaches the input",
+    )

@@ -95,6 +95,9 @@ def _drawn(
     else:
         _frames(first, steps, space[-2:], picture, colors, theme)
     _legend(figure, steps, colors, (0.5 + _SIDE + 0.12) / width, theme)
+    if found.notes:
+        figure.text(0.5 / width, 0.08 / height, "; ".join(found.notes), fontsize=7,
+                    color=theme.muted)  # fmt: skip
     if found.effective is not None:
         place = (1 - 2.95 / width, bottom, 2.1 / width, tall * 2.1 / _SIDE / height)
         _effective(figure, found, place, theme)

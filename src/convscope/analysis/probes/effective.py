@@ -74,6 +74,10 @@ class EffectiveField:
         }
 
 
+class NoGradientError(ArgumentError):
+    """The output does not depend on the input by a gradient."""
+
+
 def effective_receptive_field(
     module: nn.Module,
     input_size: InputSize,
@@ -148,7 +152,7 @@ def effective_receptive_field(
         squares = slope.double().square().sum(dim=1).mean(dim=0)
         total += squares.cpu().numpy()
     if not total.any():
-        raise ArgumentError(
+        raise NoGradientError(
             f"{where}: no gradient of output {index or 'values'} reaches the input. "
             "Look at summary(...).unreached, or choose another layer."
         )

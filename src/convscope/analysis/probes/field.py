@@ -9,6 +9,7 @@ from convscope.analysis.checking.rebuild import layer_text
 from convscope.analysis.inputs import Shape
 from convscope.analysis.probes.effective import (
     EffectiveField,
+    NoGradientError,
     effective_receptive_field,
 )
 from convscope.analysis.summary import exact_ranges_by_path
@@ -49,13 +50,16 @@ class UnitField:
         network: Class of the network, or what it was called by.
         input_shape: (C, *space).
         steps: Layers at which the field grows, the unit's own last.
-        effective: What it really looks at, measured; None where that was not wanted.
+        effective: What it really looks at, measured; None where that was not wanted,
+            or cannot be.
+        notes: Why it cannot.
     """
 
     network: str
     input_shape: Shape
     steps: tuple[FieldStep, ...]
     effective: EffectiveField | None
+    notes: tuple[str, ...] = ()
 
     @property
     def unit(self) -> FieldStep:
@@ -78,6 +82,7 @@ class UnitField:
                 for step in self.steps
             ],
             "effective": self.effective and self.effective.to_dict(),
+            "notes": list(self.notes),
         }
 
 
@@ -145,15 +150,23 @@ def unit_field(
         if not steps or own != steps[-1].box:
             steps.append(FieldStep(path, layer_text(modules[path]), place, own))
     steps.append(FieldStep(layer, _kind(modules[layer]), index, box))
-    effective = None
+    effective: EffectiveField | None = None
+    notes: tuple[str, ...] = ()
     if samples:
         wanted = tuple(i for i, n in zip(index, sizes, strict=True) if n > 1)
-        effective = effective_receptive_field(
-            net, input_shape, layer=layer, samples=samples, seed=seed,
-            output_index=wanted if len(wanted) == len(sizes) else None,
-        )  # fmt: skip
+        try:
+            effective = effective_receptive_field(
+                net, input_shape, layer=layer, samples=samples, seed=seed,
+                output_index=wanted if len(wanted) == len(sizes) else None,
+            )  # fmt: skip
+        except NoGradientError:
+            notes = ("what it uses cannot be measured: no gradient reaches the input",)
     return UnitField(
-        name or type(plain).__name__, tuple(input_shape), tuple(steps), effective
+        name or type(plain).__name__,
+        tuple(input_shape),
+        tuple(steps),
+        effective,
+        notes,
     )
 
 
