@@ -27,6 +27,12 @@ def in_order(data):
     return pixels, labels
 
 
+GRAY_NOTE = (
+    "Arrays of shape (60, 5, 4) are taken for gray pictures of 5 x 4 pixels, not for "
+    "signals."
+)
+
+
 @pytest.mark.parametrize(
     ("images", "expected"),
     [
@@ -49,8 +55,9 @@ def test_every_layout_and_type_keeps_its_values(images, expected):
     np.testing.assert_array_equal(labels, TWO)
     assert data.preprocessing.bits == 8 * pixels.itemsize
     assert data.preprocessing.size == (5, 4)
-    assert data.notes[1:] == ()
-    assert data.notes[0].startswith("The test part has only")
+    told, warned = data.notes[:-1], data.notes[-1]
+    assert told == (GRAY_NOTE,) * (images.ndim == 3)
+    assert warned.startswith("The test part has only")
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -100,6 +107,8 @@ def test_labels_are_numbers_or_names(labels, classes, names, numbers):
         ((60, 12, 1000), "signals, 12 channels of 1,000 values"),
         ((60, 128, 9), "signals, 9 channels of 128 values"),
         ((60, 3, 16), "signals, 3 channels of 16 values"),
+        ((60, 12, 40), "signals, 12 channels of 40 values"),
+        ((60, 32, 15), "signals, 15 channels of 32 values"),
         ((60, 1, 2), "signals, 1 channel of 2 values"),
     ],
 )
@@ -109,7 +118,7 @@ def test_signals_are_not_taken_for_gray_pictures(shape, told):
     with pytest.raises(DataError) as caught:
         from_arrays(images, TWO)
     assert str(caught.value) == (
-        f"from_arrays: images of shape {shape} look like {told}, which are not taken. "
+        f"from_arrays: images of shape {shape} may be {told}, which are not taken. "
         f"If they are gray pictures of {rows:,} x {columns:,} pixels, give them as "
         f"({count}, 1, {rows}, {columns}): images[:, None]."
     )

@@ -13,7 +13,7 @@ from convscope.data.preprocessing import Preprocessing
 from convscope.data.splits import assign, check_fractions, content_hashes, share_out
 from convscope.errors import DataError
 
-LONGEST = 4  # times as long as wide: what (N, H, W) is taken for a picture up to
+LONGEST = 2  # times as long as wide: what (N, H, W) is taken for a picture up to
 FLOAT_NOTE = (
     "Images given as floating-point numbers are kept as 8 bits: "
     "no value is off by more than 1/510."
@@ -46,8 +46,9 @@ def from_arrays(
         test: Share of the images to test on, in [0, 1).
 
     Shape:
-        images: (N, H, W) with H and W at most 4 times each other, (N, H, W, C) or
-            (N, C, H, W)
+        images: (N, C, H, W), (N, H, W, C), or (N, H, W) with H and W at most twice
+            each other: longer ones are as likely signals (N, C, L). A note says what
+            was taken where H and W differ.
         labels: (N,)
 
     Raises:
@@ -127,8 +128,15 @@ def as_pixels(images: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
     >>> as_pixels(np.zeros((5, 8, 8, 3), bool), "here")[0].shape
     (5, 3, 8, 8)
     """
+    told: list[str] = []
     if images.ndim == 3:
         _refuse_signals(images.shape, where)
+        rows, columns = images.shape[1:]
+        if rows != columns:
+            told.append(
+                f"Arrays of shape {images.shape} are taken for gray pictures of "
+                f"{rows:,} x {columns:,} pixels, not for signals."
+            )
         images = images[:, None]
     elif images.ndim == 4 and images.shape[1] not in (1, 3):
         images = np.moveaxis(images, -1, 1)
@@ -140,9 +148,9 @@ def as_pixels(images: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
     if 0 in images.shape:
         raise DataError(f"{where}: images of shape {images.shape} hold no pixels.")
     if images.dtype in (np.uint8, np.uint16):
-        return np.ascontiguousarray(images), []
+        return np.ascontiguousarray(images), told
     if images.dtype == np.bool_:
-        return images.astype(np.uint8) * np.uint8(255), []
+        return images.astype(np.uint8) * np.uint8(255), told
     if images.dtype.kind != "f":
         raise DataError(
             f"{where}: images are {images.dtype}; use uint8, uint16, bool, or "
@@ -160,17 +168,17 @@ def as_pixels(images: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
             f"{where}: floating-point images must lie in [0, 1]; these go from "
             f"{low:g} to {high:g}. Scale them, or pass uint8."
         )
-    return np.round(images * 255).astype(np.uint8), [FLOAT_NOTE]
+    return np.round(images * 255).astype(np.uint8), [FLOAT_NOTE, *told]
 
 
 def _refuse_signals(shape: tuple[int, ...], where: str) -> None:
-    """(N, C, L) and (N, H, W) look alike: few rows and long ones are channels."""
+    """(N, C, L) and (N, H, W) look alike: few rows, or long ones, may be channels."""
     count, rows, columns = shape
     short, long = sorted((rows, columns))
     if short * LONGEST < long or (short == 1 < long):
         channels = "1 channel" if short == 1 else f"{short:,} channels"
         raise DataError(
-            f"{where}: images of shape {shape} look like signals, {channels} of "
+            f"{where}: images of shape {shape} may be signals, {channels} of "
             f"{long:,} values, which are not taken. If they are gray pictures of "
             f"{rows:,} x {columns:,} pixels, give them as ({count}, 1, {rows}, "
             f"{columns}): images[:, None]."
