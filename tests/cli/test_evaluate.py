@@ -109,6 +109,22 @@ def test_a_folder_of_one_class_or_one_image_can_be_judged_by(run, tmp_path):
     assert (found["part"], found["samples"]) == ("all", 1)
 
 
+def test_a_layout_insists_that_folders_are_classes(run, tmp_path):
+    folder_of(tmp_path, {"0": 0, "1": 1})
+    for name in ("0", "1"):  # as where each class has the same parts
+        files = list((tmp_path / name).iterdir())
+        for number, file in enumerate(files):
+            folder = tmp_path / name / ("scans" if number else "photos")
+            folder.mkdir(exist_ok=True)
+            file.rename(folder / file.name)
+    with pytest.raises(DataError):
+        invoke_raising("evaluate", run, tmp_path)
+    judged = invoke("evaluate", run, tmp_path, "--layout", "classes", "--json")
+    assert json.loads(judged.stdout)["samples"] == 6
+    with pytest.raises(ArgumentError, match="Name the folder"):
+        invoke_raising("evaluate", run, "--layout", "classes")
+
+
 def test_a_folder_of_drawings_is_centered_as_the_run_says(run, tmp_path):
     folder = folder_of(tmp_path, {"3": 3, "7": 7})
     for path in folder.rglob("*.png"):  # larger paper, the digit in a corner

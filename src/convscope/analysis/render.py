@@ -16,7 +16,8 @@ COLUMNS = (
     "multiply_adds", "activation_products", "activation_bytes", "field_size",
     "field_stride", "field_offset", "field_clipped",
 )  # fmt: skip
-LEAST = 22  # columns of the first column, however narrow the terminal
+LEAST = 22  # columns of the first column; below it there is no table
+NARROWEST = 12  # the same, of two networks side by side
 SHOWN = 4  # remarks of one kind; the rest is counted
 UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -44,7 +45,10 @@ class Summary(NetworkRecord):
 
 
 def to_text(summary: NetworkRecord, width: int = 80, depth: int | None = None) -> str:
-    """A table of at most ``width`` columns, and what is to be said about it."""
+    """A table of at most ``width`` columns, and what is to be said about it.
+
+    Where that is too narrow for a table, each layer is a paragraph.
+    """
     rows = [_cells(summary, row) for row in _shown(summary, depth)]
     widths = [max(len(r[i]) for r in [HEADS, *rows]) for i in range(len(HEADS))]
     rest = sum(widths[1:]) + 2 * (len(HEADS) - 1)
@@ -52,14 +56,50 @@ def to_text(summary: NetworkRecord, width: int = 80, depth: int | None = None) -
     if sum(widths) + 2 * (len(HEADS) - 1) > width:  # shapes of many axes
         over = sum(widths) + 2 * (len(HEADS) - 1) - width
         widths[1] = max(6, widths[1] - over)
-    lines = [_title(summary), _line(HEADS, widths), _rule(widths)]
-    lines += [_line(cells, widths) for cells in rows]
-    lines.append(_rule(widths))
+    lines = textwrap.wrap(_title(summary), width)
+    if sum(widths) + 2 * (len(HEADS) - 1) > width:
+        for cells in rows:
+            lines += _paragraph(cells, width)
+    else:
+        lines += [_line(HEADS, widths), _rule(widths)]
+        lines += [_line(cells, widths) for cells in rows]
+        lines.append(_rule(widths))
     for total in _totals(summary):
         lines += textwrap.wrap(total, width)
     for remark in _remarks(summary):
         lines += _wrapped(remark, width)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _paragraph(cells: Sequence[str], width: int) -> list[str]:
+    """A layer by its name, and below it what the table has in columns."""
+    name, output, parameters, share, products, part, memory, field = cells
+    inner = " " * min(len(name) - len(name.lstrip()), width // 4)
+    named = [
+        output,
+        f"{parameters} params" + (f" ({share} %)" if share else ""),
+        f"{products} mult-adds" + (f" ({part} %)" if part else ""),
+        memory,
+        f"field {field}",
+    ]
+    first = textwrap.wrap(name.strip(), width, initial_indent=inner,
+                          subsequent_indent=f"{inner}  ")  # fmt: skip
+    return [*first, *packed(named, width, f"{inner}  ")]
+
+
+def packed(parts: Sequence[str], width: int, indent: str = "  ") -> list[str]:
+    """Lines of whole parts, as many as fit into each.
+
+    >>> packed(["one", "two", "three"], 11)
+    ['  one  two', '  three']
+    """
+    lines: list[str] = []
+    for part in filter(None, parts):
+        if lines and len(lines[-1]) + 2 + len(part) <= width:
+            lines[-1] += f"  {part}"
+        else:
+            lines += textwrap.wrap(f"{indent}{part}", width, subsequent_indent=indent)
+    return lines
 
 
 def to_markdown(summary: NetworkRecord, depth: int | None = None) -> str:
@@ -166,6 +206,8 @@ def versus(one: NetworkRecord, other: NetworkRecord, width: int = 80) -> str:
             rows.append((label, show(int(a)), show(int(b)), ratio))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     over = sum(widths) + 6 - width
+    if over > widths[0] - NARROWEST:
+        return "\n".join(_quantities(rows, width))
     widths[0] -= max(0, over)
     lines = []
     for place, line in enumerate(rows):
@@ -175,6 +217,17 @@ def versus(one: NetworkRecord, other: NetworkRecord, width: int = 80) -> str:
         if place == 0:
             lines.append(_rule(widths))
     return "\n".join(lines)
+
+
+def _quantities(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Each quantity as a paragraph."""
+    (_, one, other, _), *quantities = rows
+    lines: list[str] = []
+    for label, first, second, ratio in quantities:
+        lines += textwrap.wrap(label, width)
+        parts = [f"{one} {first}", f"{other} {second}"]
+        lines += packed([*parts, f"ratio {ratio}" if ratio else ""], width)
+    return lines
 
 
 def count_text(value: int) -> str:

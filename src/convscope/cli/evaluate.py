@@ -15,6 +15,8 @@ from convscope.cli.options import (
     tta_named,
 )
 from convscope.cli.progress_bar import counting
+from convscope.data import Dataset
+from convscope.data.folders.layout import Layout
 from convscope.errors import ArgumentError
 from convscope.terminal import Screen, json_text, say
 from convscope.train.run import Run
@@ -39,6 +41,10 @@ def evaluate(
             "the figures of its folds.",
         ),
     ] = None,
+    layout: Annotated[
+        Layout | None,
+        typer.Option(help="classes: folders in DATA named like parts are classes."),
+    ] = None,
     tta: TtaFlag = None,
     as_json: JsonFlag = False,
     as_csv: Annotated[
@@ -57,10 +63,19 @@ def evaluate(
         raise ArgumentError(
             "evaluate: --json and --csv exclude each other. Choose one."
         )
+    if layout and data is None:
+        raise ArgumentError(
+            f"evaluate: --layout {layout} is for a folder, and DATA is not given. Name "
+            "the folder."
+        )
     views = tta_named(tta)
     with counting() as (advance, _):
-        judged = Run.load(run, device=device, optimize=optimize).evaluate(
-            data, part, tta=views, batch_size=batch_size, progress=advance
+        trained = Run.load(run, device=device, optimize=optimize)
+        images: str | Dataset | None = data
+        if data is not None and layout is not None:
+            images = trained.load_data(data, progress=advance, layout=layout)
+        judged = trained.evaluate(
+            images, part, tta=views, batch_size=batch_size, progress=advance
         )
     if as_json:
         typer.echo(json_text(judged.to_dict()))

@@ -505,9 +505,9 @@ def _show_search(found: RateSearch, as_json: bool) -> None:
     table.add_column("learning rate", justify="right")
     table.add_column("loss", justify="right")
     table.add_column("")
-    top = max(found.losses)
+    top, room = max(found.losses), min(30, max(console.width - 26, 4))
     for index in range(0, len(found.rates), max(len(found.rates) // 20, 1)):
-        bar = "█" * max(round(30 * found.losses[index] / top), 1)
+        bar = "█" * max(round(room * found.losses[index] / top), 1)
         table.add_row(f"{found.rates[index]:.2e}", f"{found.losses[index]:.4f}", bar)
     console.print(table)
     console.print(f"suggested: --learning-rate {found.suggestion:g}", style="bold")
