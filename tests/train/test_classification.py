@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from convscope.data import load
 from convscope.errors import ArgumentError, ShapeError, TrainingError
 from convscope.train import Run, fit, resume
 from convscope.train.classification import Heads, heads_of
@@ -148,3 +149,19 @@ def test_layers_held_in_lists_and_used_by_their_weights_are_trained(tiny):
     before = net.weights[0].detach().clone()
     fit(net, tiny, epochs=1, listeners=())
     assert not torch.equal(before, net.weights[0])
+
+
+def test_a_distribution_is_trained_by_its_logits():
+    class Law(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.out = nn.Linear(64, 10)
+
+        def forward(self, x):
+            return torch.distributions.Categorical(logits=self.out(x.flatten(1)))
+
+    digits = load("digits")
+    with pytest.raises(ShapeError, match=r"gives a Categorical\. .*output='logits'"):
+        fit(Law(), digits, epochs=1, listeners=())
+    run = fit(Law(), digits, epochs=1, listeners=(), output="logits")
+    assert run.evaluate().accuracy > 0.5

@@ -43,6 +43,11 @@ class Heads:
         """
         if isinstance(out, Tensor):
             return out
+        if self.output is None and isinstance(getattr(out, "logits", None), Tensor):
+            raise ShapeError(
+                f"fit: the network gives {_described(out)}. Say which of its tensors "
+                "is for the classes: output='logits'."
+            )
         if self.output is None:
             raise ShapeError(
                 f"fit: the network gives {_described(out)}. Say which one is for the "

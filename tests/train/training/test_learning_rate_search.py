@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.errors import ArgumentError, TrainingError
+from convscope.errors import ArgumentError, ShapeError, TrainingError
 from convscope.train.recipe import Recipe
 from convscope.train.training.fitting import fit
 from convscope.train.training.learning_rate_search import find_rate
@@ -117,3 +117,24 @@ def test_the_command_shows_it_and_makes_no_run(convscope, tmp_path, monkeypatch)
     assert set(found) == {"rates", "losses", "suggestion"}
     assert last.endswith(f" {found['suggestion']:g}")
     assert list(tmp_path.iterdir()) == []
+
+
+class TwoHeads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = network()
+        self.other = nn.Linear(100, 3)
+
+    def forward(self, x):
+        return {"logits": self.body(x), "aux": self.other(x.flatten(1)[:, :100])}
+
+
+def test_the_output_that_counts_is_chosen_and_others_are_weighted(tiny):
+    net = TwoHeads()
+    chosen = find_rate(net, tiny, SMALL, steps=20, output="logits")
+    both = find_rate(
+        net, tiny, SMALL, steps=20, output="logits", auxiliary={"aux": 100.0}
+    )
+    assert both.losses[0] > 50 * chosen.losses[0]
+    with pytest.raises(ShapeError, match="Say which one is for the classes"):
+        find_rate(net, tiny, SMALL, steps=20)

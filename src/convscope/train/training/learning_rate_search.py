@@ -3,8 +3,9 @@
 import copy
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from convscope.data import Dataset
 from convscope.data.batching.batches import Batch, Batches
 from convscope.errors import ArgumentError, TrainingError
 from convscope.execution import Optimized
-from convscope.train.classification import class_weights
+from convscope.train.classification import class_weights, heads_of
 from convscope.train.fastest_setting import training_setting
 from convscope.train.recipe import Recipe
 from convscope.train.training.loop import training_batches
@@ -45,6 +46,8 @@ def find_rate(
     steps: int = 100,
     lowest: float = 1e-5,
     highest: float = 10.0,
+    output: str | int | None = None,
+    auxiliary: Mapping[Any, float] | None = None,
 ) -> RateSearch:
     """Trains a copy of ``net`` for ``steps`` steps, each at a higher rate.
 
@@ -57,8 +60,11 @@ def find_rate(
         steps: How many rates are tried.
         lowest: The first rate.
         highest: The last rate; the search ends earlier if the loss explodes.
+        output: Which of the network's outputs is for the classes, as in ``fit``.
+        auxiliary: Others that are trained with it, as in ``fit``.
 
     Raises:
+        ShapeError: The network gives several outputs, and none is chosen.
         ArgumentError: Fewer than 10 steps, or the rates do not rise.
         TrainingError: The loss is not finite from the beginning.
 
@@ -77,6 +83,7 @@ def find_rate(
         raise ArgumentError(
             f"find_rate: lowest={lowest} must be above 0 and below highest={highest}."
         )
+    heads = heads_of(output, auxiliary)
     setting = training_setting(net, data.input_shape, recipe)
     trial = setting.place(copy.deepcopy(net)).train()
     fast = Optimized(trial, setting, same_dropout=True)
@@ -93,6 +100,7 @@ def find_rate(
         label_smoothing=recipe.label_smoothing,
         class_weights=class_weights(data, recipe, setting.device),
         clip_norm=recipe.clip_norm,
+        heads=heads,
     )
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         for step, batch in enumerate(itertools.islice(_endless(batches), steps)):

@@ -29,6 +29,7 @@ from convscope.train.training.events import (
     Stopped,
 )
 from convscope.train.training.loop import Training
+from convscope.train.training.trainable import require_trainable
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -37,6 +38,7 @@ def require_fit(net: nn.Module, data: Dataset, heads: Heads | None = None) -> No
     """Refuses a network that these images do not fit, before anything is trained.
 
     Raises:
+        ArgumentError: It cannot be trained at all, as a scripted or a quantized one.
         ShapeError: A layer cannot take what reaches it, or the output is not
             (N, number of classes).
 
@@ -46,14 +48,17 @@ def require_fit(net: nn.Module, data: Dataset, heads: Heads | None = None) -> No
     built = built_from(net)
     if built is not None:
         require_classifier(built.name)
+    require_trainable(net)
     check(net, data.input_shape)
     place = next((p.device for p in net.parameters()), torch.device("cpu"))
     flags = [(module, module.training) for module in net.modules()]
-    with torch.no_grad():
-        images = torch.zeros(2, *data.input_shape, device=place)
-        out = (heads or Heads()).main(net.eval()(images))
-    for module, flag in flags:
-        module.training = flag
+    try:
+        with torch.no_grad():
+            images = torch.zeros(2, *data.input_shape, device=place)
+            out = (heads or Heads()).main(net.eval()(images))
+    finally:
+        for module, flag in flags:
+            module.training = flag
     wanted, found = (2, len(data.classes)), tuple(out.shape)
     if found != wanted:
         raise ShapeError(
