@@ -295,9 +295,9 @@ def test_the_test_rejects_a_pass_that_leaves_its_state(monkeypatch):
 
 
 def _inputs():
-    from convscope.analysis.inputs import parse_inputs
+    from convscope.analysis.inputs import sized_inputs
 
-    return parse_inputs(SIZE, where="test")
+    return sized_inputs(SIZE, where="test")
 
 
 class Number:

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -183,3 +184,31 @@ def test_what_is_not_understood_is_unknown_not_guessed():
     record = summary(Sorted(), (1, 4, 4))
     assert record.rows[0].receptive_field is None
     assert "receptive fields are unknown after sort" in record.notes[0]
+
+
+def test_after_a_packed_sequence_fields_are_unknown_not_empty():
+    pack = nn.utils.rnn.pack_padded_sequence
+
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.lstm = nn.Conv1d(3, 4, 3), nn.LSTM(4, 5, batch_first=True)
+            self.out = nn.Linear(5, 2)
+
+        def forward(self, x):
+            steps = self.conv(x).transpose(1, 2)
+            lengths = torch.full((len(x),), steps.shape[1])
+            packed = pack(steps, lengths, batch_first=True)
+            return self.out(self.lstm(packed)[1][0][-1])
+
+    net = Words()
+    record = summary(net, (3, 10))
+    fields = {row.name: row.receptive_field for row in record.rows}
+    assert [f.size for f in fields["conv"]] == [3]
+    assert fields["full"] == ()  # the lengths, which no input reaches
+    assert fields["pack_padded_sequence"] is fields["lstm"] is fields["out"] is None
+    lines = record.to_text().splitlines()
+    assert next(line for line in lines if line.startswith("out ")).endswith("?")
+    x = torch.rand(2, 3, 10, requires_grad=True)
+    net(x).sum().backward()
+    assert x.grad.abs().sum((0, 1)).min() > 0  # all of it reaches the output

@@ -2,16 +2,26 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from convscope.analysis.checking.check import failure_error, refuse_call
 from convscope.analysis.checking.rebuild import layer_text
-from convscope.analysis.inputs import BATCH, Inputs, InputSize, Shape, parse_inputs
+from convscope.analysis.inputs import (
+    InputSize,
+    Shape,
+    inputs_for,
+    is_sized,
+    shapes_of,
+    with_batch,
+    without_batch,
+)
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary
 from convscope.analysis.tracing.calls import Call, named
+from convscope.analysis.tracing.meta_copy import Scripted
 from convscope.analysis.tracing.trace import LayerError, Trace, trace
 from convscope.analysis.tracing.verify import difference
 from convscope.arithmetic import (
@@ -21,75 +31,77 @@ from convscope.arithmetic import (
     inference_activation_bytes,
     training_activation_bytes,
 )
+from convscope.execution import Inputs
 
 
 def summary(
     module: nn.Module,
-    input_size: InputSize,
+    input_size: InputSize | None = None,
     *,
+    example_inputs: Any = None,
     name: str = "",
     training: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Summary:
     """Shapes, parameters, multiply-adds, memory and receptive fields, layer by layer.
 
-    No weight is allocated and the module is not changed.
+    No weight is allocated and the module is not changed. What TorchScript has compiled
+    is one layer.
 
     Args:
         module: Any torch.nn.Module.
         input_size: Sizes without the batch axis, such as ``(C, H, W)``; a list of such
-            sizes for several inputs.
+            sizes for several inputs. They stand for numbers of the type of the
+            network's weights, and for indices where the first layer takes these.
+        example_inputs: Instead of sizes, a batch that ``forward`` takes: a tuple of
+            inputs; ``Inputs(positional, named)``; or the one input, of any structure.
+            Images are counted along the first axis of its first tensor.
         name: What to call the network; its class if not given.
         training: As it is in training, instead of in evaluation.
-        dtype: Of the inputs; by default that of the network's weights.
+        dtype: Of the inputs that sizes stand for.
 
     Raises:
         ShapeError: The network does not work on this input; see `check`.
-        ArgumentError: ``input_size`` is no size, or ``forward`` takes other inputs.
+        ArgumentError: ``input_size`` is no size, there are no inputs or both sorts of
+            them, or ``forward`` takes other inputs.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 6, 5), nn.Flatten(), nn.Linear(4704, 10))
     >>> record = summary(net, (1, 32, 32))
     >>> record.parameters, record.multiply_adds
     (47206, 164640)
+    >>> words = torch.tensor([[1, 2, 3]])
+    >>> summary(nn.Embedding(100, 8), example_inputs=words).rows[0].output_shape
+    (3, 8)
     """
-    inputs = parse_inputs(input_size, where="summary")
+    inputs = inputs_for(
+        module, input_size, example_inputs, where="summary", dtype=dtype
+    )
     note = ""
     try:
-        traced = _traced(module, inputs, training, dtype)
+        traced = _traced(module, inputs, training)
     except LayerError as error:
-        if error.refusal is not None and error.refusal.kind == "rank":
-            raise failure_error(module, inputs, error, training) from None
+        refused = failure_error(module, inputs, error, training)
+        of_rank = error.refusal is not None and error.refusal.kind == "rank"
+        if of_rank or not is_sized(inputs):
+            raise refused from None
         try:  # some networks are written for one image at a time
-            traced = _traced(module, inputs, training, dtype, batch=1)
+            traced = _traced(module, with_batch(inputs, 1), training)
             note = "it takes one image at a time"
         except LayerError:
-            raise failure_error(module, inputs, error, training) from None
+            raise refused from None
     found = difference(module, traced, training)
     if isinstance(found, LayerError):
         raise failure_error(module, inputs, found, training) from None
     note = "; ".join(text for text in (note, found) if text)
     once = None
-    if traced.calls[0].constant_products and traced.batch > 1:
+    if traced.calls[0].constant_products and traced.batch > 1 and is_sized(inputs):
         with contextlib.suppress(LayerError):  # to see what grows with the batch
-            once = _traced(module, inputs, training, dtype, batch=1)
+            once = _traced(module, with_batch(inputs, 1), training)
     return _Builder(traced, name, note, once).build()
 
 
-def _traced(
-    module: nn.Module,
-    inputs: Inputs,
-    training: bool = False,
-    dtype: torch.dtype | None = None,
-    batch: int = BATCH,
-) -> Trace:
-    return trace(
-        module,
-        inputs,
-        training=training,
-        dtype=dtype,
-        batch=batch,
-        refuse=refuse_call,
-    )
+def _traced(module: nn.Module, inputs: Inputs, training: bool = False) -> Trace:
+    return trace(module, inputs, training=training, refuse=refuse_call)
 
 
 def exact_ranges(
@@ -149,12 +161,12 @@ def _ranges(
     module: nn.Module, input_size: InputSize
 ) -> Iterator[tuple[Call, tuple[tuple[Range, ...], ...] | None]]:
     """Every call with what each of its outputs sees; None where it is not known."""
-    inputs = parse_inputs(input_size, where="exact_ranges")
+    inputs = inputs_for(module, input_size, where="exact_ranges")
     try:
         traced = _traced(module, inputs)
     except LayerError as error:
         raise failure_error(module, inputs, error) from None
-    keys = [(0, axis) for axis in range(len(inputs.shapes[0]) - 1)]
+    keys = [(0, axis) for axis in range(len(shapes_of(inputs)[0]) - 1)]
     for call in traced.calls:
         value = call.value
         known = value is not None and all(key in value.seen for key in keys)
@@ -174,6 +186,7 @@ class _Builder:
         self.once = self._constants(once)  # products on constants, by call
         self.name = name or type(traced.root).__name__
         self.notes = [note] if note else []
+        self.shapes = shapes_of(traced.inputs)
         self.counted: set[int] = set()
 
     def build(self) -> Summary:
@@ -189,7 +202,7 @@ class _Builder:
         self._note_unknown()
         return Summary(
             name=self.name,
-            input_shapes=self.traced.inputs.shapes,
+            input_shapes=self.shapes,
             rows=rows,
             parameters=_numel(every),
             trainable=_numel(trained),
@@ -201,7 +214,7 @@ class _Builder:
             inference_bytes=inference,
             training_bytes=training,
             inexact=tuple(self._inexact()),
-            exceeding=tuple(_exceeding(rows, self.traced.inputs)),
+            exceeding=tuple(_exceeding(rows, self.shapes)),
             unreached=tuple(
                 n for n, p in named if p.requires_grad and id(p) not in reached
             ),
@@ -234,7 +247,7 @@ class _Builder:
             kind=kind,
             depth=call.depth,
             is_layer=call.is_layer,
-            output_shapes=tuple(_without_batch(shape, batch) for shape in call.outputs),
+            output_shapes=tuple(without_batch(shape, batch) for shape in call.outputs),
             parameters=parameters,
             buffers=buffers,
             multiply_adds=call.multiply_adds // batch + self.once[id(call)],
@@ -250,7 +263,7 @@ class _Builder:
         """For each input one field per axis."""
         found: list[tuple[AxisField, ...] | None] = []
         value = call.value
-        for number, shape in enumerate(self.traced.inputs.shapes):
+        for number, shape in enumerate(self.shapes):
             fields: list[AxisField] = []
             lost = False
             for axis in range(len(shape) - 1):
@@ -274,8 +287,9 @@ class _Builder:
 
     def _memory(self) -> tuple[int, int]:
         """Bytes of activations for one image: most at one time, and all together."""
-        inputs = self.traced.inputs.shapes
-        sizes = [4 * _product(shape) for shape in inputs]
+        inputs = self.traced.inputs.tensors
+        batch = self.traced.batch
+        sizes = [x.numel() * x.element_size() // batch for x in inputs]
         sources: list[list[int]] = [[] for _ in inputs]
         places = {-1 - number: number for number in range(len(inputs))}
         for index, call in enumerate(self.traced.calls):
@@ -283,7 +297,7 @@ class _Builder:
                 continue
             places[index] = len(sizes)
             reads = [places[read] for read in call.reads if read in places]
-            sizes.append(call.output_bytes // self.traced.batch)
+            sizes.append(call.output_bytes // batch)
             sources.append([read for read in reads if read < places[index]])
         return (
             inference_activation_bytes(sizes, sources, element_bytes=1),
@@ -342,6 +356,21 @@ class _Builder:
                 "forward needs values, so it ran once on zeros with the weights it "
                 f"has ({traced.reason}); what it does with other values is unknown"
             )
+        for number in traced.integers:
+            self.notes.append(
+                f"input {number + 1} is taken for indices, which its first layer takes"
+            )
+        scripted = [m for m in traced.root.modules() if isinstance(m, Scripted)]
+        if scripted:
+            names = ", ".join(dict.fromkeys(type(m).__name__ for m in scripted))
+            self.notes.append(
+                f"TorchScript has compiled {names}, so that its layers are shown as one"
+            )
+        if any("quantized" in type(m).__module__ for m in traced.root.modules()):
+            self.notes.append(
+                "quantized layers keep their weights packed, so that neither their "
+                "parameters nor their products are counted"
+            )
         if traced.flow.not_understood:
             names = ", ".join(dict.fromkeys(traced.flow.not_understood))
             self.notes.append(
@@ -355,13 +384,13 @@ class _Builder:
             )
 
 
-def _exceeding(rows: tuple[Row, ...], inputs: Inputs) -> Iterable[str]:
+def _exceeding(rows: tuple[Row, ...], shapes: tuple[Shape, ...]) -> Iterable[str]:
     """Layers with windows that are longer than the image along some axis."""
     for row in rows:
         fields = row.receptive_field
         if not row.is_layer or not fields:
             continue
-        sizes = inputs.shapes[0][1:]
+        sizes = shapes[0][1:]
         if any(f.size > s and f.stride for f, s in zip(fields, sizes, strict=False)):
             yield row.path if row.path and row.path.endswith(row.name) else row.name
 
@@ -370,16 +399,5 @@ def _row_name(call: Call) -> str:
     return call.path or call.name
 
 
-def _without_batch(shape: Shape, batch: int) -> Shape:
-    return shape[1:] if shape and shape[0] == batch else shape
-
-
 def _numel(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() for t in tensors)
-
-
-def _product(shape: Shape) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

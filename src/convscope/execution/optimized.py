@@ -128,7 +128,7 @@ def _view(net: nn.Module, setting: Setting, same_dropout: bool = False) -> Any:
     return fast
 
 
-def require_shareable(net: nn.Module) -> None:
+def require_shareable(net: nn.Module, where: str = "optimize") -> None:
     """Refuse a network of which there cannot be a second view.
 
     Raises:
@@ -137,18 +137,18 @@ def require_shareable(net: nn.Module) -> None:
     kind = type(net).__name__
     if isinstance(net, torch.jit.ScriptModule):
         raise ArgumentError(
-            f"optimize: net is a {kind}, whose layers TorchScript has compiled. Give "
+            f"{where}: net is a {kind}, whose layers TorchScript has compiled. Give "
             "the network that it was made from."
         )
     slots = [c.__name__ for c in type(net).__mro__ if c.__dict__.get("__slots__")]
     if slots:
         raise ArgumentError(
-            f"optimize: net keeps state in __slots__ of {slots[0]}, which cannot be "
+            f"{where}: net keeps state in __slots__ of {slots[0]}, which cannot be "
             f"shared. Remove __slots__ from {slots[0]}."
         )
     if type(type(net)) not in (type, ABCMeta):
         raise ArgumentError(
-            f"optimize: {kind} has the metaclass {type(type(net)).__name__}, so that "
+            f"{where}: {kind} has the metaclass {type(type(net)).__name__}, so that "
             "no class can safely be derived from it. Wrap the network in a module of "
             "your own, without one."
         )

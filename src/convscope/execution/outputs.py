@@ -2,12 +2,14 @@
 
 import copy
 import dataclasses
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 _DEEPEST = 8  # levels that are looked through
+_CLOSED = (nn.Module, type, types.ModuleType, types.FunctionType, types.MethodType)
 
 
 def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
@@ -45,19 +47,30 @@ def _mapped(change: Callable[[Tensor], Tensor], value: Any, levels: int) -> Any:
 def tensors_in(value: Any) -> Iterator[Tensor]:
     """Every tensor in ``value``, also in the attributes of objects, such as laws.
 
+    Networks, classes and functions are not looked into; of what one object holds twice,
+    each tensor comes once.
+
     >>> [x.item() for x in tensors_in([Tensor([1]), {"b": Tensor([2])}, "c"])]
     [1.0, 2.0]
+    >>> len(list(tensors_in(torch.distributions.Normal(Tensor([1]), Tensor([2])))))
+    2
     """
-    yield from _tensors(value, _DEEPEST)
+    yield from _tensors(value, _DEEPEST, set())
 
 
-def _tensors(value: Any, levels: int) -> Iterator[Tensor]:
+def _tensors(value: Any, levels: int, seen: set[int]) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
         return
-    parts = _parts(value) or getattr(value, "__dict__", None) or {}
+    parts = _parts(value)
+    if not parts and not isinstance(value, _CLOSED):
+        parts = getattr(value, "__dict__", None) or {}
+        if id(value) in seen:
+            return
+        seen.add(id(value))
+        parts = {id(part): part for part in parts.values()}
     for part in parts.values() if levels else ():
-        yield from _tensors(part, levels - 1)
+        yield from _tensors(part, levels - 1, seen)
 
 
 def _parts(value: Any) -> dict[Any, Any]:

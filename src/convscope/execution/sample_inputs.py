@@ -42,25 +42,36 @@ class Inputs(NamedTuple):
 def given_inputs(examples: Any) -> Inputs:
     """`Inputs` as they are, a tuple as positional inputs, all else as the one input.
 
+    A named tuple, such as a packed sequence, is one input too.
+
     >>> given_inputs((1, 2)).positional, given_inputs({"a": 1}).positional
     ((1, 2), ({'a': 1},))
     """
     if isinstance(examples, Inputs):
         return examples
-    return Inputs(examples if isinstance(examples, tuple) else (examples,), {})
+    return Inputs(examples if type(examples) is tuple else (examples,), {})
 
 
 def random_inputs(net: nn.Module, shape: Shape, images: int) -> Inputs:
     """A batch of random numbers for each input, in the network's own number format."""
-    tensors = itertools.chain(net.parameters(), net.buffers())
-    floating = (x.dtype for x in tensors if x.is_floating_point() or x.is_complex())
-    dtype = next(floating, torch.get_default_dtype())
+    dtype = floating_dtype(net, torch.get_default_dtype())
     random = torch.Generator().manual_seed(0)  # so that torch's own is left alone
     drawn = (
         torch.randn(images, *one, dtype=dtype, generator=random)
         for one in shapes_of(shape)
     )
     return Inputs(tuple(drawn), {})
+
+
+def floating_dtype(net: nn.Module, default: torch.dtype) -> torch.dtype:
+    """That of the network's first weights that are no integers.
+
+    >>> floating_dtype(nn.Linear(2, 2).half(), torch.float32)
+    torch.float16
+    """
+    tensors = itertools.chain(net.parameters(), net.buffers())
+    floating = (x.dtype for x in tensors if x.is_floating_point() or x.is_complex())
+    return next(floating, default)
 
 
 def shapes_of(shape: Shape) -> list[tuple[int, ...]]:

@@ -23,7 +23,6 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.analysis.capturing.choosing import Choice, Layers, UsersOf, Uses
 from convscope.analysis.checking.check import failure_error, refuse_call
-from convscope.analysis.inputs import Inputs
 from convscope.analysis.tracing.calls import (
     Arguments,
     Call,
@@ -38,6 +37,7 @@ from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
 from convscope.analysis.tracing.preserve import Snapshot
 from convscope.analysis.tracing.trace import LayerError, trace
 from convscope.errors import ArgumentError, ShapeError
+from convscope.execution import Inputs
 from convscope.execution.optimized import Optimized, plain_network
 from convscope.execution.outputs import map_tensors
 from convscope.private_torch import DispatchMode
@@ -225,9 +225,15 @@ class _Arguments:
             return [], dict(zip(self.names, made, strict=True))
         return made, {}
 
-    def sizes(self) -> Inputs:
-        """Their shapes without the batch axis."""
-        return Inputs(tuple(tuple(t.shape[1:]) for t in self.tensors), self.names)
+    def examples(self, like: Tensor | None) -> Inputs:
+        """As `check` takes them, numbers in the type of a weight."""
+        tensors = [
+            t if like is None or not t.is_floating_point() else t.to(like.dtype)
+            for t in self.tensors
+        ]
+        if self.names:
+            return Inputs((), dict(zip(self.names, tensors, strict=True)))
+        return Inputs(tuple(tensors), {})
 
 
 class _Recorder(CallRecorder):
@@ -367,16 +373,17 @@ def _explain(
                 f"{where}: inputs are on {tensor.device}, the network on "
                 f"{weights[0].device}. Give inputs.to({str(weights[0].device)!r})."
             ) from error
-    sizes = given.sizes()
-    problem = _problem(net, sizes, training)
+    examples = given.examples(weights[0] if weights else None)
+    problem = _problem(net, examples, training)
     if problem is not None:
         shape = tuple(given.tensors[0].shape)
-        if len(given.tensors) == 1 and not _problem(net, Inputs((shape,)), training):
+        batch = Inputs(tuple(t.unsqueeze(0) for t in examples.tensors), {})
+        if len(given.tensors) == 1 and not _problem(net, batch, training):
             raise ShapeError(
                 f"{where}: inputs of shape {shape} have no batch axis. Give "
                 "inputs.unsqueeze(0)."
             ) from error
-        raise failure_error(net, sizes, problem, training) from error
+        raise failure_error(net, examples, problem, training) from error
     for tensor in given.tensors:
         if weights and tensor.dtype != weights[0].dtype:
             name = str(weights[0].dtype).removeprefix("torch.")
@@ -386,11 +393,9 @@ def _explain(
             ) from error
 
 
-def _problem(net: nn.Module, sizes: Inputs, training: bool) -> LayerError | None:
-    if not all(sizes.shapes):
-        return None
+def _problem(net: nn.Module, inputs: Inputs, training: bool) -> LayerError | None:
     try:
-        trace(uncompiled(net), sizes, training=training, refuse=refuse_call)
+        trace(uncompiled(net), inputs, training=training, refuse=refuse_call)
     except LayerError as error:
         return error
     return None

@@ -4,32 +4,40 @@ The first call that cannot work is found by a `trace`, before torch refuses it. 
 change that is suggested has been tried: the network was traced again with it.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import nn
 
 from convscope.analysis.checking.layers import layer_refusal
 from convscope.analysis.checking.rebuild import layer_text, replacing
+from convscope.analysis.checking.sizes import Sizes, Status, working_sizes
 from convscope.analysis.inputs import (
-    BATCH,
-    Inputs,
     InputSize,
     Shape,
-    parse_inputs,
+    inputs_for,
+    is_sized,
+    shapes_of,
+    with_first,
 )
 from convscope.analysis.operations.refusal import Refusal, RefusedError, shape_text
 from convscope.analysis.operations.registry import refusal
 from convscope.analysis.tracing.calls import Call
-from convscope.analysis.tracing.trace import Change, LayerError, Trace, trace
+from convscope.analysis.tracing.trace import (
+    Change,
+    LayerError,
+    Trace,
+    cause_text,
+    trace,
+)
 from convscope.analysis.tracing.verify import difference
 from convscope.errors import ArgumentError, ConvscopeError, ShapeError
+from convscope.execution import Inputs
+from convscope.execution.sample_inputs import floating_dtype
 
-SECONDS = 2.0  # to look for input sizes that work, once something does not
-LARGEST = 4096  # elements along an axis, the largest input that is suggested
-FARTHEST = 64  # elements away from the size given, where each size must be tried
-BY_SIZE = ("map", "features", "size")  # kinds of refusal that another size may end
+OF_TYPES = ("dtype", "scalar type", "Long", "bool", "indices must be")  # torch's words
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,12 @@ class _Failure:
         return (self.module.path, self.call.name, self.call.turn)
 
 
-def check(module: nn.Module, input_size: InputSize) -> None:
+def check(
+    module: nn.Module,
+    input_size: InputSize | None = None,
+    *,
+    example_inputs: Any = None,
+) -> None:
     """Refuse a network that cannot work on an input of this size.
 
     Nothing is allocated and the module is not changed. Both ways through the network
@@ -57,17 +70,22 @@ def check(module: nn.Module, input_size: InputSize) -> None:
     Args:
         module: Any torch.nn.Module.
         input_size: Sizes without the batch axis, such as ``(C, H, W)``; a list of such
-            sizes for several inputs.
+            sizes for several inputs. They stand for numbers of the type of the
+            network's weights, and for indices where the first layer takes these.
+        example_inputs: Instead of sizes, a batch that ``forward`` takes: a tuple of
+            inputs; ``Inputs(positional, named)``; or the one input, of any structure.
 
     Raises:
         ShapeError: A layer cannot work; the text names the first by its path and kind,
             with the shape that reaches it, the shape it wants, and the nearest changes
             that make the whole network work.
-        ArgumentError: ``input_size`` is no size, or ``forward`` takes other inputs.
+        ArgumentError: ``input_size`` is no size, there are no inputs or both sorts of
+            them, or ``forward`` takes other inputs.
 
     >>> check(nn.Sequential(nn.Conv2d(1, 6, 5), nn.Flatten()), (1, 32, 32))
+    >>> check(nn.Bilinear(2, 3, 4), example_inputs=(torch.ones(1, 2), torch.ones(1, 3)))
     """
-    inputs = parse_inputs(input_size, where="check")
+    inputs = inputs_for(module, input_size, example_inputs, where="check")
     for training in (False, True):
         result = attempt(module, inputs, training=training)
         if isinstance(result, _Failure):
@@ -135,7 +153,7 @@ def _error(
     where = f"check: {_named(failure)}"
     problem = failure.refusal
     if problem is None:
-        return _other_error(where, failure)
+        return _other_error(where, module, inputs, failure)
     because = f": {problem.because}" if problem.because else ""
     flattened = _flattened(failure, problem)
     reach = "reach" if " and " in problem.came else "reaches"
@@ -149,25 +167,59 @@ def _error(
     return ShapeError(f"{text}{flattened}. Use {_any_of(advice)}.")
 
 
-def _other_error(where: str, failure: _Failure) -> Exception:
+def _other_error(
+    where: str, module: nn.Module, inputs: Inputs, failure: _Failure
+) -> Exception:
     cause = failure.cause
-    says = str(cause).strip().partition("\n")[0].rstrip(".")
+    says = cause_text(cause).rstrip(".")
     came = " and ".join(shape_text(s) for s in failure.call.inputs) or "nothing"
     if isinstance(cause, ArgumentError):  # ours, and it says what to do
         owner = type(failure.module.module).__name__
         says = says.removeprefix(owner).removeprefix(":").removeprefix(",").strip()
         return ShapeError(f"{where} cannot work on {came}: {says}.")
     if isinstance(cause, RuntimeError | ValueError | IndexError):
+        return _torch_error(where, module, inputs, came, says)
+    if isinstance(cause, AssertionError) and "Guard failed" in says:
         return ShapeError(
-            f"{where} cannot work on {came}: {says}. Change this layer, or what comes "
-            "before it."
+            f"{where} cannot work on {came}: {says}. torch.export made it for inputs "
+            "of one size: give example_inputs of that size, or export it again with "
+            "dynamic_shapes."
         )
     if isinstance(cause, TypeError) and failure.module.parent is None:
         return ArgumentError(
             f"{where} does not take these inputs: {says}. Give one size for each "
-            "input of forward, as a list."
+            "input of forward, as a list, or example_inputs."
         )
     return cause
+
+
+def _torch_error(
+    where: str, module: nn.Module, inputs: Inputs, came: str, says: str
+) -> ShapeError:
+    """What torch says, and what to do about it."""
+    kinds = dict.fromkeys(x.dtype for x in inputs.tensors)
+    weights = floating_dtype(module, torch.float32)
+    other = [k for k in kinds if k.is_floating_point and k != weights]
+    if other and not is_sized(inputs):
+        return ShapeError(
+            f"{where} cannot work on {came}: the inputs given are "
+            f"{_type_name(other[0])}, the network's weights are "
+            f"{_type_name(weights)}. Give the inputs with .to({weights})."
+        )
+    advice = "Change this layer, or what comes before it."
+    if any(word in says for word in OF_TYPES):
+        advice = f"The inputs given are {' and '.join(map(_type_name, kinds))}: "
+        advice += "give them in the type that it takes."
+        if is_sized(inputs):
+            advice = (
+                f"Sizes stand for {' and '.join(map(_type_name, kinds))}: where "
+                "forward takes other types, give example_inputs."
+            )
+    return ShapeError(f"{where} cannot work on {came}: {says}. {advice}")
+
+
+def _type_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _named(failure: _Failure) -> str:
@@ -225,11 +277,10 @@ def _other_inputs(
     module: nn.Module, inputs: Inputs, problem: Refusal, training: bool
 ) -> Iterator[str]:
     """Inputs near the one given on which the whole network works."""
-    first = inputs.shapes[0]
+    first = shapes_of(inputs)[0]
 
     def works(shape: Shape) -> bool:
-        changed = Inputs((shape, *inputs.shapes[1:]), inputs.names)
-        result = attempt(module, changed, training=training)
+        result = attempt(module, with_first(inputs, shape), training=training)
         return not isinstance(result, _Failure) and _mixing(result) is None
 
     if problem.kind in ("channels", "rank", "features") and len(first) == 3:
@@ -250,75 +301,57 @@ def _other_inputs(
         if problem.kind == "features" and wants and works((wants,)):
             yield str((wants,))
         return
-    for shape in _sizes(module, inputs, problem, training):
-        yield str(shape)
+
+    def verdict(sizes: Sizes) -> Status:
+        changed = with_first(inputs, (first[0], *sizes))
+        for mode in (training, not training):
+            found = _status(attempt(module, changed, training=mode), len(sizes))
+            if not found.works:
+                return found
+        return found
+
+    for sizes in working_sizes(verdict, first[1:]):
+        yield str((first[0], *sizes))
 
 
-def _sizes(
-    module: nn.Module, inputs: Inputs, problem: Refusal, training: bool
-) -> Iterator[Shape]:
-    """The nearest spatial sizes that work, all axes longer or shorter by as much."""
-    first = inputs.shapes[0]
-    end = time.monotonic() + SECONDS
+def _status(result: "Trace | _Failure", space: int) -> Status:
+    """What a trace says of the sizes that it began with."""
+    if not isinstance(result, _Failure):
+        mixes = _mixing(result) is not None
+        strides = _strides(result.calls, space)
+        return Status("view" if mixes else "", int(mixes), (), strides)
+    strides = _strides(result.done, space)
+    problem = result.refusal
+    if problem is None:
+        return Status("other", 1, (), strides)
+    values = problem.values
+    too_large = values.get("came", 0) > values.get("wants", 0)
+    axes = problem.axes if len(problem.axes) == space else ()
+    return Status(problem.kind, 1 if too_large else -1, axes, strides)
 
-    def shape(more: int) -> Shape:
-        return (first[0], *(size + more for size in first[1:]))
 
-    def verdict(more: int) -> int:
-        """Below 0 where the map is too small, above 0 where it is too large."""
-        changed = Inputs((shape(more), *inputs.shapes[1:]), inputs.names)
-        result = attempt(module, changed, training=training)
-        if not isinstance(result, _Failure):
-            return 0 if _mixing(result) is None else 1
-        other = result.refusal
-        if other is None or other.kind not in BY_SIZE:
-            return 1 if more > 0 else -1
-        values = other.values
-        return 1 if values and values["came"] > values["wants"] else -1
-
-    least = 1 - min(first[1:])
-    if problem.kind in ("join", "view"):
-        for distance in range(1, min(FARTHEST, min(first[1:]) // 2 + 1)):
-            for more in (distance, -distance):
-                if more >= least and time.monotonic() < end and verdict(more) == 0:
-                    yield shape(more)
-                    return
-        return
-    if problem.kind not in BY_SIZE:
-        return
-    if verdict(0) < 0:
-        low, high = 0, 1
-        while verdict(high) < 0:
-            low, high = high, 2 * high
-            if high + max(first[1:]) > LARGEST or time.monotonic() > end:
-                return
-        wanted = 0
-    else:
-        low, high = least - 1, 0
-        wanted = 1
-    # The smallest size that is not too small, or the largest that is not too large.
-    while high - low > 1 and time.monotonic() < end:
-        middle = (low + high) // 2
-        if verdict(middle) < wanted:
-            low = middle
-        else:
-            high = middle
-    best = high if wanted == 0 else low
-    if best >= least and verdict(best) == 0:
-        yield shape(best)
+def _strides(calls: list[Call], space: int) -> Sizes:
+    """The largest along each axis of the first input."""
+    largest = [1] * space
+    for call in calls:
+        for (number, axis), seen in (call.value.seen if call.value else {}).items():
+            if number == 0 and axis < space:
+                largest[axis] = max(largest[axis], int(seen.field.stride))
+    return tuple(largest)
 
 
 def _mixing(result: Trace) -> str | None:
     """The ``view`` that makes rows of parts of several images, if there is one."""
-    if not result.outputs or not result.outputs[0]:
-        return None
-    if result.outputs[0][0] == BATCH:
+    batch = result.batch
+    if not result.outputs or not result.outputs[0] or result.outputs[0][0] == batch:
         return None
     for call in result.calls:
         if call.name not in ("view", "reshape") or not call.outputs:
             continue
         before, after = call.inputs[0], call.outputs[0]
-        if before[0] == BATCH and after and after[0] != BATCH and len(before) > 2:
+        if before[0] == batch and after and after[0] != batch and len(before) > 2:
+            if not is_sized(result.inputs) and _joins_axes(before, after):
+                continue  # positions become rows, as a person may want it
             owner = call.parent
             path = (owner.path if owner else "") or type(result.root).__name__
             features = 1
@@ -326,11 +359,21 @@ def _mixing(result: Trace) -> str | None:
                 features *= size
             return (
                 f"check: {path}, {call.name}({call.arguments}) mixes images: "
-                f"{BATCH} images of {shape_text(before)} become {after[0]} rows of "
+                f"{batch} images of {shape_text(before)} become {after[0]} rows of "
                 f"{after[-1]}, because one image has {features} values. Use "
                 f"x.flatten(1), and in_features={features} in the layer behind it."
             )
     return None
+
+
+def _joins_axes(before: Shape, after: Shape) -> bool:
+    """Whether the first axes are made one, and no row is torn."""
+    rows = 1
+    for size in before:
+        rows *= size
+        if rows == after[0]:
+            return True
+    return False
 
 
 def _general(problem: Refusal) -> str:

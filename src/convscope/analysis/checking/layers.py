@@ -79,6 +79,10 @@ def _wrong_size(
         ({"input_size": came[0] if len(set(came)) == 1 else came},),
         "size",
         {"came": prod(came), "wants": prod(wants)},
+        tuple(
+            (here > there) - (here < there)
+            for here, there in zip(came, wants, strict=True)
+        ),
     )
 
 

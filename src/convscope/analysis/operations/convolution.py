@@ -199,7 +199,7 @@ _TRANSPOSED = (*_NAMES[:5], "output_padding", "groups", "dilation")
 OPERATIONS = (
     Operation(
         "convolution",
-        torch=("convolution",),
+        torch=("convolution", "_convolution"),  # the second in traced networks
         functions={f"conv{axes}d": _NAMES for axes in (1, 2, 3)},
         onnx={"Conv": _read, "ConvTranspose": _read},
         shape=_shape,

@@ -31,6 +31,8 @@ class Refusal:
         kind: ``rank``, ``channels``, ``features``, ``size``, ``map``, ``join``,
             ``view``; or what was called.
         values: What ``came`` and what it ``wants``, where that is one number.
+        axes: For each spatial axis, below 0 where it is too short, above 0 where it is
+            too long; empty where that is not known.
     """
 
     came: str
@@ -39,6 +41,7 @@ class Refusal:
     changes: tuple[dict[str, Any], ...] = ()
     kind: str = ""
     values: dict[str, int] = field(default_factory=dict)
+    axes: tuple[int, ...] = ()
 
 
 class RefusedError(Exception):
@@ -193,7 +196,14 @@ def no_window(
         changes.append({"kernel_size": _one(taps)})
     head = "C" if channels is None else channels
     wanted = f"(N, {head}, {', '.join(f'{size} or more' for size in least)})"
-    return Refusal(shape_text(x.shape), wanted, "; ".join(texts), tuple(changes), "map")
+    return Refusal(
+        shape_text(x.shape),
+        wanted,
+        "; ".join(texts),
+        tuple(changes),
+        "map",
+        axes=tuple(-(axis in short) for axis in range(axes)),
+    )
 
 
 def unequal(

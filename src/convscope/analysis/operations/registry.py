@@ -8,6 +8,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from convscope.analysis.operations import (
     convolution,
     elementwise,
@@ -62,6 +64,11 @@ def plain_name(schema: Any) -> str:
     return name.rstrip("_") or name
 
 
+def is_known(schema: Any) -> bool:
+    """Whether an operation is torch's own or ours; others use the same names."""
+    return str(schema.name).startswith(("aten::", "convscope::"))
+
+
 def meta_result(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """What the operation returns on meta tensors; None if torch is to be asked.
 
@@ -90,6 +97,8 @@ def refusal(
     found = _BY_FUNCTION.get(name)
     if found is None or found.refuses is None:
         return None
+    if any(isinstance(one, torch.ScriptObject) for one in args):
+        return None  # a quantized operation of the same name
     names = found.functions[name]
     given = dict(zip(names, args, strict=False))
     given.update(kwargs)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from convscope.analysis.inputs import InputSize, Shape, parse_inputs
+from convscope.analysis.inputs import InputSize, Shape, shapes_of, sized_inputs
 from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
 from convscope.analysis.tracing.preserve import Snapshot
 from convscope.arithmetic import axis_name
@@ -117,10 +117,10 @@ def effective_receptive_field(
     ((3, 5), (3, 5))
     """
     where = "effective_receptive_field"
-    inputs = parse_inputs(input_size, where=where)
+    shapes = shapes_of(sized_inputs(input_size, where=where))
     if samples < 1:
         raise ArgumentError(f"{where}: samples={samples} is below 1. Use 16.")
-    if len(inputs.shapes) != 1 or len(inputs.shapes[0]) < 2:
+    if len(shapes) != 1 or len(shapes[0]) < 2:
         raise ArgumentError(
             f"{where}: input_size={input_size!r} is not one input with space. Give "
             "(C, H, W), (C, L) or (C, D, H, W)."
@@ -135,7 +135,7 @@ def effective_receptive_field(
         raise UnknownNameError("layer", layer, names)
     net = meta_copy(module, keep_values=True).eval()
     place = next(module.parameters(), torch.empty(0))
-    noise = np.random.default_rng(seed).standard_normal((samples, *inputs.shapes[0]))
+    noise = np.random.default_rng(seed).standard_normal((samples, *shapes[0]))
     x = torch.tensor(noise, dtype=place.dtype, device=place.device, requires_grad=True)
     state = Snapshot(module)
     try:
@@ -146,7 +146,7 @@ def effective_receptive_field(
     chosen = output  # torch's instance norm misplaces the gradient of a permuted map
     for position in index:
         chosen = chosen[:, :, position]  # in the end (samples, channels)
-    total = np.zeros(inputs.shapes[0][1:])
+    total = np.zeros(shapes[0][1:])
     for channel in range(chosen.shape[1]):
         (slope,) = torch.autograd.grad(chosen[:, channel].sum(), x, retain_graph=True)
         squares = slope.double().square().sum(dim=1).mean(dim=0)
@@ -161,7 +161,7 @@ def effective_receptive_field(
         index,
         total / total.sum(),
         _support(total),
-        _theory(module, inputs.shapes[0], layer, index),
+        _theory(module, shapes[0], layer, index),
         samples,
     )
 

@@ -15,10 +15,12 @@ from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from convscope.analysis.inputs import Shape
 from convscope.analysis.operations.provenance import Provenance
+from convscope.analysis.tracing.meta_copy import Scripted
 from convscope.private_torch import WithoutFunctionMode, tree_leaves, tree_map_only
 
 Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
@@ -166,9 +168,14 @@ class CallRecorder:
     def watch(self) -> None:
         """Sets the hooks."""
         for path, module in self.root.named_modules(remove_duplicate=True):
-            if isinstance(module, torch.jit.ScriptModule):
-                continue
-            module.register_forward_pre_hook(self._enter(path), with_kwargs=True)
+            own = itertools.chain(
+                module.parameters(recurse=False), module.buffers(recurse=False)
+            )
+            module.register_forward_pre_hook(
+                self._enter(path),
+                with_kwargs=True,
+                prepend=any(is_lazy(t) for t in own),  # it gets its size in the call
+            )
             module.register_forward_hook(self._leave, with_kwargs=True)
 
     def shown(self) -> Call | None:
@@ -300,6 +307,8 @@ def _written(
 
 def is_leaf(module: nn.Module, is_root: bool) -> bool:
     """Whether a module is one layer: torch's own, or without modules inside."""
+    if isinstance(module, Scripted):
+        return True
     kind = type(module).__mro__[1 if _is_parametrized(module) else 0].__module__
     if kind.startswith(_TORCH):
         return not kind.endswith(_NESTING)
@@ -310,7 +319,9 @@ def is_leaf(module: nn.Module, is_root: bool) -> bool:
 
 def acts_as_ours(module: nn.Module | None) -> bool:
     """Whether what it does is what a layer of ours does; a subclass may do other."""
-    return module is not None and type(module).forward.__module__.startswith(_OURS)
+    if module is None:
+        return False
+    return (type(module).forward.__module__ or "").startswith(_OURS)  # fx has none
 
 
 def is_weightless(module: nn.Module | None) -> bool:
@@ -339,7 +350,8 @@ def tensors_passed(args: Any, kwargs: Any) -> tuple[Tensor, ...]:
 
 def shapes_in(tree: Any) -> tuple[Shape, ...]:
     """Of the tensors in nested arguments that are no parameters."""
-    return tuple(tuple(t.shape) for t in tensors_passed(tree, {}))
+    passed = tensors_passed(tree, {})
+    return tuple(tuple(t.shape) for t in passed if not is_lazy(t))
 
 
 def storage_of(tensor: Tensor) -> int:

@@ -26,7 +26,7 @@ from convscope.analysis.operations.provenance import (
     unknown,
 )
 from convscope.analysis.operations.rearrange import written
-from convscope.analysis.operations.registry import bound, by_torch, plain_name
+from convscope.analysis.operations.registry import bound, by_torch, is_known, plain_name
 from convscope.arithmetic import AxisLayer
 from convscope.private_torch import tree_leaves
 
@@ -114,7 +114,7 @@ class Dataflow:
     def through(self, call: Pending, result: Any) -> Cost:
         """Follow one operation to its result."""
         outputs, name = _tensors(result), plain_name(call.schema)
-        found = by_torch(name)
+        found = by_torch(name) if is_known(call.schema) else None
         if not outputs:
             return Cost()
         if not any(value.from_input for value in call.sources) or (

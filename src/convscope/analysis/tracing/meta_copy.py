@@ -6,6 +6,7 @@ copy (hooks, modes, replaced layers, lazy layers that take their shape) leaves t
 original as it was, also when another thread is using it.
 """
 
+import copy
 import functools
 import types
 import weakref
@@ -36,7 +37,7 @@ def meta_copy(module: nn.Module, *, keep_values: bool = False) -> nn.Module:
     >>> copy.weight.device, copy.weight.shape
     (device(type='meta'), torch.Size([2, 3]))
     """
-    return cast("nn.Module", _Copier(keep_values).copy(uncompiled(module)))
+    return cast("nn.Module", _Copier(keep_values).copy(unwrapped(module)))
 
 
 class _Copier:
@@ -50,7 +51,7 @@ class _Copier:
         if id(value) in self.made:
             return self.made[id(value)]
         if isinstance(value, nn.Module):
-            return self._module(uncompiled(value))
+            return self._kept(value, self._module(uncompiled(value)))
         if isinstance(value, Tensor):
             return self._kept(value, self._tensor(value))
         if type(value) in CONTAINERS:
@@ -72,13 +73,21 @@ class _Copier:
         return made
 
     def _module(self, module: nn.Module) -> nn.Module:
+        if id(module) in self.made:
+            return cast("nn.Module", self.made[id(module)])
         if isinstance(module, torch.jit.ScriptModule):
-            self.made[id(module)] = module
-            return module  # its state lies outside Python
-        clone: nn.Module = module.__class__.__new__(module.__class__)
+            return cast("nn.Module", self._kept(module, scripted(module)))
+        kind = type(module)
+        if isinstance(module, torch.fx.GraphModule):  # whose __new__ makes a new class
+            clone: nn.Module = object.__new__(kind)
+        else:
+            clone = kind.__new__(kind)
         self.made[id(module)] = clone
         for name, value in module.__dict__.items():
             clone.__dict__[name] = self.copy(value)
+        for name in _slots(kind):
+            if hasattr(module, name):
+                object.__setattr__(clone, name, self.copy(getattr(module, name)))
         clone.__dict__["_compiled_call_impl"] = None
         return clone
 
@@ -116,8 +125,63 @@ class _Copier:
         return made
 
 
+class Scripted(nn.Module):
+    """What TorchScript has compiled, as one layer: nobody sees into it."""
+
+    def __init__(self, compiled: nn.Module) -> None:
+        super().__init__()
+        self._compiled = (compiled,)  # in a tuple, for it is no module inside
+        self._parameters.update(compiled.named_parameters())  # names with dots
+        self._buffers.update(compiled.named_buffers())
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """What the compiled network gives."""
+        return self._compiled[0](*inputs, **named)
+
+    def train(self, mode: bool = True) -> "Scripted":
+        """As of any module; a frozen one knows one mode only."""
+        if hasattr(self._compiled[0], "training"):
+            self._compiled[0].train(mode)
+        return super().train(mode)
+
+    def extra_repr(self) -> str:
+        """Why no layer in it is shown."""
+        return "TorchScript"
+
+
+def scripted(compiled: torch.jit.ScriptModule) -> Scripted:
+    """A copy of it, whose class has the name of the network that was compiled."""
+    name = getattr(compiled, "original_name", type(compiled).__name__)
+    kind = type(name, (Scripted,), {"__module__": __name__})
+    return cast("Scripted", kind(copy.deepcopy(compiled)))
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The network inside of what only calls it in another way.
+
+    >>> net = nn.Linear(2, 2)
+    >>> unwrapped(nn.DataParallel(net)) is net
+    True
+    """
+    module = uncompiled(module)
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return unwrapped(module.module)
+    return module
+
+
 def uncompiled(module: nn.Module) -> nn.Module:
     """The module that ``torch.compile`` or ``optimize`` wraps."""
     module = plain_network(module)
-    original = module.__dict__.get("_modules", {}).get("_orig_mod")
-    return original if isinstance(original, nn.Module) else module
+    if isinstance(module, torch.jit.ScriptModule):
+        return module
+    original = module._modules.get("_orig_mod")
+    return uncompiled(original) if isinstance(original, nn.Module) else module
+
+
+def _slots(kind: type) -> list[str]:
+    """Attributes that lie outside of ``__dict__``."""
+    members = (vars(one) for one in kind.__mro__)
+    slot = types.MemberDescriptorType
+    return [
+        name for one in members for name, value in one.items() if type(value) is slot
+    ]

@@ -1,6 +1,6 @@
 """A network's state wherever it hides, put back after a pass that may have changed it.
 
-``Snapshot(module)``   remembers what the module can reach
+``Snapshot(module)``   remembers what the module, or anything else, can reach
 ``restore()``          puts it back
 
 The tree of modules is copied for a pass (`meta_copy`), but a forward may keep tensors
@@ -25,20 +25,27 @@ from torch import Tensor, nn
 MOST = 300_000  # objects; whoever hides more keeps the rest at own risk
 LARGEST_ARRAY = 2**26  # bytes of a NumPy array that is copied
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)
-_FOREIGN = {*sys.stdlib_module_names, "torch", "numpy", "convscope", "torchvision"}
+_FOREIGN = {
+    *sys.stdlib_module_names,
+    "torch",
+    "numpy",
+    "convscope",
+    "torchvision",
+    "sympy",
+}
 _MISSING = object()
 _LRU_CACHE = type(functools.lru_cache(len))
 
 
 class Snapshot:
-    """What a module can reach, as it is now."""
+    """What a module, and what it is called with, can reach, as it is now."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, *roots: Any) -> None:
         self.undo: list[Callable[[], None]] = []
         self.seen: set[int] = set()
         self.kept: list[Any] = []  # so that no id is used twice
         self._generators()
-        waiting: deque[Any] = deque([module])
+        waiting: deque[Any] = deque(roots)
         while waiting and len(self.seen) < MOST:
             found = waiting.popleft()
             if isinstance(found, _PLAIN) or id(found) in self.seen:
@@ -80,7 +87,7 @@ class Snapshot:
             yield from self._function(found)
         elif isinstance(found, types.MethodType):
             yield from (found.__func__, found.__self__)
-        elif isinstance(found, types.ModuleType):
+        elif isinstance(found, types.ModuleType | torch.fx.Graph):
             return
         elif isinstance(found, type):
             yield from self._class(found)

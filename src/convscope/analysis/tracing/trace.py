@@ -11,69 +11,76 @@ Code that needs values (``.item()``, ``numpy``, a mask of data) cannot run so; t
 forward pass is made on zeros with the module's own weights, and the trace says so.
 """
 
-import contextlib
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
-from convscope.analysis.inputs import BATCH, Inputs, Shape
-from convscope.analysis.operations.refusal import Refusal, RefusedError
-from convscope.analysis.operations.registry import meta_result
-from convscope.analysis.tracing.calls import (
-    Arguments,
-    Call,
-    CallRecorder,
-    FunctionMode,
-    Sparing,
-    acts_as_ours,
-    is_weightless,
-    storage_of,
-    tensors_of,
+from convscope.analysis.inputs import (
+    Shape,
+    is_sized,
+    on_meta,
+    with_integers,
+    with_values,
 )
-from convscope.analysis.tracing.dataflow import Cost, Dataflow
+from convscope.analysis.operations.refusal import Refusal, RefusedError
+from convscope.analysis.tracing.calls import Call
+from convscope.analysis.tracing.dataflow import Dataflow
 from convscope.analysis.tracing.meta_copy import meta_copy
 from convscope.analysis.tracing.preserve import Snapshot
-from convscope.arithmetic import Window
-from convscope.private_torch import (
-    DispatchMode,
-    WithoutFunctionMode,
-    tree_map_only,
-)
+from convscope.analysis.tracing.recorder import Recorder, Refuse
+from convscope.execution import Inputs
 
 Change = Callable[[nn.Module], None]
-Refuse = Callable[[str | nn.Module, tuple[Any, ...], dict[str, Any]], None]
-
-ESCAPES = ("numpy", "__array__", "tolist", "item")  # values leave torch
 
 
 @dataclass
 class Trace:
-    """What one forward pass was made of."""
+    """What one forward pass was made of.
+
+    Attributes:
+        root: The copy of the network that it went through.
+        inputs: What it was called with; some as integers, where sizes were asked for.
+        calls: In their order.
+        flow: What is known of every tensor.
+        outputs: Shapes, with the batch axis.
+        with_values: It could not run on meta tensors.
+        reason: Why not.
+        reached: Ids of the copy's parameters with a gradient.
+        integers: Numbers of the inputs that sizes were given for and that turned out to
+            be indices.
+    """
 
     root: nn.Module
     inputs: Inputs
-    batch: int
     calls: list[Call]
     flow: Dataflow
     outputs: tuple[Shape, ...]
-    with_values: bool  # it could not run on meta tensors
-    reason: str  # why not
-    reached: frozenset[int]  # ids of the copy's parameters with a gradient
+    with_values: bool
+    reason: str
+    reached: frozenset[int]
+    integers: tuple[int, ...] = ()
+
+    @property
+    def batch(self) -> int:
+        """Images in the batch."""
+        return self.inputs.images
 
 
 class LayerError(Exception):
-    """A forward pass that failed, and the calls it failed in, outermost first."""
+    """A forward pass that failed, and the calls it failed in, outermost first.
 
-    def __init__(self, cause: Exception, stack: list[Call], done: list[Call]) -> None:
+    Args:
+        cause: What was raised.
+        recorder: What had been written down until then.
+    """
+
+    def __init__(self, cause: Exception, recorder: Recorder) -> None:
         super().__init__(str(cause))
         self.cause = cause
-        self.stack = stack
-        self.done = done
+        self.stack, self.done = recorder.failed, recorder.calls
+        self.indices = frozenset(recorder.indices)
         refused = isinstance(cause, RefusedError)
         self.refusal: Refusal | None = cause.refusal if refused else None  # type: ignore[attr-defined]
 
@@ -83,8 +90,6 @@ def trace(
     inputs: Inputs,
     *,
     training: bool = False,
-    batch: int = BATCH,
-    dtype: torch.dtype | None = None,
     values: bool = False,
     change: Change | None = None,
     refuse: Refuse | None = None,
@@ -93,11 +98,10 @@ def trace(
 
     Args:
         module: Any module.
-        inputs: Shapes of its inputs.
+        inputs: What it is called with. Sizes stand for numbers of the network's type,
+            and for integers where the first layer takes indices.
         training: Trace it as it is in training.
-        batch: Images in the batch.
-        dtype: Of the inputs; by default that of the network's weights.
-        values: Compute on the processor, with the weights it has.
+        values: Compute, with the weights it has.
         change: Called with the copy before the pass, to try another layer.
         refuse: Called before each module of ours, and before each of torch's functions
             with its name, and with the arguments; may raise.
@@ -105,20 +109,45 @@ def trace(
     Raises:
         LayerError: The forward pass fails, with and without values.
     """
-    reason, state = "", Snapshot(module)
+    integers: frozenset[int] = frozenset()
+    while True:
+        try:
+            traced = _pass(module, inputs, training, values, change, refuse)
+        except LayerError as error:
+            if not is_sized(inputs) or error.indices <= integers:
+                raise
+            integers |= error.indices
+            inputs = with_integers(inputs, integers)
+        else:
+            traced.integers = tuple(sorted(integers))
+            return traced
+
+
+def _pass(
+    module: nn.Module,
+    inputs: Inputs,
+    training: bool,
+    values: bool,
+    change: Change | None,
+    refuse: Refuse | None,
+) -> Trace:
+    reason, state = "", Snapshot(module, inputs)
     for keep_values in (True,) if values else (False, True):
         copy = meta_copy(module, keep_values=keep_values)
-        copy.train(training)
+        _set_mode(copy, training)
         if change is not None:
             change(copy)
-        recorder = _Recorder(copy, refuse)
+        recorder = Recorder(copy, refuse)
         try:
-            outputs = recorder.run(inputs, batch, _dtype(module, dtype), keep_values)
-        except Exception as error:  # whatever the caller's code raises
-            failed = LayerError(error, recorder.failed, recorder.calls)
+            placed = (
+                with_values(inputs, _device(module)) if keep_values else on_meta(inputs)
+            )
+            outputs = recorder.run(placed, keep_values)
+        except Exception as raised:  # whatever the caller's code raises
+            error = recorder.cause_of(raised)
             if keep_values or not _needs_values(error, module):
-                raise failed from error
-            reason = _first_line(error)
+                raise LayerError(error, recorder) from error
+            reason = cause_text(error)
             continue
         finally:
             state.restore()
@@ -127,7 +156,6 @@ def trace(
         return Trace(
             copy,
             inputs,
-            batch,
             recorder.calls,
             recorder.flow,
             shapes,
@@ -138,194 +166,23 @@ def trace(
     raise AssertionError("the second pass either returns or raises")
 
 
-class _Recorder(CallRecorder):
-    """The hooks and modes of one forward pass."""
-
-    def __init__(self, root: nn.Module, refuse: Refuse | None) -> None:
-        super().__init__(root)
-        self.refuse = refuse
-        self.flow = Dataflow()
-        self.failed: list[Call] = []
-        self.makers: dict[int, int] = {}  # storage -> index of the call that made it
-        self.sparing = Sparing(lambda t: storage_of(t) not in self.makers)
-
-    def run(
-        self, inputs: Inputs, batch: int, dtype: torch.dtype, values: bool
-    ) -> list[Tensor]:
-        self.watch()
-        weights = itertools.chain(self.root.parameters(), self.root.buffers())
-        self.flow.keep(tensor for tensor in weights if not is_lazy(tensor))
-        device = "cpu" if values else "meta"
-        positional, named = inputs.tensors(batch, device, dtype)
-        for number, tensor in enumerate([*positional, *named.values()]):
-            self.flow.start(number, tensor)
-            self.makers[storage_of(tensor)] = -1 - number
-        with contextlib.ExitStack() as modes:
-            modes.enter_context(torch.inference_mode(False))
-            modes.enter_context(torch.enable_grad())
-            if values:
-                modes.enter_context(torch.random.fork_rng(devices=[]))
-            modes.enter_context(_Operations(self, values))
-            modes.enter_context(FunctionMode(self))
-            try:
-                result = self.root(*positional, **named)
-            except Exception:
-                self.failed = list(self.stack)
-                raise
-        return tensors_of(result)
-
-    def begins(
-        self, call: Call, called: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Arguments | None:
-        """Notes where values leave torch, and refuses what cannot work."""
-        call.not_understood = len(self.flow.not_understood)
-        if isinstance(called, str):
-            self._escapes(called, args)
-        if isinstance(called, str) or acts_as_ours(called):
-            self._judge(called, args, kwargs)
-        return None
-
-    def inside(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """The same for a function in a layer; ours was judged as a whole."""
-        self._escapes(name, args)
-        outer = self.shown()
-        if outer is None or not acts_as_ours(outer.module):
-            self._judge(name, args, kwargs)
-
-    def ends(
-        self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-    ) -> None:
-        """Notes what it returned."""
-        if call.module is not None:
-            self._declared(call.module, args, output)
-        self._returned(call, output)
-
-    def _escapes(self, name: str, args: tuple[Any, ...]) -> None:
-        if name in ESCAPES:
-            with WithoutFunctionMode():
-                self.flow.escape(tensors_of(args))
-
-    def _declared(self, module: nn.Module, args: Any, output: Any) -> None:
-        """Takes a layer's own word for how it acts along each axis, if it gives it."""
-        tell = getattr(module, "axis_layers", None)
-        tensors, made = tensors_of(args), tensors_of(output)
-        if tell is None or not tensors or not made or not acts_as_ours(module):
-            return
-        axes = getattr(module, "axes", 0)
-        sizes = tuple(tensors[0].shape[tensors[0].ndim - axes :])
-        layers, call = tell(sizes), self.stack[-1]
-        self.flow.declare(tensors[0], made[0], layers)
-        del self.flow.not_understood[call.not_understood :]
-        windows = [layer for layer in layers if isinstance(layer, Window)]
-        if self.shown() is call:
-            call.windows = [(sizes, layers)] if len(windows) == len(layers) else []
-
-    def _returned(self, call: Call, output: Any) -> None:
-        tensors = tensors_of(output)
-        call.outputs = tuple(tuple(t.shape) for t in tensors)
-        if not tensors:
-            return
-        call.value = self.flow.value(tensors[0])
-        new = [t for t in tensors if self._made_in(call, t)]
-        call.new_elements = sum(t.numel() for t in new)
-        call.output_bytes = sum(t.numel() * t.element_size() for t in new)
-
-    def _made_in(self, call: Call, tensor: Tensor) -> bool:
-        maker = self.makers.get(storage_of(tensor))
-        if maker is None or maker < 0:
-            return False
-        made: Call | None = self.calls[maker]
-        while made is not None:
-            if made is call:
-                return True
-            made = made.parent
-        return False
-
-    def _judge(
-        self,
-        called: str | nn.Module,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        if self.refuse is not None:
-            with WithoutFunctionMode():
-                self.refuse(called, args, kwargs)
-
-    def operation(
-        self,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        run: Callable[[], Any],
-    ) -> Any:
-        if any(is_lazy(t) for t in tensors_of((args, kwargs))):
-            return run()  # a parameter that is getting its shape
-        pending = self.flow.before(func, args, kwargs)
-        result = run()
-        if not any(is_lazy(t) for t in tensors_of(result)):
-            self._count(self.flow.through(pending, result), args, kwargs, result)
-        return result
-
-    def _count(self, cost: Cost, args: Any, kwargs: Any, result: Any) -> None:
-        """Adds an operation to the calls that it happens in."""
-        row = self.shown()
-        if row is None:
-            return
-        place = len(self.calls) - 1
-        while self.calls[place] is not row:
-            place -= 1
-        for read in tensors_of((args, kwargs)):
-            maker = self.makers.get(storage_of(read))
-            if maker is not None and maker != place and maker not in row.reads:
-                row.reads.append(maker)
-        for made in tensors_of(result):
-            self.makers.setdefault(storage_of(made), place)
-        if cost.window is not None:
-            row.windows.append(cost.window)
-        weightless = is_weightless(row.module)
-        for call in self.stack:
-            call.operations += 1
-            if not weightless:
-                call.multiply_adds += cost.multiply_adds
-                call.constant_products += cost.constant_products
-            call.activation_products += cost.activation_products
+def _set_mode(copy: nn.Module, training: bool) -> None:
+    """As ``copy.train`` does it; what torch.export has made knows one mode only."""
+    try:
+        copy.train(training)
+    except NotImplementedError:
+        for module in copy.modules():
+            module.training = training
 
 
-class _Operations(DispatchMode):
-    """Sees the operations that functions are made of."""
-
-    def __init__(self, recorder: _Recorder, values: bool) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's
-        self.recorder = recorder
-        self.values = values
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # the guard would import all of torch._dynamo: 1.4 s, 100 MB
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if not self.values and _mixed((args, kwargs)):
-            args, kwargs = tree_map_only(Tensor, _to_meta, (args, kwargs))
-        args, kwargs = self.recorder.sparing.arguments(func, args, kwargs)
-
-        def run() -> Any:
-            made = None if self.values else meta_result(func, args, kwargs)
-            return func(*args, **kwargs) if made is None else made
-
-        return self.recorder.operation(func, args, kwargs, run)
+def _device(module: nn.Module) -> torch.device:
+    first = next(module.parameters(), torch.empty(0))
+    return torch.device("cpu") if first.is_meta else first.device
 
 
-def _dtype(module: nn.Module, given: torch.dtype | None) -> torch.dtype:
-    """That of the network's first weights that are no integers."""
-    if given is not None:
-        return given
-    for tensor in itertools.chain(module.parameters(), module.buffers()):
-        if tensor.is_floating_point() or tensor.is_complex():
-            return tensor.dtype
-    return torch.float32
+def cause_text(error: Exception) -> str:
+    """What an error says, in a line."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _with_gradient(outputs: list[Tensor]) -> Iterator[int]:
@@ -348,18 +205,5 @@ def _needs_values(error: Exception, module: nn.Module) -> bool:
     text = f"{type(error).__name__}: {error}".lower()
     if any(p.is_meta for p in module.parameters()):
         return False
-    return "meta" in text or isinstance(error, NotImplementedError)
-
-
-def _mixed(tree: Any) -> bool:
-    """Whether tensors with values meet tensors without."""
-    devices = {t.device.type for t in tensors_of(tree)}
-    return len(devices) > 1
-
-
-def _to_meta(tensor: Tensor) -> Tensor:
-    return tensor if tensor.is_meta else tensor.to("meta")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    elsewhere = "meta" in text or "always be on cpu" in text  # of packed sequences
+    return elsewhere or isinstance(error, NotImplementedError)

@@ -27,9 +27,7 @@ def difference(
     if traced.with_values or not _is_cheap(module, traced):
         return None
     try:
-        real = trace(
-            module, traced.inputs, training=training, batch=traced.batch, values=True
-        )
+        real = trace(module, traced.inputs, training=training, values=True)
     except LayerError as error:
         says = str(error.cause).lower()
         of_values = type(error.cause).__name__.endswith(
