@@ -89,7 +89,15 @@ def benchmark(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["figures", "plain_transfer", "planted_faults", "race", "time_to_accuracy"]
+    "name",
+    [
+        "figures",
+        "plain_transfer",
+        "planted_faults",
+        "race",
+        "time_to_accuracy",
+        "transfer",
+    ],
 )
 def test_the_figures_are_those_that_were_measured(name):
     script = benchmark(name)
