@@ -93,8 +93,11 @@ class Other(TensorDataset):
     [
         (Endless(), "the DataLoader has no length, so it may have no end."),
         (Other(object()), "the DataLoader makes no tensors of its items ("),
-        (Other(IMAGES[0]), "a batch of the DataLoader is a Tensor; it must be a pair"),
-        (Other({"x": 1}), "a batch of the DataLoader is a dict; it must be a pair"),
+        (Other(IMAGES[0]), "a batch of the DataLoader is a tensor; it must be a pair"),
+        (
+            Other({"x": 1}),
+            "a batch of the DataLoader is a dict of 'x'; it must be a pair",
+        ),
         (Other((1, 2, 3)), "a batch of the DataLoader is a list of 3; it must be a"),
         (
             DataLoader(TensorDataset(IMAGES - 0.5, LABELS)),
@@ -115,3 +118,32 @@ def test_anything_else_is_refused_with_what_is_taken(source):
     )
     with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
         load(source)
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        (lambda x, y: ((x, x), y), "a pair of a list of 2 and a tensor"),
+        (lambda x, y: ({"left": x, "right": x}, y),
+         "a pair of a dict of 'left', 'right' and a tensor"),
+        (lambda x, y: {"image": x, "label": y}, "a dict of 'image', 'label'"),
+        (lambda x, y: (x, y, y), "a list of 3"),
+        (lambda x, y: (x, {"class": y}), "a pair of a tensor and a dict of 'class'"),
+    ],
+)  # fmt: skip
+def test_batches_of_several_inputs_are_refused_by_what_they_hold(item, told):
+    class Items(torch.utils.data.Dataset):
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, index):
+            return item(torch.zeros(1, 8, 8), index % 2)
+
+    with pytest.raises(DataError) as caught:
+        load(torch.utils.data.DataLoader(Items(), 3))
+    assert str(caught.value) == (
+        f"load: a batch of the DataLoader is {told}; it must be a pair of images and "
+        "labels, one tensor each. Give its data set an item (image, label); a network "
+        "of several inputs is trained in a loop of your own, with cs.optimize(net, "
+        "example_inputs=...)."
+    )

@@ -1,7 +1,7 @@
 """A data set from what a PyTorch program has: a pair of tensors, or a DataLoader."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,13 +102,7 @@ def _gone_through(
             ) from None
         if batch is None:
             break
-        if not (isinstance(batch, tuple | list) and len(batch) == 2):
-            kind = type(batch).__name__
-            length = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
-            raise DataError(
-                f"load: a batch of the DataLoader is a {kind}{length}; it must be a "
-                "pair of images and labels."
-            )
+        _require_pair(batch)
         images.append(torch.as_tensor(batch[0]).cpu())
         labels.append(torch.as_tensor(batch[1]).cpu())
         if progress:
@@ -118,6 +112,35 @@ def _gone_through(
     found = torch.cat(images).numpy()
     _refuse_normalized(found)
     return found, torch.cat(labels).numpy(), _class_names(loader.dataset)
+
+
+def _require_pair(batch: object) -> None:
+    """Refuses a batch that is no pair of one tensor of images and one of labels."""
+    if isinstance(batch, tuple | list) and len(batch) == 2:
+        kinds = [_named(part) for part in batch]
+        if kinds == ["a tensor", "a tensor"]:
+            return
+        found = f"a pair of {kinds[0]} and {kinds[1]}"
+    else:
+        found = _named(batch)
+    raise DataError(
+        f"load: a batch of the DataLoader is {found}; it must be a pair of images and "
+        "labels, one tensor each. Give its data set an item (image, label); a network "
+        "of several inputs is trained in a loop of your own, with cs.optimize(net, "
+        "example_inputs=...)."
+    )
+
+
+def _named(part: object) -> str:
+    if isinstance(part, Tensor | np.ndarray):
+        return "a tensor"
+    if isinstance(part, tuple | list):
+        if part and all(isinstance(one, int | float) for one in part):
+            return "a tensor"  # what a collate function left as numbers
+        return f"a {type(part).__name__} of {len(part)}"
+    if isinstance(part, Mapping):
+        return f"a dict of {', '.join(map(repr, part))}"
+    return f"of type {type(part).__name__}"
 
 
 def _refuse_normalized(images: np.ndarray) -> None:

@@ -47,6 +47,9 @@ def fit(
 ) -> Run:
     """Trains ``net`` on ``data``, as ``plan`` decides.
 
+    Data sets hold images, one for each label, so that there are no ``example_inputs``
+    to give: what the network is checked with are the images themselves.
+
     Args:
         net: A network for images of ``data.input_shape`` with one output per class,
             changed in place; or the name of one of our models; or None for what suits.
