@@ -24,6 +24,7 @@ from convscope.execution import (
 )
 from convscope.execution.compare import fastest, possible_settings
 from convscope.execution.measure import agree
+from convscope.models import build
 
 CPU = torch.device("cpu")
 PLAIN = Setting(CPU, "float32", False)
@@ -276,3 +277,9 @@ def test_where_there_are_no_kernels_it_is_said_once(monkeypatch):
     with pytest.warns(UserWarning, match=text):
         compare_settings(net, device="cpu")
     compare_settings(net, device="cpu")  # a second warning would be an error
+
+
+@pytest.mark.parametrize(("width", "may_be"), [(8, False), (16, True)])
+def test_narrow_pointwise_convolutions_are_never_channels_last(width, may_be):
+    net = build("resnet18", width=width, num_classes=10)
+    assert any(s.channels_last for s in possible_settings(net)) is may_be

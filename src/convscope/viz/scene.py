@@ -14,6 +14,7 @@ from convscope.viz.picture import require_matplotlib
 
 Anchor = Literal["start", "middle", "end"]
 SCALE = 2  # dots of a PNG for each unit
+_CSS = "-" * 2  # what names of properties begin with in a stylesheet
 WIDTH_OF_LETTER = 0.56  # of its size, on average
 
 
@@ -80,8 +81,8 @@ class Scene:
         tokens = ""
         if fixed:
             values = THEMES[self.theme].to_dict()
-            named = ";".join(f"--{k}:{v}" for k, v in values.items() if k != "name")
-            tokens = f' style="{named};background:var(--paper)"'
+            named = ";".join(f"{_CSS}{k}:{v}" for k, v in values.items() if k != "name")
+            tokens = f' style="{named};background:var({_CSS}paper)"'
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width:g} '
             f'{self.height:g}" width="{self.width:g}" height="{self.height:g}" '
@@ -135,7 +136,7 @@ def fitted(text: str, width: float, size: float) -> str:
     """The text, shortened so that it is about as wide as asked for.
 
     >>> fitted("a long line of text", 60, 12)
-    'a long l…'
+    'a long …'
     """
     most = max(1, int(width / (WIDTH_OF_LETTER * size)))
     return text if len(text) <= most else text[: most - 1] + "…"
@@ -144,7 +145,7 @@ def fitted(text: str, width: float, size: float) -> str:
 def _token(name: str) -> str:
     if not name:
         return "none"
-    return name if name.startswith("#") else f"var(--{name})"
+    return name if name.startswith("#") else f"var({_CSS}{name})"
 
 
 def _head(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
