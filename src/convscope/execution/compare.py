@@ -240,8 +240,8 @@ def _has_images(net: nn.Module) -> bool:
 def _has_narrow_pointwise(net: nn.Module) -> bool:
     """Whether a channels-last step may write outside of its memory.
 
-    oneDNN, as it comes with PyTorch 2.13, does so in the backward pass of a ResNet whose
-    1 x 1 convolutions have 8 channels (AVX-512, float32); with 16 it does not.
+    oneDNN, as it comes with PyTorch 2.13, does so in the backward pass of a ResNet
+    whose 1 x 1 convolutions have 8 channels (AVX-512, float32); with 16 it does not.
     """
     return any(
         isinstance(m, nn.Conv2d)
