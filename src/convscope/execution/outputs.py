@@ -52,7 +52,8 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
     >>> [x.item() for x in tensors_in([Tensor([1]), {"b": Tensor([2])}, "c"])]
     [1.0, 2.0]
-    >>> len(list(tensors_in(torch.distributions.Normal(Tensor([1]), Tensor([2])))))
+    >>> from torch.distributions import Normal
+    >>> len(list(tensors_in(Normal(Tensor([1]), Tensor([2])))))
     2
     """
     yield from _tensors(value, _DEEPEST, set())
