@@ -110,8 +110,6 @@ class _Layout:
         shape = " x ".join(map(str, found.size))
         yield Words(x, y - 14, f"input {shape}", 12, "muted", "start")
         under = {cell: tap for tap, cell in enumerate(step.cells)}
-        flat = found.kernel.reshape(len(found.kernel), -1)
-        laid = _laid(found, step)
         for channel, cell, (cx, cy) in self._cells(found.grid, self.grid_at):
             value = found.grid[(channel, *cell)]
             is_input = bool(found.is_input[cell])
@@ -126,7 +124,7 @@ class _Layout:
                         "" if padded and not inside else _number(value), 12,
                         shade)  # fmt: skip
             if inside:
-                weight = flat[channel, laid[under[cell]]]
+                weight = step.weights[channel, under[cell]]
                 yield Words(cx + self.cell - 3, cy + self.cell - 6,
                             f"×{_number(weight)}", 8, "accent", "end")  # fmt: skip
 
@@ -203,14 +201,6 @@ class _Layout:
                     + column * self.cell,
                     at[1] + slice_ * (rows * self.cell + GAP / 2) + row * self.cell,
                 )  # fmt: skip
-
-
-def _laid(found: ConvolutionSteps, step: Step) -> list[int]:
-    """For each tap of the window, its place in the kernel as it is drawn."""
-    count = len(step.cells)
-    if found.kind == "convolution":
-        return list(range(count))
-    return list(range(count - 1, -1, -1))  # the kernel is drawn flipped
 
 
 def _number(value: float) -> str:

@@ -44,7 +44,7 @@ class Step:
         elements: For each tap, the input element under it; None on padding, or between
             the elements that a transposed convolution spreads.
         values: (C, taps) what lies under the taps.
-        products: (C, taps) these times the kernel.
+        weights: (C, taps) what they are multiplied by.
         scale: What the sum is multiplied by: with partial padding the number of taps
             over the number of those on the input, else 1.
         value: The sum, scaled.
@@ -54,22 +54,23 @@ class Step:
     cells: tuple[tuple[int, ...], ...]
     elements: tuple[tuple[int, ...] | None, ...]
     values: Array
-    products: Array
+    weights: Array
     scale: float
     value: float
 
+    @property
+    def products(self) -> Array:
+        """(C, taps) the values times the weights."""
+        return self.values * self.weights
+
     def __str__(self) -> str:
         """The sum as a lecture would write it."""
-        kernel = np.divide(
-            self.products, self.values, where=self.values != 0,
-            out=np.zeros_like(self.products),
-        )  # fmt: skip
         terms = [
-            f"{v:g}×{k:g}"
-            for v, k, p in zip(
-                self.values.ravel(), kernel.ravel(), self.products.ravel(), strict=True
+            f"{value:g}×{weight:g}"
+            for value, weight in zip(
+                self.values.ravel(), self.weights.ravel(), strict=True
             )
-            if p != 0
+            if value * weight != 0
         ]
         total = " + ".join(terms) if terms else "0"
         if self.scale != 1:
@@ -112,15 +113,12 @@ class ConvolutionSteps:
         """
         elements = math.prod(self.size)
         rows = np.zeros((len(self.steps), len(self.grid) * elements))
-        flat = self.kernel.reshape(len(self.kernel), -1)
-        if self.kind != "convolution":  # taps count as in the kernel before its flip
-            flat = flat[:, ::-1]
         for row, step in enumerate(self.steps):
             for tap, element in enumerate(step.elements):
                 if element is not None:
                     place = int(np.ravel_multi_index(element, self.size))
-                    for channel in range(len(flat)):
-                        weight = flat[channel, tap] * step.scale
+                    for channel, weights in enumerate(step.weights):
+                        weight = weights[tap] * step.scale
                         rows[row, channel * elements + place] += weight
         return rows
 
@@ -345,8 +343,7 @@ def _step(
             element: Any = tuple(under)
             elements.append(element)
             values.append(x[(slice(None), *element)])
-    under_taps = np.stack(values, axis=1)
-    products = under_taps * w.reshape(len(w), -1)
+    under_taps, weights = np.stack(values, axis=1), w.reshape(len(w), -1)
     inside = sum(element is not None for element in elements)
     scale = 1.0
     if mode == "partial":
@@ -356,9 +353,9 @@ def _step(
         cells=tuple(itertools.product(*cells)),
         elements=tuple(elements),
         values=under_taps,
-        products=products,
+        weights=weights,
         scale=scale,
-        value=float(products.sum() * scale),
+        value=float((under_taps * weights).sum() * scale),
     )
 
 
