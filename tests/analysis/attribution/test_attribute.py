@@ -287,6 +287,24 @@ def test_wrong_arguments_say_what_to_change(arguments, error, text):
         attribute(small(), images(), **arguments)
 
 
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion", "rise"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_function_is_no_target_where_copies_are_compared(method, count):
+    with pytest.raises(ArgumentError, match="Give a class"):
+        attribute(small(), images(count), lambda out: out[:, 1].sum(), method=method)
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion", "rise"])
+def test_each_input_is_compared_for_its_own_class(method):
+    net, x = small(), images(3)
+    classes = torch.tensor([2, 0, 1])
+    found = attribute(net, x, classes, method=method).maps
+    for number, label in enumerate(classes.tolist()):
+        alone = attribute(net, x[number : number + 1], label, method=method).maps
+        # Masks are the same for all inputs; sums of hundreds of float32 products.
+        np.testing.assert_allclose(found[number], alone[0], rtol=1e-4, atol=1e-6)
+
+
 def test_wrong_inputs_say_what_to_change():
     with pytest.raises(ArgumentError, match=r"inputs has shape \(2, 10\)"):
         attribute(small(), torch.zeros(2, 10))

@@ -40,6 +40,7 @@ Method = Literal[
     "rise",
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
+CHANGING = ("integrated_gradients", "occlusion", "rise")  # call it on changed copies
 LEAST_MAP = 4  # along each axis, of the layer that Grad-CAM takes by default
 
 
@@ -61,8 +62,9 @@ def attribute(
             before afterwards.
         inputs: What the network takes.
         target: A class; a tensor (N,) of classes; a function of the output that gives
-            one number, as a loss does (its map shows what raises it). By default the
-            class that the network names for each input.
+            one number, as a loss does (its map shows what raises it), for methods
+            that take one gradient. By default the class that the network names for
+            each input.
         minus: A class: what speaks for ``target`` rather than for this one.
         method: ``"grad_cam"`` weighs the maps of a layer by their mean gradients;
             ``"saliency"`` is the largest gradient over channels; ``"guided_backprop"``
@@ -110,6 +112,11 @@ def attribute(
     try:
         own = meta_copy(net, keep_values=True).eval()
         asked = _asked(own, inputs, target, minus)
+        if method in CHANGING and not asked.classes:
+            raise ArgumentError(
+                f"attribute: method={method!r} compares changed copies one by one, and "
+                "target is a function of the whole output. Give a class."
+            )
         found = _mapped(own, inputs, asked, method, layer, seed)
         judged: tuple[Trust, ...] = ()
         if trust:
@@ -212,7 +219,7 @@ def _asked(
 def _class(classes: Tensor, minus: int | None) -> Asked:
     def value(output: Tensor) -> Tensor:
         # Copies of the inputs, as integrated gradients makes, come in whole rounds.
-        repeated = classes.repeat(len(output) // len(classes))
+        repeated = classes.to(output.device).repeat(len(output) // len(classes))
         own = output.gather(1, repeated.unsqueeze(1)).squeeze(1)
         return own if minus is None else own - output[:, minus]
 
@@ -260,7 +267,8 @@ def _mapped(
     if method == "occlusion":
         return occlusion(net, inputs, asked.value), None, ()
     if method == "rise":
-        return rise(net, inputs, asked.value, seed), None, ()
+        values = [asked.of_one(number).value for number in range(len(inputs))]
+        return rise(net, inputs, values, seed), None, ()
     notes: tuple[str, ...] = ()
     x = inputs.detach().clone().requires_grad_()
     rule: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()

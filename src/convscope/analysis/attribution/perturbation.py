@@ -1,7 +1,7 @@
 """Maps from comparisons: what the network says of inputs that are changed."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ def occlusion(net: nn.Module, inputs: Tensor, value: Value) -> Array:
     return _summed(lost / channels)
 
 
-def rise(net: nn.Module, inputs: Tensor, value: Value, seed: int) -> Array:
+def rise(net: nn.Module, inputs: Tensor, values: Sequence[Value], seed: int) -> Array:
     """The mean of random masks, each weighed by what the network says behind it.
 
     Source:
@@ -93,7 +93,7 @@ def rise(net: nn.Module, inputs: Tensor, value: Value, seed: int) -> Array:
         for place, image in enumerate(inputs):
             with torch.no_grad():
                 copies = masks.to(image.dtype).to(image.device) * image
-                said = value_of_copies(net, copies, value, place, len(inputs))
+                said = values[place](net(copies))
             weights = said.double().cpu().view(-1, *([1] * len(space)))
             totals[place] += (weights * masks[:, 0]).sum(0)
             shares[place] += weights.sum()
@@ -102,18 +102,6 @@ def rise(net: nn.Module, inputs: Tensor, value: Value, seed: int) -> Array:
     mean = shares.view(-1, *([1] * len(space))) / MASKS
     found: Array = ((totals - mean * sums) / MASKS).float().numpy()
     return found
-
-
-def value_of_copies(
-    net: nn.Module, copies: Tensor, value: Value, place: int, count: int
-) -> Tensor:
-    """The values of changed copies of the input at ``place`` of ``count``."""
-    output = net(copies)
-    if count == 1:
-        return value(output)
-    # The target of each input is at its place in a round: repeat, and take that place.
-    rounds = output.repeat_interleave(count, 0)
-    return value(rounds)[place::count]
 
 
 def _summed(values: Tensor) -> Array:
