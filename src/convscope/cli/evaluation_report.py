@@ -157,15 +157,9 @@ class _Confusion:
 
 
 def _confused_pairs(e: Evaluation) -> Listing:
-    pairs = sorted(
-        (-count, i, j)
-        for i, row in enumerate(e.confusion)
-        for j, count in enumerate(row)
-        if i != j and count
-    )
     shown = Listing(("true", "predicted", "images"), names=2)
-    for count, i, j in pairs[:PAIRS]:
-        shown.rows.append((e.classes[i], e.classes[j], f"{-count:,}"))
+    for count, i, j in e.confused[:PAIRS]:
+        shown.rows.append((e.classes[i], e.classes[j], f"{count:,}"))
     return shown
 
 

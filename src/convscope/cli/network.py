@@ -48,8 +48,8 @@ def named_network(
     target: str,
     *,
     where: str,
-    sizes: Sequence[str] = (),
-    arguments: Sequence[str] = (),
+    sizes: Sequence[str] | None = None,
+    arguments: Sequence[str] | None = None,
     weights: str | None = None,
     seed: int = 0,
 ) -> Named:
@@ -67,8 +67,8 @@ def named_network(
         ArgumentError: There is nothing of that name, or arguments that it cannot take.
     """
     path = Path(target)
-    given = [size_of(text, where=where) for text in sizes]
-    named = dict(argument_of(text, where=where) for text in arguments)
+    given = [size_of(text, where=where) for text in sizes or ()]
+    named = dict(argument_of(text, where=where) for text in arguments or ())
     if len(given) > 1:
         raise ArgumentError(f"{where}: --input is given twice. Give it once.")
     shape = given[0] if given else None

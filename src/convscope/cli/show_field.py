@@ -53,9 +53,8 @@ def field(
     """
     chosen = theme_of(theme)
     named = named_network(
-        target, where=_WHERE, sizes=input_size or (), arguments=arguments or (),
-        weights=weights,
-    )  # fmt: skip
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
+    )
     if named.input_shape is None:
         raise ArgumentError(
             f"{_WHERE}: {named.name} does not say what input it takes. Give --input, "

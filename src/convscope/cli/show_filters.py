@@ -74,9 +74,8 @@ def filters(
     known(order, Order, "order")
     known(scale, Scale, "scale")
     first = named_network(
-        target, where=_WHERE, sizes=input_size or (), arguments=arguments or (),
-        weights=weights,
-    )  # fmt: skip
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
+    )
     if before and other is not None:
         raise ArgumentError(
             f"{_WHERE}: --before and --versus exclude each other. Leave one out."

@@ -7,7 +7,7 @@ import typer
 from convscope.analysis import health as measure
 from convscope.cli.network import named_network
 from convscope.cli.options import JsonFlag
-from convscope.cli.show_input import DataFlag, chosen_data
+from convscope.cli.show_input import DataFlag, PartFlag, chosen_data
 from convscope.cli.show_output import (
     ArgumentFlag,
     InputFlag,
@@ -28,13 +28,7 @@ _WHERE = "show health"
 def health(
     target: TargetArgument,
     data: DataFlag = None,
-    part: Annotated[
-        str | None,
-        typer.Option(
-            metavar="train|val|test",
-            help="Which images; by default test images, if there are any.",
-        ),
-    ] = None,
+    part: PartFlag = None,
     most: Annotated[int, typer.Option(help="Images to look at.")] = 512,
     input_size: InputFlag = None,
     arguments: ArgumentFlag = None,
@@ -49,14 +43,12 @@ def health(
     """
     chosen = theme_of(theme)
     named = named_network(
-        target, where=_WHERE, sizes=input_size or (), arguments=arguments or (),
-        weights=weights,
-    )  # fmt: skip
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
+    )
     images = chosen_data(named, data, where=_WHERE)
     if part is not None and part not in images.parts:
         raise UnknownNameError("part", part, images.parts)
-    filled = [name for name in ("test", "val", "train") if len(images.parts[name])]
-    which = part or (filled or ["test"])[0]
+    which = part or images.part_to_judge
     found = measure(named.net, images, part=which, most=most, name=named.title)
     if show_json:
         as_json(found)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from convscope.cli.network import Named
 from convscope.data import Dataset
-from convscope.data.dataset import Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ArgumentError
 from convscope.models.published_weights import PRETRAINED
@@ -43,6 +42,14 @@ DataFlag = Annotated[
         "--data",
         metavar="DATA",
         help="A data set or a folder; by default what RUN was trained on.",
+    ),
+]
+PartFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--part",
+        metavar="train|val|test",
+        help="Which images; by default test images, if there are any.",
     ),
 ]
 
@@ -143,7 +150,8 @@ def chosen_input(
         return _shown(declared, declared.decode(image), image.name)
     if named.run is None:
         raise ArgumentError(f"{where}: {named.name} has no data. Give --image FILE.")
-    part = judged_part(named.run.data())
+    data = named.run.data()
+    part = data.parts[data.part_to_judge]
     number = sample or 0
     if not 0 <= number < len(part):
         raise ArgumentError(
@@ -168,13 +176,6 @@ def chosen_data(named: Named, data: str | None, *, where: str) -> Dataset:
 
     declared = preprocessing_of(named, where)
     return load(data, preprocessing=declared).replace(preprocessing=declared)
-
-
-def judged_part(data: Dataset) -> Samples:
-    """The test images, or what there is instead."""
-    return next(
-        (part for part in (data.test, data.val, data.train) if len(part)), data.test
-    )
 
 
 def _shown(declared: Preprocessing, pixels: npt.NDArray[Any], name: str) -> Shown:

@@ -61,9 +61,8 @@ def maps(
     known(scale, MapScale, "scale")
     chosen = theme_of(theme)
     named = named_network(
-        target, where=_WHERE, sizes=input_size or (), arguments=arguments or (),
-        weights=weights,
-    )  # fmt: skip
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
+    )
     shown = chosen_input(named, image, sample, where=_WHERE)
     found = feature_maps(
         named.net,

@@ -10,7 +10,7 @@ from convscope.analysis import maximize, top_patches
 from convscope.cli.network import named_network
 from convscope.cli.options import JsonFlag
 from convscope.cli.progress_bar import counting
-from convscope.cli.show_input import DataFlag, chosen_data
+from convscope.cli.show_input import DataFlag, PartFlag, chosen_data
 from convscope.cli.show_output import (
     ArgumentFlag,
     InputFlag,
@@ -37,13 +37,7 @@ def patches(
         typer.Option(help="Which channel, once for each; by default the first 16."),
     ] = None,
     data: DataFlag = None,
-    part: Annotated[
-        str | None,
-        typer.Option(
-            metavar="train|val|test",
-            help="Which images; by default test images, if there are any.",
-        ),
-    ] = None,
+    part: PartFlag = None,
     top: Annotated[int, typer.Option(help="Patches of each channel.")] = 9,
     made: Annotated[
         bool,
@@ -68,12 +62,10 @@ def patches(
     """
     chosen = theme_of(theme)
     named = named_network(
-        target, where=_WHERE, sizes=input_size or (), arguments=arguments or (),
-        weights=weights,
-    )  # fmt: skip
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
+    )
     images = chosen_data(named, data, where=_WHERE)
-    filled = [name for name in ("test", "val", "train") if len(images.parts[name])]
-    which = part or (filled or ["test"])[0]
+    which = part or images.part_to_judge
     where = _first_convolution(named.net) if layer is None else layer
     with counting() as (bar, _):
         found = top_patches(

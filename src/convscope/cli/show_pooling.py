@@ -48,9 +48,8 @@ def pooling(
     """
     chosen = theme_of(theme)
     named = named_network(
-        target, where=_WHERE, sizes=input_size or (), arguments=arguments or (),
-        weights=weights,
-    )  # fmt: skip
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
+    )
     shown = chosen_input(named, image, sample, where=_WHERE)
     found = pooling_winners(
         named.net, shown.x, layer, channel, target=class_index,

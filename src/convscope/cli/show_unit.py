@@ -49,9 +49,8 @@ def unit(
     Example: convscope show unit lenet5 --layer 2 --channel 4 --position 3,5
     """
     named = named_network(
-        target, where=_WHERE, sizes=input_size or (), arguments=arguments or (),
-        weights=weights,
-    )  # fmt: skip
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
+    )
     spot = position_of(position, where=_WHERE)
     why = explain_unit(
         named.net, inputs_of(named, image, where=_WHERE), layer, channel, spot

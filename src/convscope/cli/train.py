@@ -459,9 +459,7 @@ def _judge(
     elif run.fold_results:
         evaluation = run.evaluate()
     else:
-        parts = ("test", "val", "train")
-        part = next((p for p in parts if len(data.parts[p])), "train")
-        evaluation = run.evaluate(data, part)
+        evaluation = run.evaluate(data, data.part_to_judge)
     if as_json:
         values: dict[str, Any] = {
             "run": str(run.folder),

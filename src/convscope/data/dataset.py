@@ -126,6 +126,17 @@ class Dataset:
         """The three parts by name: ``train``, ``val``, ``test``."""
         return {"train": self.train, "val": self.val, "test": self.test}
 
+    @property
+    def part_to_judge(self) -> str:
+        """The first of ``test``, ``val`` and ``train`` that holds images.
+
+        >>> from convscope.data import load
+        >>> load("digits").part_to_judge
+        'test'
+        """
+        filled = (name for name in ("test", "val", "train") if len(self.parts[name]))
+        return next(filled, "test")
+
     def fingerprint(self) -> str:
         """sha256 over classes, pixels and labels of all parts: same data, same text."""
         digest = hashlib.sha256(repr(self.classes).encode())

@@ -3,6 +3,7 @@
 import html
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,21 @@ from convscope.train.rebuilding import build_network, require_fitting
 from convscope.train.recipe import Tta
 from convscope.train.run_folder import RunFolder
 from convscope.train.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class FoundData:
+    """Data, and what they are to a run.
+
+    Attributes:
+        data: In the run's parts, if they are its own.
+        is_same: Whether they are, to the last pixel, what the run was trained on.
+        is_own: Whether they are that, or come from where it came from.
+    """
+
+    data: Dataset
+    is_same: bool
+    is_own: bool
 
 
 class Run:
@@ -240,7 +256,7 @@ class Run:
 
     def answers(
         self,
-        data: Dataset | str | Path | None = None,
+        data: "Dataset | FoundData | str | Path | None" = None,
         part: str | None = None,
         *,
         tta: Tta | None = None,
@@ -259,12 +275,8 @@ class Run:
         >>> run.answers(part="val").probabilities.shape
         (179, 10)
         """
-        if data is None:
-            data = self.data()
-        elif not isinstance(data, Dataset):
-            data = self.load_data(data, progress=progress)
-        data, is_same = self.recognized(data)
-        own = is_same or (bool(data.source) and data.source == self.spec.data.source)
+        found = self.find_data(data, progress=progress)
+        data, is_same, own = found.data, found.is_same, found.is_own
         if self.spec.folds is not None and is_same and part in (None, "folds"):
             seed, how = self.spec.recipe.seed, self.spec.folds
             return answers_in_folds(
@@ -279,8 +291,8 @@ class Run:
                 "on may be among these.",
             )
         samples = inference.relabel(samples, data.classes, self.spec.classes, data.name)
-        found = inference.probabilities(
-            self._judged,
+        rows = inference.probabilities(
+            self.classifier,
             samples,
             self.spec.preprocessing,
             self._setting(),
@@ -294,7 +306,7 @@ class Run:
         seen = own and part in ("train", "all")
         more = own and not seen and not self.spec.folds
         return Answers(
-            samples, found.double().numpy(), self.spec.classes, data.name, part, notes,
+            samples, rows.double().numpy(), self.spec.classes, data.name, part, notes,
             trained_on=seen, foldable=foldable(data, len(samples)) if more else None,
         )  # fmt: skip
 
@@ -334,6 +346,28 @@ class Run:
                 place.write_spec(self.spec)
         return found
 
+    def find_data(
+        self,
+        data: "Dataset | FoundData | str | Path | None" = None,
+        *,
+        progress: Progress | None = None,
+    ) -> "FoundData":
+        """The data to judge on, and what they are to the run; every pixel is hashed.
+
+        Args:
+            data: By default the run's own; what was found before comes back as it is.
+            progress: Called with (done, in all, what) while data load.
+        """
+        if isinstance(data, FoundData):
+            return data
+        if data is None:
+            data = self.data()
+        elif not isinstance(data, Dataset):
+            data = self.load_data(data, progress=progress)
+        data, is_same = self.recognized(data)
+        source = self.spec.data.source
+        return FoundData(data, is_same, is_same or (data.source == source != ""))
+
     def recognized(self, data: Dataset) -> tuple[Dataset, bool]:
         """The data, in the run's parts if they are its own; whether they are."""
         wanted = self.spec.data.fingerprint
@@ -362,7 +396,7 @@ class Run:
         torch.Size([359, 10])
         """
         return inference.probabilities(
-            self._judged,
+            self.classifier,
             samples,
             self.spec.preprocessing,
             self._setting(),
@@ -371,7 +405,7 @@ class Run:
         )
 
     @property
-    def _judged(self) -> nn.Module:
+    def classifier(self) -> nn.Module:
         """The network, seen by the output that is for the classes."""
         if self.spec.model.output is None:
             return self.net
@@ -389,7 +423,7 @@ class Run:
                 remedies=[Remedy("run it elsewhere", "device", "cpu")],
             ) from None
         return judging_setting(
-            self._judged,
+            self.classifier,
             self.spec.input_shape,
             device=self.device,
             precision=recipe.precision,
@@ -410,7 +444,7 @@ class Run:
             warnings.warn(self.unfinished, stacklevel=2)
         many = [paths] if isinstance(paths, str | Path) else paths
         return predict_files(
-            self._judged,
+            self.classifier,
             self.spec.preprocessing,
             self.spec.classes,
             many,

@@ -311,6 +311,23 @@ class Evaluation:
             folds,
         )
 
+    @property
+    def confused(self) -> list[tuple[int, int, int]]:
+        """Images, their class and what they were called, the most frequent first.
+
+        >>> p = [[0.9, 0.1], [0.8, 0.2]]
+        >>> judged = Evaluation.from_probabilities(p, [0, 1], "ab")
+        >>> judged.confused
+        [(1, 1, 0)]
+        """
+        pairs = sorted(
+            (-count, i, j)
+            for i, row in enumerate(self.confusion)
+            for j, count in enumerate(row)
+            if i != j and count
+        )
+        return [(-count, i, j) for count, i, j in pairs]
+
     def to_dict(self) -> dict[str, object]:
         """Plain numbers, strings, sequences and None: ready for ``json.dumps``."""
         return dataclasses.asdict(self)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,13 @@ from convscope.data import Dataset
 from convscope.data.dataset import Samples
 from convscope.data.progress import Progress
 from convscope.errors import ConvscopeError
-from convscope.train.classification import MainOutput
 from convscope.train.judging.answers import Answers
 from convscope.train.judging.baselines import Baseline, baselines
 from convscope.train.judging.calibration import Temperature, fit_temperature
 from convscope.train.judging.label_doubts import LabelDoubt, doubtful_labels
 from convscope.train.judging.metrics import Evaluation
 from convscope.train.judging.slices import Slice, measured, slices
-from convscope.train.run import Run
+from convscope.train.run import FoundData, Run
 from convscope.train.spec import RunSpec
 
 DOUBTS = 200  # labels in question that are kept
@@ -211,16 +209,12 @@ def report(
     (359, ['majority class', 'nearest neighbor', 'linear on pixels'])
     """
     began = time.perf_counter()
-    if data is None:
-        data = run.data()
-    elif not isinstance(data, Dataset):
-        data = run.load_data(data, progress=progress)
-    data, is_same = run.recognized(data)
-    own = is_same or (bool(data.source) and data.source == run.spec.data.source)
-    in_folds = is_same and bool(run.fold_results) and part in (None, "folds")
+    on = run.find_data(data, progress=progress)
+    data, own = on.data, on.is_own
+    in_folds = on.is_same and bool(run.fold_results) and part in (None, "folds")
     if part is None and own and not in_folds:
-        part = next((p for p in ("test", "val", "train") if len(data.parts[p])), None)
-    answers = run.answers(data, part, progress=progress).labeled()
+        part = data.part_to_judge
+    answers = run.answers(on, part, progress=progress).labeled()
     evaluation = answers.evaluation()
     missing = []
     simple: list[Baseline] = []
@@ -245,7 +239,7 @@ def report(
         )
     else:
         doubts = doubtful_labels(answers.probabilities, answers.labels)[:DOUBTS]
-    temperature, why = _temperature(run, data, answers, own=own)
+    temperature, why = _temperature(run, on, answers)
     if why:
         missing.append(why)
     try:
@@ -316,17 +310,17 @@ def _title(run: Run) -> str:
 
 
 def _temperature(
-    run: Run, data: Dataset, answers: Answers, *, own: bool
+    run: Run, on: FoundData, answers: Answers
 ) -> tuple[Temperature | None, str]:
     """What validation images ask for, and why it is not known where it is not."""
     if run.spec.temperature != 1.0:
         return None, ""
-    if not own or not len(data.val):
+    if not on.is_own or not len(on.data.val):
         return None, (
             "The temperature that would mend its calibration: it is fit to validation "
             "images, and there are none here."
         )
-    val = answers if answers.part == "val" else run.answers(data, "val").labeled()
+    val = answers if answers.part == "val" else run.answers(on, "val").labeled()
     try:
         return fit_temperature(val.probabilities, val.labels), ""
     except ConvscopeError as error:
@@ -341,14 +335,9 @@ def _reasons(run: Run, answers: Answers) -> tuple[Attribution | None, str]:
     place = next(run.net.parameters()).device
     pixels = answers.samples.subset(worst).pixels.to(place)
     called = torch.from_numpy(answers.predicted[worst])
-    net = (
-        run.net
-        if run.spec.model.output is None
-        else MainOutput(run.net, run.spec.heads)
-    )
     try:
         inputs = run.spec.preprocessing.normalize(pixels)
-        return attribute(net, inputs, called), ""
+        return attribute(run.classifier, inputs, called), ""
     except ConvscopeError as error:
         return None, f"What in the worst mistakes spoke for the wrong class: {error}"
 
@@ -375,18 +364,12 @@ def _sizes(samples: Samples) -> npt.NDArray[np.float64] | None:
 
 
 def _worst_confusion(e: Evaluation) -> str:
-    counts: Mapping[tuple[int, int], int] = {
-        (i, j): count
-        for i, row in enumerate(e.confusion)
-        for j, count in enumerate(row)
-        if i != j and count
-    }
-    if not counts:
+    if not e.confused:
         return f"Every one of the {e.samples:,} images is called by its name."
-    i, j = max(counts, key=lambda pair: (counts[pair], -pair[0], -pair[1]))
+    count, i, j = e.confused[0]
     of = e.per_class[i].support
     return (
-        f"The worst confusion: {counts[i, j]:,} of {of:,} images of "
+        f"The worst confusion: {count:,} of {of:,} images of "
         f"{e.classes[i]!r} are called {e.classes[j]!r}."
     )
 

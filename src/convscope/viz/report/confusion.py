@@ -35,8 +35,7 @@ def _note(shown: str) -> str:
 
 
 def _matrix(e: Evaluation) -> str:
-    most = max(count for i, row in enumerate(e.confusion)
-               for j, count in enumerate(row) if i != j)  # fmt: skip
+    most = e.confused[0][0]
     heads = "".join(
         f'<th scope="col"><span>{text(name)}</span></th>' for name in e.classes
     )
@@ -68,20 +67,14 @@ def _matrix(e: Evaluation) -> str:
 
 
 def _pairs(e: Evaluation) -> str:
-    pairs = sorted(
-        (-count, i, j)
-        for i, row in enumerate(e.confusion)
-        for j, count in enumerate(row)
-        if i != j and count
-    )[:PAIRS]
     rows = [
         (
             e.classes[i],
             e.classes[j],
-            Markup(f'<button data-cell="{i},{j}">{-count:,}</button>'),
-            f"{-count / e.per_class[i].support:.1%}",
+            Markup(f'<button data-cell="{i},{j}">{count:,}</button>'),
+            f"{count / e.per_class[i].support:.1%}",
         )
-        for count, i, j in pairs
+        for count, i, j in e.confused[:PAIRS]
     ]
     return table(("true", "called", "images", "of the class"), rows, names=2)
 
