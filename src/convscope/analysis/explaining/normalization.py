@@ -116,22 +116,32 @@ def _arguments(site: Site, names: Sequence[str]) -> list[Any]:
     return [site.argument(place, name) for place, name in enumerate(names, start=1)]
 
 
-def _batch(site: Site) -> Detail | None:
-    module, channel = site.module, site.index[1]
+def _running(
+    site: Site, flag: str, usual: bool
+) -> tuple[Any, Any, Any, Any, float, bool]:
+    """Mean, variance, weight, bias, eps, and whether the input's own moments count.
+
+    Args:
+        site: A module with running averages, or the function with its arguments.
+        flag: The function's argument for the last.
+        usual: Its default.
+    """
+    module = site.module
     if module is None:
-        mean, variance = (
-            site.argument(1, "running_mean"),
-            site.argument(2, "running_var"),
-        )
-        weight, bias = site.argument(3, "weight"), site.argument(4, "bias")
-        of_batch, eps = (
-            site.argument(5, "training", False),
-            site.argument(7, "eps", 1e-5),
-        )
-    else:
-        mean, variance, eps = module.running_mean, module.running_var, module.eps
-        weight, bias = module.weight, module.bias
-        of_batch = site.training or mean is None
+        moments = (site.argument(1, "running_mean"), site.argument(2, "running_var"))
+        scale = (site.argument(3, "weight"), site.argument(4, "bias"))
+        own = site.argument(5, flag, usual)
+        return (*moments, *scale, site.argument(7, "eps", 1e-5), own)
+    mean = module.running_mean
+    return (
+        mean, module.running_var, module.weight, module.bias, module.eps,
+        site.training or mean is None,
+    )  # fmt: skip
+
+
+def _batch(site: Site) -> Detail | None:
+    channel = site.index[1]
+    mean, variance, weight, bias, eps, of_batch = _running(site, "training", False)
     if not of_batch:
         return _made(
             site, "batch norm", (one(mean, (channel,)), one(variance, (channel,))),
@@ -145,21 +155,7 @@ def _batch(site: Site) -> Detail | None:
 
 
 def _instance(site: Site) -> Detail | None:
-    module = site.module
-    if module is None:
-        mean, variance = (
-            site.argument(1, "running_mean"),
-            site.argument(2, "running_var"),
-        )
-        weight, bias = site.argument(3, "weight"), site.argument(4, "bias")
-        of_map, eps = (
-            site.argument(5, "use_input_stats", True),
-            site.argument(7, "eps", 1e-5),
-        )
-    else:
-        mean, variance, eps = module.running_mean, module.running_var, module.eps
-        weight, bias = module.weight, module.bias
-        of_map = site.training or mean is None
+    mean, variance, weight, bias, eps, of_map = _running(site, "use_input_stats", True)
     batched = site.index if _is_batched(site) else (0, *site.index)
     channel = batched[1]
     if not of_map:
