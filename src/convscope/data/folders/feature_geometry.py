@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from convscope.data.confident_learning import confident_class
+
 BLOCK = 1024  # rows of the table of distances made at a time
 NEIGHBORS = 10  # whose distance is what is usual around a picture
 ALIKE = 0.5  # of that distance: nearer ones are look-alikes
@@ -178,15 +180,13 @@ def doubtful_labels(
     own = np.searchsorted(names, labels[chosen])
     probable = _left_out(features[chosen], own, len(names))
     here = np.arange(len(own))
-    usual = np.array([probable[own == k, k].mean() for k in range(len(names))])
-    confident = np.where(probable >= usual, probable, -1.0)
-    instead = confident.argmax(axis=1)
+    instead = confident_class(probable, own)
     score = probable[here, instead] - probable[here, own]
     votes = labels[near.indices[chosen]]
     for_label = (votes == names[own][:, None]).sum(axis=1)
     for_other = (votes == names[instead][:, None]).sum(axis=1)
     doubted = (
-        (confident.max(axis=1) >= 0)
+        (instead >= 0)
         & (instead != own)
         & (score >= MARGIN)
         & (for_other > 2 * for_label)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from convscope.data.confident_learning import confident_class
+
 Array = npt.NDArray[np.float64]
 
 
@@ -30,10 +32,9 @@ def doubtful_labels(
 ) -> list[LabelDoubt]:
     """Images that a network confidently takes for another class, the surest first.
 
-    It is confident of a class where its probability is no less than its mean over the
-    images that are labeled so; then a class that it is often sure of has to be more
-    probable than one that it is seldom sure of. Of images that it was trained on it
-    has learned the wrong labels too: give probabilities of other images, or of folds.
+    ``data.confident_learning`` says when it is confident. Of images that it was trained
+    on it has learned the wrong labels too: give probabilities of other images, or of
+    folds.
 
     Args:
         probabilities: What the network gave; rows sum to 1.
@@ -45,8 +46,8 @@ def doubtful_labels(
 
     Source:
         Northcutt, Jiang and Chuang 2021, Confident learning: estimating uncertainty
-        in dataset labels, JAIR 70, equations 1 and 2 (the confident joint); what lies
-        off its diagonal, ranked by the margin.
+        in dataset labels, JAIR 70: what lies off the diagonal of the confident joint,
+        ranked by the margin.
 
     >>> sure = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.95, 0.05]])
     >>> [(d.index, d.given, d.suggested) for d in doubtful_labels(sure, np.array(
@@ -54,14 +55,9 @@ def doubtful_labels(
     [(3, 1, 0)]
     """
     p = np.asarray(probabilities, dtype=np.float64)
-    rows = np.arange(len(p))
-    own = p[rows, labels]
-    thresholds = np.full(p.shape[1], np.inf)
-    for label in np.unique(labels):
-        thresholds[label] = own[labels == label].mean()
-    confident = np.where(p >= thresholds - 1e-6, p, -1.0)
-    suggested = confident.argmax(axis=1)
-    off = (confident.max(axis=1) >= 0) & (suggested != labels)
+    own = p[np.arange(len(p)), labels]
+    suggested = confident_class(p, labels, slack=1e-6)
+    off = (suggested >= 0) & (suggested != labels)
     doubts = [
         LabelDoubt(int(i), int(labels[i]), int(suggested[i]),
                    float(p[i, suggested[i]] - own[i]))
