@@ -17,6 +17,7 @@ from convscope.cli.command import Command
 from convscope.cli.evaluate import evaluate
 from convscope.cli.features import features
 from convscope.cli.models import models
+from convscope.cli.play import play
 from convscope.cli.predict import predict
 from convscope.cli.remedies import with_flags
 from convscope.cli.report import report
@@ -44,6 +45,9 @@ app.command(cls=Command, short_help="Print the most probable classes of images."
 )
 app.command(cls=Command, short_help="Write what a run is worth into one HTML file.")(
     report
+)
+app.command(cls=Command, short_help="Open a page: draw, and watch the network think.")(
+    play
 )
 app.command(
     cls=Command, short_help="Save what a network knows of pictures, as numbers."

@@ -1,0 +1,1 @@
+"""The page: a trained network that answers while one draws, and its HTTP interface."""

@@ -1,0 +1,73 @@
+"""Who may ask the server, and what its answers tell the browser."""
+
+import hmac
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
+        "img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; "
+        "form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+TOKEN_HEADER = "x-convscope-token"  # noqa: S105  the name of a header
+
+Next = Callable[[Request], Awaitable[Response]]
+
+
+class Guard:
+    """Middleware: the right host, no foreign page, and the token for ``/api``.
+
+    Args:
+        token: What the page's address carries.
+        hosts: Names by which the server may be called, with or without port; a page of
+            another site that resolves to this machine calls it by another name.
+    """
+
+    def __init__(self, token: str, hosts: Sequence[str] = LOOPBACK) -> None:
+        self.token, self.hosts = token, frozenset(hosts)
+
+    async def __call__(self, request: Request, call_next: Next) -> Response:
+        """Answers 403 or 401 itself, else passes on."""
+        refused = self._refusal(request)
+        response = await call_next(request) if refused is None else refused
+        response.headers.update(HEADERS)
+        return response
+
+    def _refusal(self, request: Request) -> Response | None:
+        host = request.headers.get("host", "")
+        if "*" not in self.hosts and _without_port(host) not in self.hosts:
+            return refusal(
+                403, f"play: host={host[:80]!r} is not this server's. Open the address "
+                "that convscope play printed.",
+            )  # fmt: skip
+        origin = request.headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != host:
+            return refusal(403, "play: another site may not ask this server.")
+        if request.url.path.startswith("/api"):
+            given = request.headers.get(TOKEN_HEADER, "")
+            if not hmac.compare_digest(given.encode(), self.token.encode()):
+                return refusal(
+                    401, "play: the token is missing or wrong. Open the address that "
+                    "convscope play printed, with all that stands behind the '?'.",
+                )  # fmt: skip
+        return None
+
+
+def refusal(status: int, message: str) -> Response:
+    """An error as the page reads it."""
+    return JSONResponse({"error": {"message": message, "remedies": []}}, status)
+
+
+def _without_port(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return (name if name and port.isdigit() else host).lower()
