@@ -22,6 +22,7 @@ from convscope.analysis.probes.batch_statistics import (
     StatisticsReport,
     compare_statistics,
 )
+from convscope.analysis.probes.cones import Region, UnitCones, unit_cones
 from convscope.analysis.probes.effective import (
     EffectiveField,
     effective_receptive_field,
@@ -72,11 +73,13 @@ __all__ = [
     "Patch",
     "Patches",
     "PoolingWinners",
+    "Region",
     "Row",
     "StatisticsReport",
     "Step",
     "Summary",
     "Trust",
+    "UnitCones",
     "UnitExplanation",
     "UnitField",
     "WeightHealth",
@@ -98,6 +101,7 @@ __all__ = [
     "summary",
     "templates",
     "top_patches",
+    "unit_cones",
     "unit_field",
     "versus",
 ]

@@ -371,17 +371,7 @@ class _Builder:
                 "quantized layers keep their weights packed, so that neither their "
                 "parameters nor their products are counted"
             )
-        if traced.flow.not_understood:
-            names = ", ".join(dict.fromkeys(traced.flow.not_understood))
-            self.notes.append(
-                f"receptive fields are unknown after {names}, which joins elements in "
-                "a way that is not understood"
-            )
-        if traced.flow.spatial_norms:
-            self.notes.append(
-                "group, instance and layer norms take statistics of the whole map; "
-                "receptive fields leave these out"
-            )
+        self.notes += traced.flow.notes()
 
 
 def _exceeding(rows: tuple[Row, ...], shapes: tuple[Shape, ...]) -> Iterable[str]:

@@ -13,6 +13,7 @@ name says otherwise.
 `receptive_field`      what an output sees, far from borders and exactly
 `inverse`              which sizes, paddings, strides and depths do what is wanted
 `layer_fit`, `fixes`   sentences and values for messages
+`places`               elements along an axis, and what they are connected to
 `costs`                parameters, multiply-adds, bytes
 `connectivity`         fully, locally and convolutionally connected, compared
 =====================  ========================================================
@@ -85,6 +86,7 @@ from convscope.arithmetic.padding import (
     resolve_paddings,
     resolve_transposed_padding,
 )
+from convscope.arithmetic.places import Passage, Places, places_of
 from convscope.arithmetic.receptive_field import (
     Range,
     ReceptiveField,
@@ -128,8 +130,10 @@ __all__ = [
     "PaddingLike",
     "PaddingMode",
     "PaddingName",
+    "Passage",
     "Pattern",
     "PerAxis",
+    "Places",
     "Range",
     "ReceptiveField",
     "ResizeMode",
@@ -169,6 +173,7 @@ __all__ = [
     "padding_that_keeps",
     "parse_padding",
     "per_axis",
+    "places_of",
     "possible_strides",
     "ranges_through",
     "receptive_field",

@@ -18,6 +18,10 @@ class Sliding:
     stride: Any
     padding: Any
 
+    def groups_along(self, channels: int) -> int:
+        """Into how many groups the channels of its input fall that do not mix."""
+        return getattr(self, "groups", 1) if hasattr(self, "in_channels") else channels
+
     def axis_layers(self, sizes: tuple[int, ...]) -> tuple[AxisLayer | None, ...]:
         """How the layer acts along each spatial axis of a map of these sizes."""
         axes = len(sizes)

@@ -15,7 +15,7 @@ from convscope.analysis.operations.operation import (
     meta,
 )
 from convscope.analysis.operations.provenance import Provenance, joined
-from convscope.analysis.operations.rearrange import made_into
+from convscope.analysis.operations.rearrange import in_groups
 from convscope.analysis.operations.refusal import (
     Refusal,
     no_window,
@@ -68,7 +68,7 @@ def _sees(a: Arguments, shape: Shape) -> Provenance:
     for axis, layer in enumerate(layers(a, weight.shape)):
         value = value.through(channels + 1 + axis, layer)
     whole = joined([value, weight.mixed(range(axes + 2))], value.dims)
-    return made_into(whole, channels, shape[channels])
+    return in_groups(whole, channels, a.get("groups", 1), shape[channels])
 
 
 def layers(a: Arguments, weight: Sequence[int]) -> list[AxisLayer]:

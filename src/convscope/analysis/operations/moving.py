@@ -19,6 +19,7 @@ from convscope.analysis.operations.provenance import Provenance, joined, new_dim
 from convscope.analysis.operations.rearrange import (
     concatenated,
     expanded,
+    in_groups,
     made_into,
     padded,
     permuted,
@@ -125,14 +126,14 @@ def _pixel_shuffle(a: Arguments, shape: Shape) -> Provenance:
     value, factor = a["self"], a["upscale_factor"]
     for dim in (-2, -1):
         value = value.through(len(shape) + dim, Upsample(factor))
-    return made_into(value, len(shape) - 3, shape[-3])
+    return in_groups(value, len(shape) - 3, shape[-3], shape[-3])
 
 
 def _pixel_unshuffle(a: Arguments, shape: Shape) -> Provenance:
     value, factor = a["self"], a["downscale_factor"]
     for dim in (-2, -1):
         value = value.through(len(shape) + dim, Window(factor, stride=factor))
-    return made_into(value, len(shape) - 3, shape[-3])
+    return in_groups(value, len(shape) - 3, value.shape[-3], shape[-3])
 
 
 def _padding(mode: BorderMode) -> SightRule:

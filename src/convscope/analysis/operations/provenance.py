@@ -16,8 +16,6 @@ from convscope.arithmetic import (
     Range,
     ReceptiveField,
     identity_ranges,
-    ranges_through,
-    union_ranges,
 )
 
 Axis: TypeAlias = tuple[int, int]  # (number of the input, its spatial axis)
@@ -50,11 +48,23 @@ class Seen:
     field: ReceptiveField
     ranges: tuple[Range, ...]
 
+    def joined(self, ranges: Iterable[Range]) -> Range:
+        """What is seen by what is made from several elements."""
+        return hull(ranges)
+
+    def through(self, rows: Sequence[Sequence[int | None]]) -> tuple[Range, ...]:
+        """What each output sees, of a layer that reads these elements for it."""
+        return tuple(
+            self.joined(self.ranges[element] for element in row if element is not None)
+            for row in rows
+        )
+
     def collapsed(self) -> "Seen":
         """What an element sees that is made from all positions."""
         if self.atom is None:
             return self
-        return Seen(None, self.field.whole(len(self.ranges)), (hull(self.ranges),))
+        field = self.field.whole(len(self.ranges))
+        return replace(self, atom=None, field=field, ranges=(self.joined(self.ranges),))
 
     def union(self, other: "Seen") -> "Seen":
         """What an element sees that is made from one of each."""
@@ -63,14 +73,14 @@ class Seen:
             ours, others = ours.collapsed(), others.collapsed()
         length = max(len(ours.ranges), len(others.ranges))
         atom = others.atom if ours.atom is None else ours.atom
-        return Seen(
-            atom,
-            ours.field.union(others.field),
-            tuple(
-                union_ranges(
-                    _spread(ours.ranges, length), _spread(others.ranges, length)
-                )
-            ),
+        pairs = zip(
+            _spread(ours.ranges, length), _spread(others.ranges, length), strict=True
+        )
+        return replace(
+            self,
+            atom=atom,
+            field=ours.field.union(others.field),
+            ranges=tuple(map(self.joined, pairs)),
         )
 
 
@@ -142,10 +152,11 @@ class Provenance:
         seen = dict(value.seen)
         for axis in axes:
             old = seen[axis]
-            seen[axis] = Seen(
-                dims[dim][0].name,
-                old.field.through(layer, size),
-                tuple(ranges_through(rows, old.ranges)),
+            seen[axis] = replace(
+                old,
+                atom=dims[dim][0].name,
+                field=old.field.through(layer, size),
+                ranges=old.through(rows),
             )
         return replace(value, dims=tuple(dims), seen=seen)
 

@@ -123,7 +123,7 @@ def selected(value: Provenance, dim: int, index: int) -> Provenance:
     for axis in axes:
         one = seen[axis]
         field = ReceptiveField((one.field.range(index),), 0, one.field.misaligned)
-        seen[axis] = Seen(None, field, (one.ranges[index],))
+        seen[axis] = replace(one, atom=None, field=field, ranges=(one.ranges[index],))
     dims = value.dims[:dim] + value.dims[dim + 1 :]
     return replace(value, seen=seen).with_dims(dims)
 
@@ -153,7 +153,7 @@ def concatenated(values: Sequence[Provenance], dim: int) -> Provenance:
     whole = broadcast(lengthened)
     seen = dict(whole.seen)
     for axis in moving:
-        fields: list[ReceptiveField] = []
+        pieces: list[Seen] = []
         ranges: list[Range] = []
         for value in values:
             one = value.seen.get(axis)
@@ -161,12 +161,13 @@ def concatenated(values: Sequence[Provenance], dim: int) -> Provenance:
             if one is None:
                 ranges += [None] * length
                 continue
-            fields.append(one.field)
+            pieces.append(one)
             ranges += one.ranges if len(one.ranges) == length else one.ranges * length
-        field = fields[0]
-        if any(other != field for other in fields):
+        field = pieces[0].field
+        if any(other.field != field for other in pieces):
             field = ReceptiveField((hull(ranges),), 0)
-        seen[axis] = Seen(whole.dims[dim][0].name, field, tuple(ranges))
+        name = whole.dims[dim][0].name
+        seen[axis] = replace(pieces[0], atom=name, field=field, ranges=tuple(ranges))
     return replace(whole, seen=seen)
 
 
@@ -195,7 +196,7 @@ def written(base: Provenance, part: Provenance, starts: Sequence[int]) -> Proven
                 ranges[starts[dim] : end] = one.ranges[starts[dim] : end]
                 longer = 2 * _length(one) > length
                 field = one.field if longer else old.field
-                seen[axis] = Seen(atom, field, tuple(ranges))
+                seen[axis] = replace(old, atom=atom, field=field, ranges=tuple(ranges))
     return replace(whole, seen=seen)
 
 
@@ -211,6 +212,15 @@ def _placed(part: Provenance, dim: int, size: int, start: int) -> Provenance:
 def _length(seen: Seen) -> int:
     """How many positions a placed part really fills."""
     return sum(one is not None for one in seen.ranges)
+
+
+def in_groups(value: Provenance, dim: int, groups: int, outputs: int) -> Provenance:
+    """Positions along ``dim`` that mix within each of some groups of equal length."""
+    if groups == 1 or not value.along(dim)[1]:
+        return made_into(value, dim, outputs)
+    inside = value.shape[dim] // groups
+    value = value.through(dim, Window(inside, stride=inside))
+    return value.through(dim, Upsample(outputs // groups))
 
 
 def made_into(value: Provenance, dim: int, size: int) -> Provenance:

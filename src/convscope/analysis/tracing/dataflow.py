@@ -9,7 +9,7 @@ A tensor is known by the memory it describes (storage, offset, sizes, strides), 
 views and in-place operations need no special treatment by the caller's code.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -25,7 +25,7 @@ from convscope.analysis.operations.provenance import (
     new_dim,
     unknown,
 )
-from convscope.analysis.operations.rearrange import written
+from convscope.analysis.operations.rearrange import in_groups, written
 from convscope.analysis.operations.registry import bound, by_torch, is_known, plain_name
 from convscope.arithmetic import AxisLayer
 from convscope.private_torch import tree_leaves
@@ -91,7 +91,7 @@ class Dataflow:
 
     def value(self, tensor: Tensor) -> Provenance:
         """What is known of a tensor; of one never seen, that it is a constant."""
-        key = _key(tensor)
+        key = key_of(tensor)
         if key not in self.values:
             others = [self.values[k] for k in self.by_storage.get(key[0], ())]
             if not others and self.escaped:
@@ -131,17 +131,22 @@ class Dataflow:
         return self._cost(found, call, tuple(outputs[0].shape))
 
     def declare(
-        self, before: Tensor, after: Tensor, layers: Sequence[AxisLayer | None]
+        self,
+        before: Tensor,
+        after: Tensor,
+        layers: Sequence[AxisLayer | None],
+        groups: int = 1,
     ) -> None:
         """``after`` is made from ``before`` by these layers, one per spatial axis.
 
-        Channels may mix; where there is None, all positions of that axis mix too.
+        Channels mix within groups; where there is None, all positions of that axis mix
+        too.
         """
         value = self.value(before)
         if not value.from_input:
             return
         first = before.ndim - len(layers)
-        value = value.mixed([first - 1])
+        value = in_groups(value, first - 1, groups, after.shape[first - 1])
         for dim, layer in enumerate(layers, start=first):
             value = value.mixed([dim]) if layer is None else value.through(dim, layer)
         dims = list(value.dims)
@@ -149,6 +154,23 @@ class Dataflow:
             if dims[dim] and size != value.shape[dim]:
                 dims[dim] = new_dim(size)
         self._set(after, value.with_dims(dims))
+
+    def ended(self, label: str, outputs: Sequence[Tensor]) -> None:
+        """A call has given these; here nothing is made of that."""
+
+    def notes(self) -> Iterator[str]:
+        """What is not known of what tensors see, or left out."""
+        if self.not_understood:
+            names = ", ".join(dict.fromkeys(self.not_understood))
+            yield (
+                f"receptive fields are unknown after {names}, which joins elements in "
+                "a way that is not understood"
+            )
+        if self.spatial_norms:
+            yield (
+                "group, instance and layer norms take statistics of the whole map; "
+                "receptive fields leave these out"
+            )
 
     def _result(
         self,
@@ -193,7 +215,7 @@ class Dataflow:
         products = costs.count
         for name in costs.operands:  # what is 0 for good multiplies nothing
             operand = call.given[name]
-            filled = self.filled.get(_key(operand)[0], operand.numel())
+            filled = self.filled.get(key_of(operand)[0], operand.numel())
             products = products * filled // max(operand.numel(), 1)
         live = sum(call.values[name].from_input for name in costs.operands)
         if live > 1:
@@ -204,17 +226,17 @@ class Dataflow:
 
     def _fill(self, schema: Any, given: dict[str, Any], output: Tensor) -> None:
         """Notes a weight that is laid out into zeros, as a connection table's is."""
-        name, place = schema.name.partition("::")[2], _key(output)[0]
+        name, place = schema.name.partition("::")[2], key_of(output)[0]
         if schema.is_mutable:
             self.zeros.discard(place)
             self.filled.pop(place, None)
         elif name in ("zeros", "new_zeros"):
             self.zeros.add(place)
-        elif name == "index_copy" and _key(given["self"])[0] in self.zeros:
+        elif name == "index_copy" and key_of(given["self"])[0] in self.zeros:
             self.filled[place] = given["source"].numel()
 
     def _set(self, tensor: Tensor, value: Provenance, changed: bool = False) -> None:
-        key = _key(tensor)
+        key = key_of(tensor)
         if key[0] not in self.by_storage:
             self.by_storage[key[0]] = []
             self.alive.append(tensor.untyped_storage())
@@ -271,7 +293,8 @@ def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def _key(tensor: Tensor) -> Key:
+def key_of(tensor: Tensor) -> Key:
+    """The memory that it describes, and how."""
     return (
         tensor.untyped_storage()._cdata,
         int(tensor.storage_offset()),

@@ -43,12 +43,13 @@ class Recorder(CallRecorder):
     Args:
         root: A copy of the network; it keeps the hooks.
         refuse: See `trace`.
+        flow: Where what is found is kept.
     """
 
-    def __init__(self, root: nn.Module, refuse: Refuse | None) -> None:
+    def __init__(self, root: nn.Module, refuse: Refuse | None, flow: Dataflow) -> None:
         super().__init__(root)
         self.refuse = refuse
-        self.flow = Dataflow()
+        self.flow = flow
         self.failed: list[Call] = []
         self.refused: Exception | None = None  # by an operation, the last time
         self.indices: set[int] = set()  # inputs that cannot be but integers
@@ -110,6 +111,8 @@ class Recorder(CallRecorder):
         if call.module is not None:
             self._declared(call.module, args, output)
         self._returned(call, output)
+        if not any(outer.is_layer for outer in self.stack[:-1]):
+            self.flow.ended(call.label, tensors_of(output))
 
     def _escapes(self, name: str, args: tuple[Any, ...]) -> None:
         if name in ESCAPES:
@@ -137,7 +140,10 @@ class Recorder(CallRecorder):
         axes = getattr(module, "axes", 0)
         sizes = tuple(tensors[0].shape[tensors[0].ndim - axes :])
         layers, call = tell(sizes), self.stack[-1]
-        self.flow.declare(tensors[0], made[0], layers)
+        apart = getattr(module, "groups_along", None)
+        first = tensors[0].ndim - axes - 1
+        groups = 1 if apart is None else apart(tensors[0].shape[first])
+        self.flow.declare(tensors[0], made[0], layers, groups)
         del self.flow.not_understood[call.not_understood :]
         windows = [layer for layer in layers if isinstance(layer, Window)]
         if self.shown() is call:

@@ -93,6 +93,7 @@ def trace(
     values: bool = False,
     change: Change | None = None,
     refuse: Refuse | None = None,
+    flow: Callable[[], Dataflow] = Dataflow,
 ) -> Trace:
     """What happens in one forward pass; the module is left as it is.
 
@@ -105,6 +106,7 @@ def trace(
         change: Called with the copy before the pass, to try another layer.
         refuse: Called before each module of ours, and before each of torch's functions
             with its name, and with the arguments; may raise.
+        flow: What keeps what is known of tensors, made for each pass.
 
     Raises:
         LayerError: The forward pass fails, with and without values.
@@ -112,7 +114,7 @@ def trace(
     integers: frozenset[int] = frozenset()
     while True:
         try:
-            traced = _pass(module, inputs, training, values, change, refuse)
+            traced = _pass(module, inputs, training, values, change, refuse, flow)
         except LayerError as error:
             if not is_sized(inputs) or error.indices <= integers:
                 raise
@@ -130,6 +132,7 @@ def _pass(
     values: bool,
     change: Change | None,
     refuse: Refuse | None,
+    flow: Callable[[], Dataflow],
 ) -> Trace:
     reason, state = "", Snapshot(module, inputs)
     for keep_values in (True,) if values else (False, True):
@@ -137,7 +140,7 @@ def _pass(
         _set_mode(copy, training)
         if change is not None:
             change(copy)
-        recorder = Recorder(copy, refuse)
+        recorder = Recorder(copy, refuse, flow())
         try:
             placed = (
                 with_values(inputs, _device(module)) if keep_values else on_meta(inputs)
