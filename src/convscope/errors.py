@@ -102,6 +102,9 @@ class ShapeError(ArgumentError):
     """Sizes that cannot fit together."""
 
 
+MOST_NAMES = 40  # that a message lists
+
+
 class UnknownNameError(ArgumentError):
     """A name outside a closed set; the message suggests the nearest one.
 
@@ -112,7 +115,11 @@ class UnknownNameError(ArgumentError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
+        if close:
+            hint = f"Did you mean {close[0]!r}?"
+        else:
+            more = f" and {len(names) - MOST_NAMES} more" * (len(names) > MOST_NAMES)
+            hint = f"Known: {', '.join(names[:MOST_NAMES])}{more}."
         super().__init__(f"unknown {kind} {name!r}. {hint}")
 
 

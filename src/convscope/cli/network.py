@@ -29,6 +29,7 @@ class Named:
         name: What to call it.
         input_shape: (C, *space) of one input; None where nobody said.
         run: The run that it is of, if it is of one.
+        weights: What its weights were asked for by: a name or a file.
         is_random: Whether its weights are those of a new network.
     """
 
@@ -36,12 +37,21 @@ class Named:
     name: str
     input_shape: tuple[int, ...] | None
     run: "Run | None" = None
+    weights: str | None = None
     is_random: bool = False
 
     @property
     def title(self) -> str:
         """Its name, and that nothing was learned if that is so."""
         return f"{self.name} (random weights)" if self.is_random else self.name
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """What its outputs are called; None where nobody said."""
+        if self.run is not None:
+            return self.run.spec.classes
+        known = models.PRETRAINED.get(self.name)
+        return known.classes if known and known.name == self.weights else None
 
 
 def named_network(
@@ -116,7 +126,7 @@ def _of_model(
     net = models.build(
         name, in_channels=shape[0], input_size=shape[1:], weights=weights, **arguments
     )
-    return Named(net.eval(), name, shape, is_random=weights is None)
+    return Named(net.eval(), name, shape, weights=weights, is_random=weights is None)
 
 
 def from_factory(

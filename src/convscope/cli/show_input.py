@@ -13,8 +13,8 @@ from torch import Tensor
 from convscope.cli.network import Named
 from convscope.data import Dataset
 from convscope.data.preprocessing import Preprocessing
-from convscope.errors import ArgumentError
-from convscope.models.published_weights import PRETRAINED
+from convscope.errors import ArgumentError, UnknownNameError
+from convscope.train.starting_weights import find_start
 
 ImageFlag = Annotated[
     str | None,
@@ -96,8 +96,8 @@ def inputs_of(named: Named, image: str | None, *, where: str) -> Tensor:
 def preprocessing_of(named: Named, where: str) -> Preprocessing:
     """How pictures become inputs of a network.
 
-    A run prepares them as in training, published weights as they were trained; for any
-    other network values are scaled to 0 to 1.
+    A run prepares them as in training, weights of one of our models as they were
+    trained; for any other network values are scaled to 0 to 1.
 
     Raises:
         ArgumentError: The network takes no images, or nobody said of what size.
@@ -110,17 +110,33 @@ def preprocessing_of(named: Named, where: str) -> Preprocessing:
             f"{where}: --image is a picture, and {named.name} takes {shape}. Leave "
             "--image out, or give --input 3,224,224."
         )
-    known = PRETRAINED.get(named.name)
+    if named.weights is not None:
+        start = find_start(named.weights, named.name)
+        made = start.preprocessing(shape[0], None)
+        return made.model_copy(update={"size": shape[1:]})
     values: dict[str, Any] = {"mean": (0.0,) * shape[0], "std": (1.0,) * shape[0]}
-    if known is not None and not named.is_random and shape[0] == len(known.mean):
-        values = {
-            "mean": known.mean,
-            "std": known.std,
-            "interpolation": known.interpolation,
-        }
     return Preprocessing.model_validate(
         {"channels": shape[0], "size": shape[1:], **values}
     )
+
+
+def class_number(given: str | None, named: Named, flag: str, where: str) -> int | None:
+    """The number of a class that was given by its name or number, if one was.
+
+    Raises:
+        UnknownNameError: There is no such class; names the nearest.
+        ArgumentError: It is no number, and the classes have no names.
+    """
+    if given is None:
+        return None
+    names = named.classes
+    if names is not None and given in names:
+        return names.index(given)
+    if given.isdecimal():
+        return int(given)
+    if names is None:
+        raise ArgumentError(f"{where}: {flag} {given} is no number. Give one.")
+    raise UnknownNameError("class", given, names)
 
 
 def _shape(named: Named, where: str) -> tuple[int, ...]:

@@ -112,7 +112,11 @@ def deliver(picture: Saved, save: Path | None, *, name: str, suffix: str) -> Non
     if save is not None:
         say(str(picture.save(save)))
         return
-    place = picture.save(Path(_folder(), f"{name}{suffix}"))
+    show_file(picture.save(Path(temporary_folder(), f"{name}{suffix}")))
+
+
+def show_file(place: Path) -> None:
+    """Says where a file is, and opens it where there is a screen."""
     say(str(place))
     if _has_screen():
         webbrowser.open(place.as_uri())
@@ -126,7 +130,12 @@ def as_json(record: Any) -> None:
         typer.echo(json_text(record.to_dict()))
 
 
-def _folder() -> str:
+def temporary_folder() -> str:
+    """A new one.
+
+    Raises:
+        ArgumentError: None can be made.
+    """
     try:
         return tempfile.mkdtemp(prefix="convscope-")
     except OSError as error:

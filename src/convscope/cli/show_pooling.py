@@ -7,7 +7,12 @@ import typer
 from convscope.analysis import pooling_winners
 from convscope.cli.network import named_network
 from convscope.cli.options import JsonFlag
-from convscope.cli.show_input import PictureFlag, SampleFlag, chosen_input
+from convscope.cli.show_input import (
+    PictureFlag,
+    SampleFlag,
+    chosen_input,
+    class_number,
+)
 from convscope.cli.show_output import (
     ArgumentFlag,
     InputFlag,
@@ -30,9 +35,12 @@ def pooling(
     sample: SampleFlag = None,
     layer: LayerFlag = None,
     channel: Annotated[int, typer.Option(help="Which map.")] = 0,
-    class_index: Annotated[
-        int, typer.Option("--class", help="Whose output the gradient is of, from 0.")
-    ] = 0,
+    class_name: Annotated[
+        str,
+        typer.Option(
+            "--class", metavar="NAME|NUMBER", help="Whose output the gradient is of."
+        ),
+    ] = "0",
     input_size: InputFlag = None,
     arguments: ArgumentFlag = None,
     weights: WeightsFlag = None,
@@ -51,8 +59,9 @@ def pooling(
         target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
     )
     shown = chosen_input(named, image, sample, where=_WHERE)
+    chosen_class = class_number(class_name, named, "--class", _WHERE)
     found = pooling_winners(
-        named.net, shown.x, layer, channel, target=class_index,
+        named.net, shown.x, layer, channel, target=chosen_class,
         name=f"{named.title}, {shown.name}",
     )  # fmt: skip
     if show_json:

@@ -1,33 +1,46 @@
 """``convscope show why``: what in a picture speaks for its class, and how surely."""
 
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TypeAlias, cast
 
 import torch
 import typer
-from torch import Tensor
 
-from convscope.analysis import Attribution, attribute
 from convscope.analysis.attribution.attribute import METHODS, Method
+from convscope.analysis.attribution.record import Ranked, Trust, joined, ranking
 from convscope.cli.network import Named, named_network
 from convscope.cli.options import JsonFlag, known
+from convscope.cli.progress_bar import Complain, counting
+from convscope.cli.show_input import class_number, preprocessing_of
 from convscope.cli.show_output import (
     LayerFlag,
-    SaveFlag,
     TargetArgument,
     ThemeFlag,
     WeightsFlag,
-    as_json,
     deliver,
+    show_file,
+    temporary_folder,
     theme_of,
 )
-from convscope.data.preprocessing import Preprocessing
-from convscope.errors import ArgumentError, DataError, UnknownNameError
-from convscope.terminal import say
-from convscope.train.judging.prediction import Failure, find_images
+from convscope.errors import ArgumentError
+from convscope.terminal import json_text, printable, say
+from convscope.train.judging.attribution import (
+    PictureAttributions,
+    attribute_files,
+    class_of_folder,
+)
+from convscope.train.judging.prediction import Failure
+from convscope.viz.palette import ThemeName
 
 _WHERE = "show why"
 MOST = 16  # pictures in one drawing
+_DRAWN = (".png", ".svg", ".pdf")
+
+Records: TypeAlias = Iterator[PictureAttributions]
+Classes: TypeAlias = tuple[str, ...] | None
+ClassOf: TypeAlias = Callable[[str], int]
 
 
 def why(
@@ -42,7 +55,10 @@ def why(
     class_name: Annotated[
         str | None,
         typer.Option(
-            "--class", metavar="NAME|NUMBER", help="By default the one that it names."
+            "--class",
+            "--target",
+            metavar="NAME|NUMBER",
+            help="By default the one that it names.",
         ),
     ] = None,
     minus: Annotated[
@@ -52,6 +68,14 @@ def why(
             help="What speaks for the class rather than this one.",
         ),
     ] = None,
+    loss: Annotated[
+        bool,
+        typer.Option(
+            "--loss",
+            help="What raises the loss of the true class: --class, or that by which a "
+            "picture's folder is called.",
+        ),
+    ] = False,
     layer: LayerFlag = None,
     trust: Annotated[
         bool,
@@ -66,96 +90,162 @@ def why(
     seed: Annotated[int, typer.Option(help="Of masks, orders and shuffles.")] = 0,
     weights: WeightsFlag = None,
     theme: ThemeFlag = "light",
-    save: SaveFlag = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            metavar="FILE|FOLDER",
+            help="A drawing (.png, .svg, .pdf), a page (.html), or a folder for a page "
+            "and a drawing of each picture, of which there may be any number.",
+        ),
+    ] = None,
     show_json: JsonFlag = False,
 ) -> None:
-    """Draw what in a picture speaks for its class, and say how far to trust that.
+    """Draw what in pictures speaks for their class, and say how far to trust that.
 
     Example: convscope show why runs/photos-1 cat.jpg --save why.png
-    """
+    """  # fmt: skip
     known(method, Method, "method")
     named = named_network(target, where=_WHERE, weights=weights)
-    made = _preprocessing(named, target, weights)
-    names = named.run.spec.classes if named.run is not None else None
-    pixels, paths = _pixels(pictures, made)
-    inputs = made.normalize(pixels)
-    wanted = _class(class_name, names, "--class")
-    other = _class(minus, names, "--minus")
-    methods: tuple[Any, ...] = METHODS if compare else (method,)
-    found: list[Attribution] = [
-        attribute(
-            named.net, inputs, wanted, minus=other, method=each,
-            layer=layer if each == "grad_cam" else None, trust=trust or compare,
-            seed=seed,
+    if named.is_random:
+        raise ArgumentError(
+            f"{_WHERE}: {target} has random weights, so that nothing speaks for what "
+            "it says. Give a run folder, or --weights."
         )
-        for each in methods
-    ]  # fmt: skip
-    if compare:
-        found.sort(key=lambda each: -sum(t.gain for t in each.trust))
-    if show_json:
-        as_json(found if compare else found[0])
+    told = _Told(named.classes)
+    with counting() as (bar, complain):
+        records = attribute_files(
+            named.net,
+            preprocessing_of(named, _WHERE),
+            pictures,
+            _class(class_name, loss, named),
+            minus=class_number(minus, named, "--minus", _WHERE),
+            loss=loss,
+            methods=METHODS if compare else [cast("Method", method)],
+            layer=layer,
+            trust=trust or compare,
+            seed=seed,
+            progress=bar,
+        )
+        good = told.good(records, complain)
+        if show_json:
+            told.print_json(good)
+        else:
+            _deliver(good, save, named.classes, theme_of(theme))
+            told.print()
+    if told.failed:
+        raise typer.Exit(1)
+
+
+def _class(given: str | None, loss: bool, named: Named) -> int | ClassOf | None:
+    chosen = class_number(given, named, "--class", _WHERE)
+    if chosen is not None or not loss:
+        return chosen
+    if named.classes is None:
+        raise ArgumentError(
+            f"{_WHERE}: --loss needs the true class, and {named.name} has no names of "
+            "classes. Give --class."
+        )
+    return class_of_folder(named.classes)
+
+
+def _deliver(
+    records: Records, save: Path | None, classes: Classes, theme: ThemeName
+) -> None:
+    """Draws pictures as they come: a few in one drawing, many on a page."""
+    from convscope.viz import attribution, save_attributions
+
+    drawn = save is not None and save.suffix.lower() in _DRAWN
+    first = list(itertools.islice(records, MOST))
+    rest = [] if drawn else list(itertools.islice(records, 1))
+    if not first:
         return
-    from convscope.viz import attribution as picture
-
-    deliver(
-        picture(found, pixels.numpy(), classes=names, theme=theme_of(theme)),
-        save, name="why", suffix=".png",
-    )  # fmt: skip
-    for line in _said(found, paths, names):
-        say(line)
-
-
-def _said(
-    found: list[Attribution], paths: list[str], names: tuple[str, ...] | None
-) -> list[str]:
-    lines = []
-    for each in found:
-        at = f" at {each.layer}" if each.layer else ""
-        lines.append(f"{each.method}{at}")
-        for number, path in enumerate(paths):
-            own = each.classes[number]
-            name = names[own] if names is not None else f"class {own}"
-            verdict = f": {each.trust[number].verdict}" if each.trust else ""
-            lines.append(f"  {path}: {name}{verdict}")
-        lines += [f"  {note}" for note in each.notes]
-    return lines
-
-
-def _preprocessing(named: Named, target: str, weights: str | None) -> Preprocessing:
-    """How pictures become inputs: as the run says, or as the weights were trained."""
-    if named.run is not None:
-        return named.run.spec.preprocessing
-    from convscope.models.published_weights import PRETRAINED
-    from convscope.train.starting_weights import find_start
-
-    if weights is not None and target in PRETRAINED:
-        return find_start(weights, target).preprocessing(3, None)
-    raise ArgumentError(
-        f"{_WHERE}: nobody says how pictures become inputs of {target}. Give a run "
-        "folder, or a model with published weights (--weights imagenet)."
-    )
+    if save is not None and not drawn:
+        made = save_attributions(
+            itertools.chain(first, rest, records), save, classes=classes, theme=theme
+        )
+        say(str(made))
+    elif rest:
+        made = save_attributions(
+            itertools.chain(first, rest, records), temporary_folder(), classes=classes,
+            theme=theme,
+        )  # fmt: skip
+        show_file(made)
+    else:
+        by_method = zip(*(each.found for each in first), strict=True)
+        together = {each.title: each for each in map(joined, by_method)}
+        best = ranking([(name, each.trust) for name, each in together.items()])
+        pixels = torch.stack([each.pixels for each in first]).numpy()
+        ranked = [together[one.method] for one in best]
+        drawing = attribution(ranked, pixels, classes=classes, theme=theme)
+        deliver(drawing, save, name="why", suffix=".png")
+        if drawn and next(records, None) is not None:
+            say(
+                f"the first {MOST} pictures are drawn; give --save FOLDER for all",
+                error=True,
+            )
 
 
-def _pixels(given: list[str], made: Preprocessing) -> tuple[Tensor, list[str]]:
-    entries = find_images(given)
-    bad = [entry for entry in entries if isinstance(entry, Failure)]
-    if bad:
-        raise DataError(f"{_WHERE}: {bad[0].path}: {bad[0].reason}")
-    paths = [str(entry) for entry in entries]
-    if len(paths) > MOST:
-        say(f"the first {MOST} of {len(paths)} pictures are drawn", error=True)
-    paths = paths[:MOST]
-    decoded = [torch.from_numpy(made.decode(Path(path))) for path in paths]
-    return torch.stack(decoded), paths
+class _Told:
+    """What was found, in lines.
 
+    Args:
+        classes: Names of classes, if they have any.
+    """
 
-def _class(given: str | None, names: tuple[str, ...] | None, flag: str) -> int | None:
-    if given is None:
-        return None
-    if names is not None and given in names:
-        return names.index(given)
-    if given.isdigit():
-        return int(given)
-    if names is None:
-        raise ArgumentError(f"{_WHERE}: {flag} {given} is no number. Give one.")
-    raise UnknownNameError("class", given, names)
+    def __init__(self, classes: Classes) -> None:
+        self.classes = classes
+        self.failed = 0
+        self.lines: list[str] = []
+        self.notes: dict[str, None] = {}
+        self.trust: dict[str, list[Trust]] = {}
+
+    def good(
+        self, records: Iterator[PictureAttributions | Failure], complain: Complain
+    ) -> Records:
+        """The pictures that could be read, noted on the way; errors are said."""
+        for each in records:
+            if isinstance(each, Failure):
+                complain(f"Error: {printable(each.path)}: {each.reason}")
+                self.failed += 1
+                continue
+            self._note(each)
+            yield each
+
+    def _note(self, each: PictureAttributions) -> None:
+        first = each.found[0]
+        if len(self.lines) <= MOST:
+            verdict = ""
+            if len(each.found) == 1 and first.trust:
+                verdict = f": {first.trust[0].verdict} ({first.trust[0].figures})"
+            self.lines.append(f"{each.path}: {first.named(self.classes)}{verdict}")
+        for record in each.found:
+            self.trust.setdefault(record.title, []).extend(record.trust)
+            self.notes.update(dict.fromkeys(record.notes))
+
+    def print(self) -> None:
+        """The lines of a few pictures, or the ranking of methods."""
+        if len(self.trust) == 1:
+            say(next(iter(self.trust)))
+        if len(self.lines) <= MOST:
+            for line in self.lines:
+                say(f"  {line}")
+        for place, one in enumerate(self._ranking(), start=1):
+            if len(self.trust) > 1:
+                say(f"{place}. {one}")
+            elif len(self.lines) > MOST:
+                say(f"  {one}")
+        for note in self.notes:
+            say(f"  {note}")
+
+    def print_json(self, records: Records) -> None:
+        """Everything but the maps, as one object."""
+        made = [
+            {"path": each.path, "found": [one.to_dict() for one in each.found]}
+            for each in records
+        ]
+        ranked = [one.to_dict() for one in self._ranking()]
+        typer.echo(json_text({"pictures": made, "ranking": ranked}))
+
+    def _ranking(self) -> tuple[Ranked, ...]:
+        return ranking([(k, found) for k, found in self.trust.items() if found])

@@ -1,6 +1,7 @@
 """Decides device, number format, memory format and kernels; calls networks so."""
 
 from convscope.execution.allocator import keep_freed_memory
+from convscope.execution.batch_size import images_together
 from convscope.execution.compare import Comparison, Timing, choose, compare_settings
 from convscope.execution.explanation import Explanation, explain
 from convscope.execution.optimization import optimize
@@ -28,6 +29,7 @@ __all__ = [
     "explain",
     "give_back",
     "has_native_bfloat16",
+    "images_together",
     "keep_freed_memory",
     "optimize",
     "whole_step",

@@ -1,5 +1,6 @@
 """Weights that others trained and ordinary packages carry: found, never downloaded."""
 
+import functools
 import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,11 @@ class Pretrained:
     interpolation: str
     num_classes: int
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the outputs, in their order."""
+        return imagenet_classes()
+
     def path(self) -> Path:
         """Where the file lies.
 
@@ -59,6 +65,17 @@ class Pretrained:
                 f"the package {self.package} again."
             )
         return path
+
+
+@functools.cache
+def imagenet_classes() -> tuple[str, ...]:
+    """Names of the 1,000 classes of ImageNet, each one once.
+
+    >>> imagenet_classes()[281]
+    'tabby'
+    """
+    text = Path(__file__).with_name("imagenet_classes.txt").read_text("utf-8")
+    return tuple(line for line in text.splitlines() if not line.startswith("#"))
 
 
 def _lite(number: int, size: int, digest: str) -> Pretrained:

@@ -4,6 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 from convscope.train.embedding.features import features
 from convscope.train.embedding.table import FeatureTable, feature_table
+from convscope.train.judging.attribution import (
+    PictureAttributions,
+    attribute_files,
+    class_of_folder,
+)
 from convscope.train.judging.inference import probabilities
 from convscope.train.judging.metrics import Evaluation, FoldFigures, FoldScore
 from convscope.train.judging.prediction import Failure, Prediction
@@ -34,6 +39,7 @@ __all__ = [
     "FilmKeeper",
     "FoldFigures",
     "FoldScore",
+    "PictureAttributions",
     "Plan",
     "Prediction",
     "RateSearch",
@@ -42,6 +48,8 @@ __all__ = [
     "RunReport",
     "RunSpec",
     "Verification",
+    "attribute_files",
+    "class_of_folder",
     "cross_validate",
     "feature_table",
     "features",

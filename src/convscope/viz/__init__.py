@@ -13,7 +13,7 @@ from convscope.viz.patches import top_patches
 from convscope.viz.picture import Picture
 from convscope.viz.race import race, roofline
 from convscope.viz.receptive_field import receptive_field
-from convscope.viz.report import save_comparison, save_report
+from convscope.viz.report import save_attributions, save_comparison, save_report
 from convscope.viz.training_film import training_film
 from convscope.viz.winners import pooling_winners
 
@@ -32,6 +32,7 @@ __all__ = [
     "race",
     "receptive_field",
     "roofline",
+    "save_attributions",
     "save_comparison",
     "save_report",
     "top_patches",

@@ -82,12 +82,14 @@ def _drawn(
 
     rows, columns = len(inputs), len(records) + 1
     trusted = any(each.trust for each in records)
+    same = len(set(records[0].classes)) < 2
+    names = ["" if same else each.named(classes) for each in records[0].each()]
     height, width = (inputs.shape[-2], inputs.shape[-1]) if inputs.ndim > 3 else (1, 2)
     tall = min(max(SIDE * height / width, 0.5 * SIDE), 2 * SIDE)
-    under = 0.6 if trusted else 0.3
+    under = 1.15 if trusted else 0.45
     size = (SIDE * columns + 0.4, rows * (tall + under) + 0.65)
     figure = Figure(figsize=size)
-    figure.suptitle(f"What speaks for {_words(records[0], classes)}", fontsize=10,
+    figure.suptitle(f"What speaks for {records[0].named(classes)}", fontsize=10,
                     y=1 - 0.12 / size[1], va="top")  # fmt: skip
     for row in range(rows):
         bottom = size[1] - 0.62 - (row + 1) * tall - row * under
@@ -98,35 +100,49 @@ def _drawn(
             )  # fmt: skip
             axes = figure.add_axes(place)
             if row == 0:
-                title = "input" if not column else _title(records[column - 1])
+                title = "input" if not column else records[column - 1].title
                 axes.set_title(title, fontsize=9, color=theme.ink)
             if not column:
                 _show_input(axes, inputs[row], theme)
+                _say(axes, [names[row]], theme)
                 continue
             record = records[column - 1]
             _show_map(axes, inputs[row], record.maps[row], theme)
-            words = [_range(record.maps[row])]
+            words = _range(record.maps[row])
             if record.trust:
-                words += textwrap.wrap(record.trust[row].verdict, 40)[:3]
-            axes.text(0, -0.03, "\n".join(words), transform=axes.transAxes, va="top",
-                      fontsize=7, color=theme.muted)  # fmt: skip
+                words += textwrap.wrap(record.trust[row].verdict, 38)[:3]
+                words += textwrap.wrap(record.trust[row].figures, 38)[:4]
+            _say(axes, words, theme)
     return figure
 
 
-def _words(record: Attribution, classes: Sequence[str] | None) -> str:
-    if classes is None or not record.classes or len(set(record.classes)) > 1:
-        return record.target
-    name = classes[record.classes[0]]
-    return record.target.replace(f"class {record.classes[0]}", repr(name), 1)
+def _say(axes: "Axes", lines: list[str], theme: Theme) -> None:
+    axes.text(0, -0.03, "\n".join(lines), transform=axes.transAxes, va="top",
+              fontsize=7, color=theme.muted)  # fmt: skip
 
 
-def _title(record: Attribution) -> str:
-    name = record.method.replace("_", " ")
-    return f"{name} at {record.layer}" if record.layer else name
+def end_of_scale(values: Array) -> float:
+    """The value that has the last color, as has minus it where signs differ.
+
+    The largest; or that of one element in a hundred where a few would leave the others
+    without color.
+
+    >>> end_of_scale(np.float32([0, 1, 2]))
+    2.0
+    >>> end_of_scale(np.float32([1] * 999 + [50]))
+    1.0
+    """
+    sizes = np.abs(values)
+    largest, usual = float(sizes.max()), float(np.quantile(sizes, 0.99))
+    return (usual if 0 < 2 * usual < largest else largest) or 1.0
 
 
-def _range(values: Array) -> str:
-    return f"{values.min():.3g} to {values.max():.3g}"
+def _range(values: Array) -> list[str]:
+    low, high, end = float(values.min()), float(values.max()), end_of_scale(values)
+    told = f"{low:.3g} to {high:.3g}"
+    if end < max(high, -low):
+        told += f", colors to {end:.3g}"
+    return [told, "blue speaks for it, brown against"] if low < 0 else [told]
 
 
 def _show_input(axes: "Axes", image: Array, theme: Theme) -> None:
@@ -138,7 +154,7 @@ def _show_input(axes: "Axes", image: Array, theme: Theme) -> None:
 
 
 def _show_map(axes: "Axes", image: Array, values: Array, theme: Theme) -> None:
-    largest = float(np.abs(values).max()) or 1.0
+    largest = end_of_scale(values)
     signed = bool((values < 0).any())
     colors = signed_colors(theme) if signed else positive_colors(theme)
     low = -largest if signed else 0.0

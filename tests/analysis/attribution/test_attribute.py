@@ -172,6 +172,34 @@ def test_a_loss_can_be_the_target():
     assert found.target == "loss"
 
 
+def test_the_loss_of_a_class_is_cross_entropy_and_its_map_speaks_against_it():
+    net, x = small(), images()
+    found = attribute(net, x, torch.tensor([0, 1]), loss=True, method="saliency")
+    x.requires_grad_()
+    loss = F.cross_entropy(net(x), torch.tensor([0, 1]), reduction="sum")
+    (slope,) = torch.autograd.grad(loss, x)
+    np.testing.assert_allclose(found.maps, slope.abs().amax(1).numpy(), atol=1e-7)
+    assert found.target == "the loss of the class of each input"
+    square = torch.zeros(1, 1, 24, 24)
+    square[0, 0, 4:10, 12:18] = 1
+    against = attribute(Square(), square, 1, loss=True, method="occlusion", trust=True)
+    assert against.maps[0, 4:10, 12:18].sum() > 0.5 * against.maps.sum() > 0
+    assert against.trust[0].gain > 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_inputs_are_explained_a_few_at_a_time(method):
+    net, x = small(), images(5)
+    whole = attribute(net, x, method=method, trust=True, batch_size=5)
+    parts = attribute(net, x, method=method, trust=True, batch_size=2)
+    assert parts.classes == whole.classes
+    assert [each.insertion for each in parts.trust] == pytest.approx(
+        [each.insertion for each in whole.trust], abs=0.05
+    )
+    # The same sums in batches of another length, in float32.
+    np.testing.assert_allclose(parts.maps, whole.maps, rtol=1e-3, atol=1e-5)
+
+
 def test_the_class_is_the_one_that_the_network_names():
     net, x = small(), images(5)
     assert attribute(net, x).classes == tuple(net(x).argmax(1).tolist())
@@ -197,11 +225,12 @@ class Square(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv = nn.Conv2d(1, 2, 3, padding=1)
-        self.head = nn.Linear(1, 2)
+        self.looks = nn.Parameter(torch.zeros(24, 24))
+        with torch.no_grad():
+            self.looks[4:10, 12:18] = 1 / 36
 
     def forward(self, x):
-        seen = x[:, :, 4:10, 12:18].mean((1, 2, 3)) + 0 * self.conv(x).sum()
+        seen = (x[:, 0] * self.looks).sum((1, 2))
         return torch.stack([4 * seen - 2, 2 - 4 * seen], 1)
 
 
@@ -255,7 +284,8 @@ def test_a_map_that_shuffled_weights_do_not_change_is_not_trusted(monkeypatch):
 
     x = images(1)
     edges = np.abs(x.numpy()).sum(1)
-    monkeypatch.setattr(module, "_grad_cam", lambda *_: (edges, None, ()))
+    there = torch.from_numpy(edges)
+    monkeypatch.setattr(module, "grad_cam", lambda *_: (there, ()))
     found = attribute(small(), x, 0, trust=True).trust[0]
     assert found.randomized[-1][1] == pytest.approx(1)
     assert found.verdict.startswith("do not trust it")

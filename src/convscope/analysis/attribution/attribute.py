@@ -1,34 +1,40 @@
 """``attribute``: which elements of an input speak for what a network says of it."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from convscope.analysis.attribution.explained import (
+    Explained,
+    Target,
+    explained,
+)
+from convscope.analysis.attribution.grad_cam import grad_cam, last_map
 from convscope.analysis.attribution.perturbation import (
     integrated_gradients,
     occlusion,
     rise,
 )
-from convscope.analysis.attribution.record import Array, Attribution, Trust
+from convscope.analysis.attribution.record import Array, Attribution, Trust, in_words
 from convscope.analysis.attribution.rectifiers import RectifierRule
 from convscope.analysis.attribution.trust import (
+    STAGES,
     areas,
     random_orders,
     rank_correlation,
     shuffled,
 )
-from convscope.analysis.capturing.capture import capture
 from convscope.analysis.capturing.forward import require_network
 from convscope.analysis.checking.check import check
 from convscope.analysis.tracing.meta_copy import meta_copy
 from convscope.analysis.tracing.preserve import Snapshot
 from convscope.errors import ArgumentError, UnknownNameError
+from convscope.execution import images_together
 
 Method = Literal[
     "grad_cam",
@@ -40,19 +46,22 @@ Method = Literal[
     "rise",
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
+_NO_CLASSES: tuple[int, ...] = ()
+_NO_NOTES: tuple[str, ...] = ()
 CHANGING = ("integrated_gradients", "occlusion", "rise")  # call it on changed copies
-LEAST_MAP = 4  # along each axis, of the layer that Grad-CAM takes by default
 
 
 def attribute(
     net: nn.Module,
     inputs: Tensor,
-    target: int | Tensor | Callable[[Any], Tensor] | None = None,
+    target: Target = None,
     *,
     minus: int | None = None,
+    loss: bool = False,
     method: Method = "grad_cam",
     layer: str | None = None,
     trust: bool = False,
+    batch_size: int | None = None,
     seed: int = 0,
 ) -> Attribution:
     """Maps over each input: what in it speaks for the target.
@@ -66,6 +75,8 @@ def attribute(
             that take one gradient. By default the class that the network names for
             each input.
         minus: A class: what speaks for ``target`` rather than for this one.
+        loss: Whether to explain the loss (cross-entropy) of ``target``, the true class,
+            instead: what in the input speaks against it.
         method: ``"grad_cam"`` weighs the maps of a layer by their mean gradients;
             ``"saliency"`` is the largest gradient over channels; ``"guided_backprop"``
             and ``"deconvolution"`` change how gradients pass rectifiers;
@@ -75,6 +86,8 @@ def attribute(
             whose map has at least 4 elements along each axis.
         trust: Whether to measure how far each map can be believed; needs about 170
             forward passes for each input.
+        batch_size: Inputs at a time, so that any number of them can be explained; by
+            default as many as a CPU's cache bears.
         seed: Of what is random: masks, orders, shuffles.
 
     Shape:
@@ -107,130 +120,51 @@ def attribute(
             "itself. Leave one of them out."
         )
     require_network(net, "attribute")
-    _require_inputs(net, inputs)
+    _require_inputs(net, inputs, target, batch_size)
+    is_function = callable(target) and not isinstance(target, Tensor)
+    if is_function and (method in CHANGING or trust):
+        what = "trust=True" if trust else f"method={method!r}"
+        raise ArgumentError(
+            f"attribute: {what} compares changed copies one by one, and target is a "
+            "function of the whole output. Give a class."
+        )
+    if batch_size is None:
+        batch_size = images_together(inputs.shape[2:], inputs.device)
+    parts = inputs.split(len(inputs) if is_function else batch_size)
+    made: list[Array] = []
+    trusted: list[Trust] = []
+    words, classes, notes = "", _NO_CLASSES, _NO_NOTES
     state = Snapshot(net)
     try:
         own = meta_copy(net, keep_values=True).eval()
-        asked = _asked(own, inputs, target, minus)
-        if method in CHANGING and not asked.classes:
-            raise ArgumentError(
-                f"attribute: method={method!r} compares changed copies one by one, and "
-                "target is a function of the whole output. Give a class."
-            )
-        found = _mapped(own, inputs, asked, method, layer, seed)
-        judged: tuple[Trust, ...] = ()
-        if trust:
-            judged = tuple(_trusted(own, inputs, asked, found, method, seed))
-        maps, chosen, notes = found
+        if method == "grad_cam" and layer is None:
+            layer, notes = last_map(own, inputs)
+        way, done = _Way(method, layer, seed, trust), 0
+        for part in parts:
+            wanted = target
+            if isinstance(target, Tensor):
+                wanted = target[done : done + len(part)]
+            done += len(part)
+            asked = explained(own, part, wanted, minus, loss)
+            maps, more = way.maps(own, part, asked)
+            made.append(maps)
+            words, classes = asked.words, (*classes, *asked.classes)
+            notes = (*notes, *more)
+            if trust:
+                trusted += _judged(own, part, asked, maps, way)
     finally:
         state.restore()
-    return Attribution(maps, method, chosen, asked.words, asked.classes, judged, notes)
+    if classes:
+        words = in_words(classes, minus, loss)
+    return Attribution(
+        np.concatenate(made), method, layer, words, classes, tuple(trusted),
+        tuple(dict.fromkeys(notes)), minus, loss,
+    )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What is explained: one number for each input."""
-
-    words: str
-    value: Callable[[Any], Tensor]  # of the output: (N,), or one number for all
-    classes: tuple[int, ...]
-    minus: int | None = None
-
-    def of_one(self, number: int) -> "Asked":
-        """The same for the input at that place alone."""
-        if not self.classes:
-            return self
-        return _class(torch.tensor([self.classes[number]]), self.minus)
-
-    def scores(self, net: nn.Module, number: int) -> Callable[[Tensor], Tensor]:
-        """Of changed copies of one input, the target's probability."""
-        chosen = self.classes[number]
-
-        def probability(copies: Tensor) -> Tensor:
-            with torch.no_grad():
-                p: Tensor = net(copies).softmax(1)
-            if self.minus is None:
-                return p[:, chosen]
-            # How sure it is of the one, were there only the two.
-            return p[:, chosen] / (p[:, chosen] + p[:, self.minus]).clamp_min(1e-12)
-
-        return probability
-
-
-def _asked(
-    net: nn.Module,
-    inputs: Tensor,
-    target: int | Tensor | Callable[[Any], Tensor] | None,
-    minus: int | None,
-) -> Asked:
-    if callable(target) and not isinstance(target, Tensor):
-        if minus is not None:
-            raise ArgumentError(
-                "attribute: minus is for classes, and target is a function. Subtract "
-                "in the function."
-            )
-        name = getattr(target, "__name__", "")
-        return Asked(name if name.isidentifier() else "a function", target, ())
-    with torch.no_grad():
-        out = net(inputs)
-    if not isinstance(out, Tensor) or out.ndim != 2:
-        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise ArgumentError(
-            f"attribute: the network gives {shape}, not (N, classes). Give as target a "
-            "function of its output that gives one number."
-        )
-    count = out.shape[1]
-    chosen = target
-    if chosen is None:
-        classes = out.argmax(1)
-        if minus is not None:  # it may be the very class that is named
-            out = out.clone()
-            out[:, minus % count] = -torch.inf
-            classes = out.argmax(1)
-    elif isinstance(chosen, Tensor):
-        classes = chosen.to(out.device).long()
-        if classes.shape != (len(out),):
-            raise ArgumentError(
-                f"attribute: target has shape {tuple(classes.shape)} for {len(out)} "
-                "inputs. Give one class for each."
-            )
-    else:
-        classes = torch.full((len(out),), int(chosen), device=out.device)
-    for name, value in (("target", classes), ("minus", minus)):
-        if value is None:
-            continue
-        least, most = (
-            int(torch.as_tensor(value).min()),
-            int(torch.as_tensor(value).max()),
-        )
-        if least < 0 or most >= count:
-            wrong = least if least < 0 else most
-            raise ArgumentError(
-                f"attribute: {name}={wrong} is outside the {count} outputs. Use 0 to "
-                f"{count - 1}."
-            )
-    if minus is not None and bool((classes == minus).any()):
-        raise ArgumentError(
-            f"attribute: target and minus are both {minus}. Give two classes."
-        )
-    return _class(classes, minus)
-
-
-def _class(classes: Tensor, minus: int | None) -> Asked:
-    def value(output: Tensor) -> Tensor:
-        # Copies of the inputs, as integrated gradients makes, come in whole rounds.
-        repeated = classes.to(output.device).repeat(len(output) // len(classes))
-        own = output.gather(1, repeated.unsqueeze(1)).squeeze(1)
-        return own if minus is None else own - output[:, minus]
-
-    same = len(set(classes.tolist())) == 1
-    words = f"class {int(classes[0])}" if same else "the class of each input"
-    if minus is not None:
-        words += f" rather than class {minus}"
-    return Asked(words, value, tuple(classes.tolist()), minus)
-
-
-def _require_inputs(net: nn.Module, inputs: Any) -> None:
+def _require_inputs(
+    net: nn.Module, inputs: Any, target: Target, batch_size: int | None
+) -> None:
     if not isinstance(inputs, Tensor) or inputs.ndim < 3 or not len(inputs):
         found = (
             f"has shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor)
@@ -245,30 +179,52 @@ def _require_inputs(net: nn.Module, inputs: Any) -> None:
             f"attribute: inputs are of type {inputs.dtype}, which has no gradient. "
             "Give what the network takes, scaled and normalized."
         )
+    if isinstance(target, Tensor) and target.shape != (len(inputs),):
+        raise ArgumentError(
+            f"attribute: target has shape {tuple(target.shape)} for {len(inputs)} "
+            "inputs. Give one class for each."
+        )
+    if batch_size is not None and batch_size < 1:
+        raise ArgumentError(f"attribute: batch_size={batch_size} must be at least 1.")
     check(net, tuple(inputs.shape[1:]))
 
 
-Found = tuple[Array, str | None, tuple[str, ...]]
+@dataclass(frozen=True)
+class _Way:
+    """How maps are made.
+
+    Attributes:
+        method: Which.
+        layer: Of Grad-CAM.
+        seed: Of what is random.
+        trust: Whether each is judged.
+    """
+
+    method: Method
+    layer: str | None
+    seed: int
+    trust: bool
+
+    def maps(
+        self, net: nn.Module, inputs: Tensor, asked: Explained
+    ) -> tuple[Array, tuple[str, ...]]:
+        """A map of each input, and what is to be said of them."""
+        if self.layer is not None:
+            found, notes = grad_cam(net, inputs, asked, self.layer)
+            return _array(found), notes
+        if self.method == "integrated_gradients":
+            return integrated_gradients(net, inputs, asked.value), ()
+        if self.method == "occlusion":
+            return occlusion(net, inputs, asked.value), ()
+        if self.method == "rise":
+            values = [asked.of_one(number).value for number in range(len(inputs))]
+            return rise(net, inputs, values, self.seed), ()
+        return _slopes(net, inputs, asked, self.method)
 
 
-def _mapped(
-    net: nn.Module,
-    inputs: Tensor,
-    asked: Asked,
-    method: Method,
-    layer: str | None,
-    seed: int,
-) -> Found:
-    """The maps, the layer they are of, and what is to be said of them."""
-    if method == "grad_cam":
-        return _grad_cam(net, inputs, asked, layer)
-    if method == "integrated_gradients":
-        return integrated_gradients(net, inputs, asked.value), None, ()
-    if method == "occlusion":
-        return occlusion(net, inputs, asked.value), None, ()
-    if method == "rise":
-        values = [asked.of_one(number).value for number in range(len(inputs))]
-        return rise(net, inputs, values, seed), None, ()
+def _slopes(
+    net: nn.Module, inputs: Tensor, asked: Explained, method: Method
+) -> tuple[Array, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     x = inputs.detach().clone().requires_grad_()
     rule: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
@@ -284,79 +240,14 @@ def _mapped(
         notes = ("The target does not depend on the input.",)
     if isinstance(rule, RectifierRule) and not rule.met:
         notes = ("The network has no ReLU: this is its plain gradient.",)
-    return _array(slope.abs().amax(1)), None, notes
+    return _array(slope.abs().amax(1)), notes
 
 
-def _grad_cam(net: nn.Module, inputs: Tensor, asked: Asked, layer: str | None) -> Found:
-    notes: tuple[str, ...] = ()
-    if layer is None:
-        layer, notes = _last_map(net, inputs)
-    found = capture(
-        net, inputs, layer, gradients=True, target=lambda out: asked.value(out).sum()
-    )
-    taken = found[layer] if layer in found else next(iter(found.values()))
-    maps, slopes = taken.outputs[0], taken.gradient
-    if not isinstance(slopes, Tensor):
-        raise ArgumentError(
-            f"attribute: {asked.words} does not depend on layer {layer!r}. Choose a "
-            "layer on the way to the output."
-        )
-    space = inputs.shape[2:]
-    if maps.ndim != inputs.ndim:
-        raise ArgumentError(
-            f"attribute: layer {layer!r} gives {tuple(maps.shape)}, which has no map "
-            f"of {len(space)} axes. Choose a convolution or what follows it."
-        )
-    axes = tuple(range(2, maps.ndim))
-    weights = slopes.mean(axes, keepdim=True)
-    small = (weights * maps).sum(1, keepdim=True).clamp_min(0)
-    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(space)]
-    large = F.interpolate(small.float(), tuple(space), mode=mode, align_corners=False)
-    if not bool((small > 0).flatten(1).any(1).all()):
-        notes += (
-            f"Nothing at {layer} speaks for {asked.words} in some of the inputs: their "
-            "map is 0 everywhere.",
-        )
-    return _array(large[:, 0]), layer, notes
-
-
-def _last_map(net: nn.Module, inputs: Tensor) -> tuple[str, tuple[str, ...]]:
-    """The last layer whose map has at least 4 elements along each axis."""
-    found = capture(net, inputs[:1])
-    maps = [
-        (label, taken.outputs[0].shape[2:])
-        for label, taken in found.items()
-        if label and taken.outputs and taken.outputs[0].ndim == inputs.ndim
-    ]
-    large = [label for label, space in maps if min(space) >= LEAST_MAP]
-    if large:
-        return large[-1], ()
-    if maps:
-        label = max(reversed(maps), key=lambda pair: min(pair[1]))[0]
-        return label, (f"No map has {LEAST_MAP} elements along each axis; {label} has "
-                       "the largest.",)  # fmt: skip
-    raise ArgumentError(
-        "attribute: no layer gives a map, so Grad-CAM has nothing to weigh. Take "
-        "method='saliency' or 'occlusion'."
-    )
-
-
-def _trusted(
-    net: nn.Module,
-    inputs: Tensor,
-    asked: Asked,
-    found: Found,
-    method: Method,
-    seed: int,
+def _judged(
+    net: nn.Module, inputs: Tensor, asked: Explained, maps: Array, way: _Way
 ) -> Iterator[Trust]:
-    if not asked.classes:
-        raise ArgumentError(
-            "attribute: trust=True compares probabilities of a class, and target is a "
-            "function. Give a class."
-        )
-    maps, layer, _ = found
-    others = list(_of_shuffled(net, inputs, asked, layer, method, seed))
-    orders = list(random_orders(tuple(inputs.shape[2:]), seed))
+    others = list(_of_shuffled(net, inputs, asked, way))
+    orders = list(random_orders(tuple(inputs.shape[2:]), way.seed))
     for number, image in enumerate(inputs):
         scores = asked.scores(net, number)
         insertion, deletion = areas(scores, image, maps[number].astype(np.float64))
@@ -374,19 +265,16 @@ def _trusted(
 
 
 def _of_shuffled(
-    net: nn.Module,
-    inputs: Tensor,
-    asked: Asked,
-    layer: str | None,
-    method: Method,
-    seed: int,
+    net: nn.Module, inputs: Tensor, asked: Explained, way: _Way
 ) -> Iterator[tuple[str, Array]]:
-    """Maps of the same class by networks with ever more shuffled weights."""
-    if method in ("occlusion", "rise"):
-        return  # of minutes each; insertion and deletion judge them
+    """Maps of the same classes by networks with ever more shuffled weights.
+
+    Where a map takes hundreds of forward passes there is one, of all weights shuffled.
+    """
     changed = meta_copy(net, keep_values=True).eval()
-    for path, other in shuffled(changed, seed=seed):
-        yield path, _mapped(other, inputs, asked, method, layer, seed)[0]
+    stages = 1 if way.method in ("occlusion", "rise") else STAGES
+    for path, other in shuffled(changed, seed=way.seed, stages=stages):
+        yield path, way.maps(other, inputs, asked)[0]
 
 
 def _array(values: Tensor) -> Array:

@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 from convscope.analysis.attribution.record import Array
 from convscope.errors import MissingExtraError
+from convscope.execution import images_together
 
 STEPS = 32  # of integrated gradients
 WINDOWS = 14  # of occlusion along each axis, at most
 MASKS = 500  # of RISE
 GRID = 7  # cells of a mask along each axis
 SHOWN = 0.5  # of which are shown
-BATCH = 32
 
 Value = Callable[[Any], Tensor]
 
@@ -34,7 +34,8 @@ def integrated_gradients(net: nn.Module, inputs: Tensor, value: Value) -> Array:
         return value(net(x))
 
     method = captum.IntegratedGradients(forward)
-    slopes = method.attribute(inputs, n_steps=STEPS, internal_batch_size=BATCH)
+    together = max(len(inputs), images_together(inputs.shape[2:], inputs.device))
+    slopes = method.attribute(inputs, n_steps=STEPS, internal_batch_size=together)
     return _summed(slopes)
 
 
@@ -51,12 +52,13 @@ def occlusion(net: nn.Module, inputs: Tensor, value: Value) -> Array:
         min(size, 2 * stride) for size, stride in zip(space, strides, strict=True)
     ]
     channels = inputs.shape[1]
+    together = images_together(space, inputs.device)
     with torch.no_grad():
         lost = captum.Occlusion(forward).attribute(
             inputs,
             sliding_window_shapes=(channels, *windows),
             strides=(channels, *strides),
-            perturbations_per_eval=max(1, BATCH // len(inputs)),
+            perturbations_per_eval=max(1, together // len(inputs)),
         )
     return _summed(lost / channels)
 
@@ -73,23 +75,12 @@ def rise(net: nn.Module, inputs: Tensor, values: Sequence[Value], seed: int) -> 
     space = tuple(inputs.shape[2:])
     cells = tuple(min(GRID, size) for size in space)
     size = [math.ceil(n / c) * (c + 1) for n, c in zip(space, cells, strict=True)]
-    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(space)]
     totals = torch.zeros(len(inputs), *space, dtype=torch.float64)
     shares, sums = torch.zeros(len(inputs), dtype=torch.float64), totals.clone()
-    made = 0
+    made, together = 0, images_together(space, inputs.device)
     while made < MASKS:
-        count = min(BATCH, MASKS - made)
-        coarse = torch.rand(count, 1, *(c + 1 for c in cells), generator=generator)
-        large = F.interpolate((coarse < SHOWN).float(), size, mode=mode,
-                              align_corners=False)  # fmt: skip
-        masks = torch.empty(count, 1, *space)
-        for number in range(count):
-            part: tuple[Any, ...] = (number, slice(None))
-            for whole, wanted in zip(size, space, strict=True):
-                most = max(1, min(whole - wanted, math.ceil(wanted / GRID)) + 1)
-                start = int(torch.randint(most, (1,), generator=generator))
-                part += (slice(start, start + wanted),)
-            masks[number] = large[part]
+        count = min(together, MASKS - made)
+        masks = torch.cat([_mask(cells, size, space, generator) for _ in range(count)])
         for place, image in enumerate(inputs):
             with torch.no_grad():
                 copies = masks.to(image.dtype).to(image.device) * image
@@ -102,6 +93,24 @@ def rise(net: nn.Module, inputs: Tensor, values: Sequence[Value], seed: int) -> 
     mean = shares.view(-1, *([1] * len(space))) / MASKS
     found: Array = ((totals - mean * sums) / MASKS).float().numpy()
     return found
+
+
+def _mask(
+    cells: tuple[int, ...],
+    size: list[int],
+    space: tuple[int, ...],
+    generator: torch.Generator,
+) -> Tensor:
+    """One of RISE, (1, 1, *space)."""
+    coarse = torch.rand(1, 1, *(c + 1 for c in cells), generator=generator) < SHOWN
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(space)]
+    large = F.interpolate(coarse.float(), size, mode=mode, align_corners=False)
+    part: tuple[Any, ...] = (slice(None), slice(None))
+    for whole, wanted in zip(size, space, strict=True):
+        most = max(1, min(whole - wanted, math.ceil(wanted / GRID)) + 1)
+        start = int(torch.randint(most, (1,), generator=generator))
+        part += (slice(start, start + wanted),)
+    return large[part]
 
 
 def _summed(values: Tensor) -> Array:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convscope.analysis.attribution.record import Array
+from convscope.execution import images_together
 
 Scores: TypeAlias = Callable[[Tensor], Tensor]  # (M, C, *space) to (M,), 0 to 1
 
 STEPS = 16  # of covering and uncovering
 ORDERS = 4  # random ones
 CELLS = 14  # along each axis: random orders cover cells, for single pixels are noise
-BATCH = 32
 STAGES = 5  # numbers of layers whose weights are shuffled
 
 
@@ -54,7 +54,8 @@ def areas(
         shown.append(torch.where(chosen, image, blurred))
         covered.append(torch.where(chosen, torch.zeros_like(image), image))
     both = torch.stack([*shown, *covered])
-    values = torch.cat([scores(part) for part in both.split(BATCH)]).double().cpu()
+    together = images_together(order.shape, image.device)
+    values = torch.cat([scores(part) for part in both.split(together)]).double().cpu()
     first, second = values[: len(counts)], values[len(counts) :]
     return _area(first), _area(second)
 
@@ -92,7 +93,9 @@ def blur(image: Tensor) -> Tensor:
     return out[0]
 
 
-def shuffled(net: nn.Module, *, seed: int) -> Iterator[tuple[str, nn.Module]]:
+def shuffled(
+    net: nn.Module, *, seed: int, stages: int = STAGES
+) -> Iterator[tuple[str, nn.Module]]:
     """The network with the weights of its last layers shuffled, of ever more of them.
 
     Shuffling keeps each weight's values, so that the scale of activations stays sane.
@@ -101,6 +104,8 @@ def shuffled(net: nn.Module, *, seed: int) -> Iterator[tuple[str, nn.Module]]:
         net: A copy of a network that may be changed; its weights are replaced, not
             written into.
         seed: Of the shuffles.
+        stages: How often it is given, with equally many layers more each time; besides
+            once with the last layer alone, if more than once.
 
     Source:
         Adebayo et al. 2018, Sanity checks for saliency maps, section 3 (cascading
@@ -114,7 +119,9 @@ def shuffled(net: nn.Module, *, seed: int) -> Iterator[tuple[str, nn.Module]]:
     ]
     if not layers:
         return
-    ends = {math.ceil(len(layers) * k / STAGES) for k in range(1, STAGES + 1)} | {1}
+    ends = {math.ceil(len(layers) * k / stages) for k in range(1, stages + 1)}
+    if stages > 1:
+        ends.add(1)
     for number, (path, module) in enumerate(reversed(layers), start=1):
         for name, weight in list(module.named_parameters(recurse=False)):
             order = torch.randperm(weight.numel(), generator=generator)

@@ -1,6 +1,5 @@
 """What a network knows of images before its last layer: numbers for other methods."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -13,16 +12,16 @@ from convscope.data.dataset import Samples
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
 from convscope.errors import ArgumentError, ConvscopeError, DataError, RunError
-from convscope.execution import Optimized, Setting, choose_device
+from convscope.execution import (
+    Optimized,
+    Setting,
+    choose_device,
+    images_together,
+)
 from convscope.train.fastest_setting import judging_setting
 from convscope.train.judging.feature_layer import FeatureLayer, last_layer, named_layer
 from convscope.train.judging.inference import evaluating, require_form
 from convscope.train.not_finite import first_fault
-
-# Pixels of the images that go through a network together on a CPU: maps that stay in
-# its cache. EfficientNet-Lite0 takes half the time at 224 pixels that it does by 32.
-PIXELS_TOGETHER = 2**18
-MOST_TOGETHER = 256
 
 
 class FeatureReader:
@@ -102,18 +101,6 @@ def _kind(net: nn.Module) -> torch.dtype:
     """The number format of the weights."""
     kinds = (p.dtype for p in net.parameters() if p.is_floating_point())
     return next(kinds, torch.float32)
-
-
-def images_together(space: Iterable[int], device: torch.device) -> int:
-    """How many images to take at a time: as many as a CPU's cache bears, or 256.
-
-    >>> images_together((224, 224), torch.device("cpu"))
-    5
-    """
-    pixels = max(1, math.prod(space))
-    if device.type != "cpu":
-        return MOST_TOGETHER
-    return max(1, min(MOST_TOGETHER, PIXELS_TOGETHER // pixels))
 
 
 def own_setting(

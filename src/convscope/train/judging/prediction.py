@@ -100,6 +100,23 @@ def find_images(paths: Iterable[str | Path]) -> list[str | Failure]:
     return found
 
 
+def some_images(paths: Iterable[str | Path], where: str) -> list[str | Failure]:
+    """`find_images`, refused where there are none.
+
+    Raises:
+        DataError: No path leads to a file.
+    """
+    entries = find_images(paths)
+    nowhere = [entry for entry in entries if isinstance(entry, Failure)]
+    if len(nowhere) == len(entries):
+        reasons = "; ".join(f"{each.path!r}: {each.reason}" for each in nowhere)
+        raise DataError(
+            f"{where}: no images found ({reasons or 'no path was given'}). "
+            "Give files, folders, patterns in quotes, or - for standard input."
+        )
+    return entries
+
+
 def predict_files(
     net: nn.Module,
     preprocessing: Preprocessing,
@@ -134,14 +151,7 @@ def predict_files(
     for name, value in (("top_k", top_k), ("batch_size", batch_size)):
         if value < 1:
             raise ArgumentError(f"predict: {name}={value} must be at least 1.")
-    entries = find_images(paths)
-    nowhere = [entry for entry in entries if isinstance(entry, Failure)]
-    if len(nowhere) == len(entries):
-        reasons = "; ".join(f"{each.path!r}: {each.reason}" for each in nowhere)
-        raise DataError(
-            f"predict: no images found ({reasons or 'no path was given'}). "
-            "Give files, folders, patterns in quotes, or - for standard input."
-        )
+    entries = some_images(paths, "predict")
 
     def predicted() -> Iterator[Prediction | Failure]:
         done = 0

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from convscope.viz.palette import COUNT, sequential
+from convscope.viz.attribution import end_of_scale
+from convscope.viz.palette import COUNT, diverging, sequential
 
 SIDE = 96  # pixels at most
 SMALL = 48  # up to which a picture is kept without loss
@@ -25,21 +26,23 @@ class Thumbnails:
     'data:image/png;base64,'
     """
 
-    def __init__(self, room: int = ROOM) -> None:
-        self._room = room
+    def __init__(self, room: int = ROOM, side: int = SIDE) -> None:
+        self._room, self._side = room, side
 
     def of(self, pixels: Tensor) -> str:
         """The address of one picture, (C, H, W); empty where there is no room."""
         return self.of_array(_bytes(pixels))
 
     def overlaid(self, pixels: Tensor, values: npt.NDArray[np.float32]) -> str:
-        """One picture in gray under a map of values from 0 upwards."""
+        """One picture in gray under a map; below 0 in the other color."""
         picture = _bytes(pixels)
         if picture.ndim == 3:
             picture = (picture @ GRAY).round().astype(np.uint8)
-        largest = float(values.max()) or 1.0
-        places = np.clip(values / largest * (COUNT - 1), 0, COUNT - 1).astype(int)
-        mixed = 0.45 * picture[..., None] + 0.55 * 255 * sequential()[places]
+        share, colors = values / end_of_scale(values), sequential()
+        if values.min() < 0:
+            share, colors = (share + 1) / 2, diverging()
+        places = np.clip(share * (COUNT - 1), 0, COUNT - 1).astype(int)
+        mixed = 0.45 * picture[..., None] + 0.55 * 255 * colors[places]
         return self.of_array(mixed.round().astype(np.uint8))
 
     def of_array(self, picture: npt.NDArray[np.uint8]) -> str:
@@ -49,7 +52,7 @@ class Thumbnails:
         image = Image.fromarray(picture)
         small = max(image.size) <= SMALL
         if not small:
-            image.thumbnail((SIDE, SIDE))
+            image.thumbnail((self._side, self._side))
         file, kind = io.BytesIO(), "png" if small else "jpeg"
         image.save(file, kind, optimize=True, **({} if small else {"quality": 75}))
         coded = base64.b64encode(file.getvalue()).decode()
