@@ -47,11 +47,18 @@ from convscope.analysis.probes.patches import Patch, Patches, top_patches
 from convscope.analysis.probes.winners import PoolingWinners, pooling_winners
 from convscope.analysis.records import AxisField, Inexact, Row
 from convscope.analysis.render import Summary, versus
+from convscope.analysis.structure import (
+    Block,
+    GraphNode,
+    NetworkGraph,
+    network_graph,
+)
 from convscope.analysis.summary import exact_ranges, summary
 
 __all__ = [
     "Attribution",
     "AxisField",
+    "Block",
     "Capture",
     "Captured",
     "ConvolutionSteps",
@@ -62,6 +69,7 @@ __all__ = [
     "Filters",
     "GradientExplanation",
     "GradientPart",
+    "GraphNode",
     "Health",
     "Inexact",
     "LayerHealth",
@@ -69,6 +77,7 @@ __all__ = [
     "LayerShift",
     "LayerStatistics",
     "Maximized",
+    "NetworkGraph",
     "NormHealth",
     "Patch",
     "Patches",
@@ -97,6 +106,7 @@ __all__ = [
     "filters",
     "health",
     "maximize",
+    "network_graph",
     "pooling_winners",
     "summary",
     "templates",

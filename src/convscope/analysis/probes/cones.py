@@ -138,6 +138,15 @@ class UnitCones:
             label: self._maps[number].shape for label, number in self._numbers.items()
         }
 
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Which map each label names; calls that change nothing share their input's."""
+        return dict(self._numbers)
+
+    def made_from(self, number: int) -> tuple[int, ...]:
+        """The maps that a map is made from; none for an input."""
+        return tuple(wire.earlier for wire in self._into[number])
+
     def sees(self, layer: str, index: Shape) -> dict[str, Region]:
         """Receptive field of a unit: what it sees of every map before it.
 
