@@ -1,68 +1,78 @@
 // Puts the page together.
+import {element, button, failure, count} from "./dom.js";
+import {beginning, can} from "./state.js";
+import {Asker} from "./asking.js";
+import {InputColumn} from "./input.js";
+import {Layers} from "./layers.js";
+import {Relations} from "./relations.js";
+import {Inspector} from "./inspector.js";
+import {help} from "./help.js";
 import {ServerSource} from "./server_source.js";
 
-const SIZE = 280;
-
-async function start() {
-  const token = new URLSearchParams(location.search).get("token") ?? "";
-  const source = new ServerSource(token);
-  const page = await source.describe();
-  document.querySelector("#title").textContent = page.title;
-  const board = document.createElement("canvas");
-  board.width = board.height = SIZE;
-  const guesses = document.createElement("p");
-  guesses.setAttribute("role", "status");
-  document.querySelector("#input").append(board, guesses);
-  const maps = new Map();
-  for (const card of page.cards) {
-    const canvas = document.createElement("canvas");
-    const figure = document.createElement("figure");
-    const caption = document.createElement("figcaption");
-    caption.textContent = `${card.label || card.kind} ${card.shape.join("x")}`;
-    figure.append(caption, canvas);
-    document.querySelector("#layers").append(figure);
-    maps.set(card.id, canvas);
+export async function open(source) {
+  let page;
+  try {
+    page = await source.describe();
+  } catch (error) {
+    document.querySelector("main").replaceChildren(failure(error, () => location.reload()));
+    return;
   }
-  const pen = board.getContext("2d", {willReadFrequently: true});
-  pen.fillStyle = "white";
-  pen.fillRect(0, 0, SIZE, SIZE);
-  pen.lineWidth = 22;
-  pen.lineCap = pen.lineJoin = "round";
-  board.addEventListener("pointerdown", event => {
-    board.setPointerCapture(event.pointerId);
-    pen.beginPath();
-    pen.moveTo(event.offsetX, event.offsetY);
+  const state = beginning(page);
+  document.title = `${page.title} \u00b7 convscope`;
+  const parameters = page.cards.reduce((sum, one) => sum + (one.parameters ?? 0), 0);
+  document.querySelector("#title").textContent = page.title;
+  document.querySelector("#figure").textContent = page.figure ?? "";
+  document.querySelector("#network").textContent = [page.network,
+    parameters ? `${count(parameters)} parameters` : ""].filter(Boolean).join(", ");
+  const {dialog, opener} = help();
+  document.querySelector("#actions").append(opener);
+  document.body.append(dialog);
+
+  const input = new InputColumn(state, source);
+  const layers = new Layers(state);
+  const inspector = new Inspector(state, source, layers);
+  document.querySelector("#input").append(input.box);
+  document.querySelector("#layers").append(layers.box);
+  document.querySelector("#inspector").append(inspector.box);
+  new Relations(state, source);
+  new Asker(state, source);
+  showProblems(state, source);
+  layers.read();
+  addEventListener("keydown", event => {
+    if (event.key === "Escape") state.set({chosen: null, pointed: null});
   });
-  board.addEventListener("pointermove", async event => {
-    if (!event.buttons) return;
-    pen.lineTo(event.offsetX, event.offsetY);
-    pen.stroke();
-    const {data} = pen.getImageData(0, 0, SIZE, SIZE);
-    const pixels = new Uint8Array(SIZE * SIZE);
-    for (let i = 0; i < pixels.length; i++) pixels[i] = data[4 * i];
-    const found = await source.run({pixels, height: SIZE, width: SIZE});
-    if (!found) return;
-    const [first, second] = found.guesses;
-    guesses.textContent = `first guess ${page.classes[first.class]}, ` +
-      `second guess ${page.classes[second.class]}`;
-    for (const card of page.cards) {
-      paint(maps.get(card.id), found.arrays.get(String(card.id)), page.palettes);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
+    state.set({arrays: new Map(state.get("arrays"))}));
+  if (page.input.kind !== "drawing" && can(state, "examples")) {
+    const first = await source.examples("test", 0, 1).catch(() => null);
+    if (first?.examples.length && !state.get("input")) {
+      state.set({input: {kind: "example", id: first.examples[0].id}});
     }
+  }
+}
+
+function showProblems(state, source) {
+  const place = element("div", {class: "problem"});
+  document.querySelector("#input .on-top").after(place);
+  const calm = element("p", {class: "gone", role: "status", hidden: true},
+    "The server does not answer. The page keeps what you drew and asks again every two seconds.");
+  document.body.append(calm);
+  state.on(["gone"], () => { calm.hidden = !state.get("gone"); });
+  state.on(["problem"], () => {
+    const problem = state.get("problem");
+    if (problem?.where !== "input") {
+      place.replaceChildren();
+      return;
+    }
+    place.replaceChildren(failure(problem.error, async change => {
+      const {kind, ...rest} = change ?? {};
+      if (kind === "input") state.set({placing: {...state.get("placing"), ...rest}});
+      else if (kind) state.set({edits: (await source.edit(change)).edits});
+      else state.set({problem: null});
+    }), button("Close", () => state.set({problem: null}), {class: "quiet"}));
   });
 }
 
-function paint(canvas, array, palettes) {
-  if (!array || array.shape.length !== 3) return;
-  const [channels, height, width] = array.shape;
-  canvas.width = width;
-  canvas.height = height * channels;
-  const image = new ImageData(width, height * channels);
-  const bound = Math.max(Math.abs(array.low), Math.abs(array.high)) || 1;
-  array.values.forEach((value, i) => {
-    const color = palettes.diverging[Math.round((value / bound + 1) / 2 * 255)];
-    image.data.set([...color, 255], 4 * i);
-  });
-  canvas.getContext("2d").putImageData(image, 0, 0);
+if (document.querySelector("script[type=module][src]")) { // not in the one-file form
+  open(new ServerSource(new URLSearchParams(location.search).get("token") ?? ""));
 }
-
-start();
