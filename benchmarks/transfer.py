@@ -15,7 +15,7 @@ import json
 import math
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,10 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """Data, how many pictures of each class, and what is wanted of each way."""
+    """Data, how many pictures of each class, and what is wanted of each way.
+
+    All of them where ``of_each`` is 0; ``ways`` names those that are run.
+    """
 
     data: str
     of_each: int
@@ -43,6 +46,7 @@ class Row:
     goals: dict[str, tuple[float, float]]  # accuracy in percent, seconds at most
     tested: int = 10_000  # test pictures
     changes: dict[str, Any] = field(default_factory=dict)
+    ways: tuple[str, ...] = tuple(WAYS)
 
 
 ROWS = {
@@ -50,17 +54,22 @@ ROWS = {
         "cifar10", 20, 160, 5, {"head only": (75, 60), "fine-tuned": (80, 300)}
     ),
     "cifar10-100": Row("cifar10", 100, 160, 3, {"fine-tuned": (87, 720)}),
+    "cifar10-all": Row(
+        "cifar10", 0, 96, 1, {"fine-tuned": (95, 3600)}, ways=("fine-tuned",)
+    ),
     "fashion-mnist-20": Row("fashion-mnist", 20, 96, 5, {}),
 }
 
 
 def drawn(data: cs.Dataset, of_each: int, tested: int, seed: int) -> cs.Dataset:
-    """So many training pictures of each class, nothing to validate on."""
+    """So many training pictures of each class, or all; nothing to validate on."""
     generator = torch.Generator().manual_seed(seed)
     chosen = []
     for number in range(len(data.classes)):
         own = torch.nonzero(data.train.labels == number).flatten()
-        chosen.append(own[torch.randperm(len(own), generator=generator)[:of_each]])
+        chosen.append(
+            own[torch.randperm(len(own), generator=generator)[: of_each or None]]
+        )
     return data.replace(
         source="",
         train=data.train.subset(torch.cat(chosen).numpy()),
@@ -76,6 +85,8 @@ def measure(row: Row, data: cs.Dataset, way: str, seed: int) -> dict[str, Any]:
     if options["start"] is not None:
         options["size"] = row.size
     made = cs.train.plan(part, **options)
+    for note in (*made.notes, *made.data.notes, made.recipe.augmentation):
+        print(f"  {note}", flush=True)
     began, used = time.perf_counter(), time.process_time()
     run = cs.fit(made.network(), made.data, made.recipe, listeners=[])
     seconds, used = time.perf_counter() - began, time.process_time() - used
@@ -107,8 +118,9 @@ def table(kept: dict[str, Any]) -> str:
                 wanted, most = row.goals[way]
                 met = "met" if mean >= wanted and seconds <= 2 * most else "missed"
                 goal = f"{wanted:g} % in {most:g} s of two cores: {met}"
+            accuracy = f"{mean:.1f} ± {half:.1f} %" if half else f"{mean:.2f} %"
             lines.append(
-                f"| {row.data}, {row.of_each} | {way} | {mean:.1f} ± {half:.1f} % "
+                f"| {row.data}, {row.of_each or 'all'} | {way} | {accuracy} "
                 f"| {seconds:.0f} | {goal} |"
             )
     return "\n".join(lines)
@@ -119,6 +131,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[[], *ROWS], default=[])
     parser.add_argument("--draws", type=int, help="in place of 5 or 3")
     parser.add_argument("--tested", type=int, help="test pictures, in place of 10,000")
+    parser.add_argument("--minutes", type=float, help="of training, in place of epochs")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--table", action="store_true", help="print, run nothing")
     given = parser.parse_args()
@@ -130,18 +143,22 @@ def main() -> None:
     for name in given.names or ROWS:
         row = ROWS[name]
         if given.tested is not None:
-            row = Row(**{**vars(row), "tested": given.tested})
+            row = replace(row, tested=given.tested)
+        if given.minutes is not None:
+            row = replace(row, changes={**row.changes, "minutes": given.minutes})
         data = cs.data.load(row.data, validation=0)
         entry: dict[str, Any] = {
-            "machine": machine(), "tested": row.tested, "ways": {}
+            "machine": machine(), "tested": row.tested, **row.changes, "ways": {}
         }  # fmt: skip
-        for way in WAYS:
+        for way in row.ways:
             entry["ways"][way] = [
                 measure(row, data, way, seed)
                 for seed in range(given.draws or row.draws)
             ]
             print(table({name: entry}).splitlines()[-1], flush=True)
             if given.keep:
+                # What another run has kept meanwhile stays.
+                kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
                 kept[name] = entry
                 RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
 

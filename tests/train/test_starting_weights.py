@@ -18,8 +18,10 @@ from convscope.train.starting_weights import (
     IMAGENET_STD,
     find_start,
 )
+from convscope.train.training import loop
 from convscope.train.training.fitting import fit, resume
 from convscope.train.training.held_layers import HeldLayers
+from convscope.train.training.linear_head import fit_linear_head
 from convscope.train.training.optimizer import Optimizer
 from train.nets import small_net
 
@@ -90,6 +92,25 @@ def test_training_begins_with_the_fitted_layer_and_changes_the_others(pictures):
                            theirs["blocks.6.0.conv_pwl.weight"])  # fmt: skip
     assert torch.equal(ours["bn1.running_mean"], theirs["bn1.running_mean"])
     assert all(p.requires_grad for p in run.net.parameters())
+
+
+def test_of_many_images_the_first_layer_fit_takes_some_of_each_class(
+    tiny, tmp_path, monkeypatch
+):
+    seen = []
+
+    def fitted(found, labels, classes, **kept):
+        seen.append((len(found), len(labels), set(labels.tolist())))
+        return fit_linear_head(found, labels, classes, **kept)
+
+    fit("mlp", tiny, epochs=1, listeners=()).save(tmp_path / "first")
+    monkeypatch.setattr(loop, "fit_linear_head", fitted)
+    monkeypatch.setattr(loop, "BEGINS_ON", len(tiny.train) // 2)
+    start = {"start": str(tmp_path / "first"), "epochs": 1, "listeners": ()}
+    fit(None, tiny, **start)
+    fit(None, tiny, **start, head_only=True)
+    half, whole = len(tiny.train) // 2, len(tiny.train)
+    assert seen == [(half, half, {0, 1, 2}), (whole, whole, {0, 1, 2})]
 
 
 def test_a_run_is_begun_with_as_weights(tiny, tmp_path):

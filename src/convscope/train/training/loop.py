@@ -43,6 +43,7 @@ from convscope.train.training.step import TrainingStep, key_generators
 # Steps between two looks at the loss on a device that works ahead: each look waits.
 LOOK_EVERY = 16
 SHOWN = 5000  # training images that layers may look at before the first step
+BEGINS_ON = 10_000  # training images that a last layer is fitted to before all layers
 
 
 @dataclass
@@ -207,12 +208,14 @@ class Training:
         head: Any = self.net.get_submodule(place.name)
         if head.bias is None or not head.weight.requires_grad:
             return
-        found = self.known_features
+        part, found, seed = self.data.train, self.known_features, self.recipe.seed
         if found is None:
+            if len(part) > BEGINS_ON and not self.recipe.head_only:
+                drawn = np.random.default_rng(seed).permutation(len(part))[:BEGINS_ON]
+                part = part.subset(np.sort(drawn))
             pre = self.data.preprocessing
-            found = features(self.net, self.data.train, pre, self.setting, layer=place)
-        labels = self.data.train.labels.numpy()
-        seed = self.recipe.seed
+            found = features(self.net, part, pre, self.setting, layer=place)
+        labels = part.labels.numpy()
         fitted = fit_linear_head(found, labels, len(self.data.classes), seed=seed)
         fitted.copy_into(head)
         if self.average is not None:
