@@ -32,7 +32,7 @@ export class Card {
       "aria-label": nameOf(one)},
       element("header", {},
         element("h3", {title: one.text}, nameOf(one)), this.eye,
-        element("p", {title: from || one.text}, `${one.kind === nameOf(one) ? "" : `${one.kind} `}` +
+        element("p", {title: from || one.text}, (nameOf(one).startsWith(one.kind) ? "" : `${one.kind} `) +
           one.shape.join("\u00d7"))),
       this.body,
       element("footer", {}, this.legend, this.range));
@@ -239,6 +239,8 @@ export class Card {
 
   describe(unit) {
     const value = this.valueAt(unit);
-    return {name: unitName(this.state.get("page"), unit), value};
+    const digits = this.array()?.type === "float16" ? 4 : 7; // what was sent
+    return {name: unitName(this.state.get("page"), unit), value: value === null ? null
+      : Number(value.toPrecision(digits))};
   }
 }

@@ -39,13 +39,14 @@ export function count(number) {
 }
 
 export function nameOf(card) {
-  return card.label || card.kind;
+  if (!card.label) return card.kind;
+  return /[a-z]/i.test(card.label) ? card.label : `${card.kind} ${card.label}`;
 }
 
 export function unitName(page, {card, channel, position}) {
   const one = page.cards[card];
   const last = card === page.cards.length - 1 ? page.classes[channel] : undefined;
-  const place = position.length ? ` at (${position.join(", ")})` : "";
+  const place = position.length ? ` at\u00a0(${position.join(",\u00a0")})` : "";
   const number = one.shape.length > 1 ? `channel ${channel}` : `unit ${channel}`;
   return `${nameOf(one)}, ${number}${last && one.shape.length === 1 ? ` (${last})` : ""}${place}`;
 }

@@ -1,5 +1,5 @@
 // explain_unit's record, step by step. Every number is the library's.
-import {element, button, short, exact} from "./dom.js";
+import {element, button, short, exact, nameOf} from "./dom.js";
 import {asked} from "./asking.js";
 import {sumOf} from "./sum_view.js";
 import {numberGrid} from "./number_grid.js";
@@ -48,7 +48,7 @@ export class ExplainView {
     const steps = record.steps.map((step, place) => {
       const made = element("section", {class: "step", "data-operation": step.operation ?? ""},
         element("h3", {}, element("span", {class: "step-number"}, String(place + 1)),
-          step.label || "network", element("small", {}, step.operation ?? step.kind)),
+          named(page, step), element("small", {}, step.operation ?? step.kind)),
         ...drawingOf(step, lines[place] ?? [], page, this),
         element("p", {class: "equals"}, "= ", valueOf(step.value)));
       return made;
@@ -64,6 +64,11 @@ export class ExplainView {
       button("Copy numbers", event => copied(event.currentTarget, record)));
     this.box.dataset.unit = `${unit.card}:${unit.channel}:${unit.position}`;
   }
+}
+
+function named(page, {label}) {
+  const card = page.cards.find(one => one.label === label);
+  return card ? nameOf(card) : label || "network";
 }
 
 function valueOf(value) {

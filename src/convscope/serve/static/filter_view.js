@@ -1,5 +1,5 @@
 // Kernels beside their maps: looked at, changed, switched off.
-import {element, button, exact, nameOf} from "./dom.js";
+import {element, button, nameOf} from "./dom.js";
 import {can} from "./state.js";
 import {asked} from "./asking.js";
 import {numberGrid} from "./number_grid.js";
@@ -92,7 +92,7 @@ export class FilterView {
 
   field(name, value, change, bare = false) {
     const box = element("input", {type: "number", step: "any", "aria-label": name,
-      value: exact(value).replace("\u2212", "-"), title: String(value),
+      value: String(Number(value.toPrecision(bare ? 4 : 7))), title: String(value),
       readonly: !can(this.state, "edit"),
       onchange: () => { if (Number.isFinite(box.valueAsNumber)) change(box.valueAsNumber); }});
     return bare ? box : element("label", {class: "field"}, name, box);

@@ -30,7 +30,7 @@ export class InputColumn {
     this.box = element("div", {class: "input-box"},
       element("h2", {}, "Input"), sticky,
       element("div", {class: "input-more"},
-        this.board?.tools, this.makePlacing(), this.makeChoosing(), this.guesses.all,
+        this.board?.tools, element("div", {class: "row"}, this.makeChoosing(), this.makePlacing()), this.guesses.all,
         can(state, "examples") ? new Examples(state, source).box : null));
     this.listen();
     state.on(["arrays", "lit", "overlay"], () => this.redraw());
@@ -42,7 +42,7 @@ export class InputColumn {
       this.place({centering: box.checked})});
     return element("label", {class: "switch",
       title: "As the training images were: scaled, its center of mass in the middle"},
-      box, "Center the drawing");
+      box, "Center");
   }
 
   place(change) {

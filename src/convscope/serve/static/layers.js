@@ -44,7 +44,7 @@ export class Layers {
       }, {"aria-pressed": "true", class: "chip", title: `Show or hide every ${kind}`});
       return each;
     }) : [];
-    const scale = button("Each map its own scale", () => {
+    const scale = button("Own scales", () => {
       this.state.set({perMap: !this.state.get("perMap")});
       scale.setAttribute("aria-pressed", this.state.get("perMap"));
     }, {"aria-pressed": "false", class: "chip",

@@ -39,7 +39,7 @@ function windowOf(step, page, view) {
       labelled("input", tables[0]), element("span", {}, "\u00d7"), labelled("kernel", tables[1]),
       element("span", {}, "="), labelled("product", tables[2]));
     sums.choose(place);
-    says.textContent = `sum over the window = ${exact(step.sums[place])}`;
+    says.textContent = `sum over the window ${exact(step.sums[place])}`;
     says.title = String(step.sums[place]);
   }
 
@@ -50,7 +50,7 @@ function windowOf(step, page, view) {
       }
     }
     if (at < 0) {
-      says.textContent = `sum over the window = ${exact(step.sums[shown])}`;
+      says.textContent = `sum over the window ${exact(step.sums[shown])}`;
       return;
     }
     says.textContent = `${short(patches[shown][at])} \u00d7 ${short(kernels[shown][at])} = ` +
