@@ -25,9 +25,9 @@ demo: $(READY)  ## train on real handwritten digits, judge the result, use it
 test: $(READY)  ## run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q
 
-judges: $(READY) $(JUDGES)/.ready  ## torchvision's and timm's networks judge ours
+judges: $(READY) $(JUDGES)/.ready  ## other libraries judge ours: weights, counts, maps
 	OMP_NUM_THREADS=1 PYTHONPATH=$(JUDGES) $(BIN)/python -m pytest -q \
-		tests/judges/test_weights_of_others.py
+		tests/judges/test_weights_of_others.py tests/judges/test_attribution.py
 	PYTHONPATH=$(JUDGES) $(BIN)/python benchmarks/counts.py
 	PYTHONPATH=$(JUDGES) $(BIN)/python benchmarks/families.py
 

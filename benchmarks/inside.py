@@ -1,0 +1,191 @@
+"""What looking inside a network costs, beside what is promised.
+
+    python benchmarks/inside.py              every row
+    python benchmarks/inside.py unit maps    those whose name has such a word
+    python benchmarks/inside.py --keep       and write results/inside.json
+
+Seconds are those of the process, summed over its threads, the least of some calls, so
+that other work on the machine counts less. Networks have random weights, which cost
+the same as trained ones. A row that takes longer than it may is marked, and the exit
+code is 1 then.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.bench.machine import machine
+
+RESULTS = Path(__file__).parent / "results" / "inside.json"
+
+UNITS: dict[str, tuple[type[nn.Module], ...]] = {
+    "lenet5": (nn.Conv2d, nn.Linear),
+    "resnet18": (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Linear),
+    "efficientnet_lite0": (nn.Conv2d, nn.ReLU6, nn.Linear),
+    "vgg16": (nn.Conv2d, nn.ReLU),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One promise.
+
+    Attributes:
+        name: What is done.
+        network: With which network.
+        most: Seconds that it may take.
+        prepare: Makes what is timed.
+        calls: How often, of which the least counts.
+    """
+
+    name: str
+    network: str
+    most: float
+    prepare: Callable[[], Callable[[], Any]]
+    calls: int = 3
+
+    def seconds(self) -> float:
+        """The least of some calls after one that is not counted."""
+        call = self.prepare()
+        call()
+        found = []
+        for _ in range(self.calls):
+            began = time.process_time()
+            call()
+            found.append(time.process_time() - began)
+        return min(found)
+
+
+def network(name: str) -> tuple[nn.Module, Tensor]:
+    """A network in evaluation and one input of its size."""
+    torch.manual_seed(0)
+    net = cs.models.build(name).eval()
+    return net, torch.rand(1, *cs.models.find(name).input_shape)
+
+
+def why(name: str, *, trust: bool) -> Callable[[], Callable[[], Any]]:
+    """Grad-CAM of one picture, drawn."""
+
+    def prepare() -> Callable[[], Any]:
+        net, x = network(name)
+        return lambda: cs.viz.attribution(cs.attribute(net, x, trust=trust), x).png()
+
+    return prepare
+
+
+def unit(name: str, kind: type[nn.Module]) -> Callable[[], Callable[[], Any]]:
+    """One unit in the middle of the middle layer of a kind."""
+
+    def prepare() -> Callable[[], Any]:
+        net, x = network(name)
+        paths = [path for path, m in net.named_modules() if isinstance(m, kind)]
+        path = paths[len(paths) // 2]
+        shape = cs.capture(net, x, path)[path].shape[1:]
+        place = tuple(size // 2 for size in shape[1:])
+        return lambda: cs.explain_unit(net, x, path, shape[0] // 2, place)
+
+    return prepare
+
+
+def maps(name: str) -> Callable[[], Callable[[], Any]]:
+    """Maps of every layer for one picture, drawn."""
+
+    def prepare() -> Callable[[], Any]:
+        net, x = network(name)
+        return lambda: cs.viz.feature_maps(cs.analysis.feature_maps(net, x)).png()
+
+    return prepare
+
+
+def cones(name: str, *, ready: bool) -> Callable[[], Callable[[], Any]]:
+    """What the middle of every map sees, and what sees it; or the record for that."""
+
+    def prepare() -> Callable[[], Any]:
+        net, x = network(name)
+        shape = tuple(x.shape[1:])
+        if not ready:
+            return lambda: cs.analysis.unit_cones(net, shape)
+        made = cs.analysis.unit_cones(net, shape)
+        middles = {k: tuple(n // 2 for n in s) for k, s in made.shapes.items()}
+
+        def ask() -> None:
+            for label, index in middles.items():
+                made.sees(label, index)
+                made.seen_by(label, index)
+
+        return ask
+
+    return prepare
+
+
+def questions(name: str) -> int:
+    """How many questions `cones` asks of a network."""
+    return 2 * len(
+        cs.analysis.unit_cones(
+            *(network(name)[0], cs.models.find(name).input_shape)
+        ).shapes
+    )
+
+
+def rows() -> Iterator[Row]:
+    """Every promise."""
+    yield Row("why-picture", "resnet18", 1.0, why("resnet18", trust=False))
+    yield Row(
+        "why-picture with trust", "resnet18", 10.0, why("resnet18", trust=True), 1
+    )
+    for name, kinds in UNITS.items():
+        for kind in kinds:
+            word = f"explain_unit, {kind.__name__}"
+            yield Row(word, name, 0.05, unit(name, kind), 5)
+    yield Row("maps of all layers, drawn", "vgg16", 5.0, maps("vgg16"), 1)
+    for name in ("lenet5", "resnet50", "efficientnet_lite0"):
+        yield Row("record of all cones", name, 2.0, cones(name, ready=False))
+        count = questions(name)
+        yield Row(
+            f"{count} cones of units", name, 0.002 * count, cones(name, ready=True)
+        )
+
+
+def main() -> int:
+    """Prints the table; 1 where a promise is broken."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", help="parts of names of rows")
+    parser.add_argument("--keep", action="store_true", help="write the results")
+    given = parser.parse_args()
+    made, broken = [], False
+    print(f"{'':<28}{'network':<20}{'seconds':>9}{'at most':>9}")
+    for row in rows():
+        name = f"{row.name} {row.network}"
+        if given.words and not any(word in name for word in given.words):
+            continue
+        seconds = row.seconds()
+        late = seconds > row.most
+        broken = broken or late
+        mark = "  too long" if late else ""
+        print(
+            f"{row.name:<28}{row.network:<20}{seconds:>9.4f}{row.most:>9.3f}{mark}",
+            flush=True,
+        )
+        made.append(
+            {"name": row.name, "network": row.network, "cpu_seconds": round(seconds, 5),
+             "at_most": row.most}
+        )  # fmt: skip
+    if given.keep:
+        record = {"machine": machine(), "rows": made}
+        RESULTS.write_text(json.dumps(record, indent=1) + "\n")
+    return int(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
