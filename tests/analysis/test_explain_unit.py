@@ -14,11 +14,15 @@ from torch.nn import functional as F
 
 import convscope as cs
 from contracts.test_layers import CASES, batch, made
+from convscope.analysis import UnitExplainer
 from convscope.analysis.explaining import (
     activations,
     convolution,
     normalization,
     pooling,
+)
+from convscope.analysis.explaining import (
+    explain_unit as module,
 )
 from convscope.analysis.explaining.record import NotExplained
 from convscope.analysis.explaining.registry import RULES
@@ -626,7 +630,69 @@ def test_layers_that_are_not_there_are_refused():
         net, x, "*", 0, (0, 0),
     )  # fmt: skip
     with pytest.raises(ShapeError, match=r"^check: "):
-        cs.explain_unit(net, torch.zeros(1, 1, 8, 8), "0", 0, (0, 0))
+        cs.explain_unit(net, torch.zeros(1, 1, 8, 8), "6", 0)
+
+
+def test_what_comes_before_a_layer_that_does_not_fit_is_explained():
+    net, x = cs.models.build("lenet5"), torch.ones(1, 1, 8, 8)
+    why = cs.explain_unit(net, x, "0", 0, (0, 0))
+    with torch.no_grad():
+        assert why.value == pytest.approx(net[0](x)[0, 0, 0, 0].item(), abs=1e-6)
+
+
+class Unfriendly(nn.Module):
+    """Writes into what was given, in place and behind torch's back."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.conv, self.hidden = nn.Conv2d(1, 2, 3), hidden
+
+    def forward(self, x):
+        x = self.conv(x)
+        y = x + 1
+        if self.hidden:
+            x.detach().numpy()[:] = 7
+        else:
+            x.mul_(3)
+        return y * x
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_values_are_those_of_the_moment_whatever_is_written_later(hidden):
+    torch.manual_seed(0)
+    net, x = Unfriendly(hidden), torch.randn(1, 1, 5, 5)
+    with torch.no_grad():
+        conv = net.conv(x)
+    explainer = UnitExplainer(net, x)
+    alone = cs.explain_unit(net, x, "conv", 1, (1, 2))
+    for why in (explainer.explain("conv", 1, (1, 2)), alone):
+        assert why.value == pytest.approx(conv[0, 1, 1, 2].item(), abs=1e-6)
+    later = 7 if hidden else 3 * conv[0, 1, 1, 2].item()
+    for why in (
+        explainer.explain("mul_1" if hidden else "mul_2", 1, (1, 2)),
+        cs.explain_unit(net, x, "mul_1" if hidden else "mul_2", 1, (1, 2)),
+    ):
+        assert why.value == pytest.approx((conv[0, 1, 1, 2].item() + 1) * later, 1e-5)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet18"])
+def test_many_units_of_one_pass_are_as_one_by_one(name):
+    net = cs.models.build(name).eval()
+    x = torch.rand(1, *cs.models.find(name).input_shape)[..., :64, :64]
+    explainer = UnitExplainer(net, x)
+    for label, taken in list(cs.capture(net, x).items())[::7]:
+        index = tuple(size // 2 for size in taken.shape[1:])
+        many = explainer.explain(label, index[0], index[1:])
+        single = cs.explain_unit(net, x, label, index[0], index[1:])
+        assert many.lines == single.lines
+
+
+def test_a_pass_too_large_to_keep_is_made_again_for_what_is_needed(monkeypatch):
+    monkeypatch.setattr(module, "MOST_HELD", 1000)
+    net, x = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), torch.randn(2, 1, 9, 9)
+    few = cs.explain_unit(net, x, "1", 3, (4, 4), image=1)
+    monkeypatch.undo()
+    assert few.lines == cs.explain_unit(net, x, "1", 3, (4, 4), image=1).lines
 
 
 def test_no_two_rules_claim_the_same_name():

@@ -75,7 +75,7 @@ def test_quantus_finds_the_same_deletion_area(quantus):
         def scores(copies, label=label):
             return net(copies).softmax(1)[:, label].detach()
 
-        _, deletion = areas(scores, x[number], maps[number].astype(np.float64))
+        ((_, deletion),) = areas(scores, x[number], maps[number].astype(np.float64))
         whole = [float(scores(x[number : number + 1])), *curves[number]]
         assert deletion == pytest.approx(np.trapezoid(whole) / STEPS, abs=1e-6)
 

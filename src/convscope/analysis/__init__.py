@@ -11,7 +11,7 @@ from convscope.analysis.explaining.convolution_steps import (
     convolution_steps,
 )
 from convscope.analysis.explaining.explain_gradient import explain_gradient
-from convscope.analysis.explaining.explain_unit import explain_unit
+from convscope.analysis.explaining.explain_unit import UnitExplainer, explain_unit
 from convscope.analysis.explaining.gradient_record import (
     GradientExplanation,
     GradientPart,
@@ -89,6 +89,7 @@ __all__ = [
     "Summary",
     "Trust",
     "UnitCones",
+    "UnitExplainer",
     "UnitExplanation",
     "UnitField",
     "WeightHealth",

@@ -2,7 +2,13 @@
 
 from convscope.execution.allocator import keep_freed_memory
 from convscope.execution.batch_size import images_together
-from convscope.execution.compare import Comparison, Timing, choose, compare_settings
+from convscope.execution.compare import (
+    Comparison,
+    Timing,
+    choose,
+    compare_settings,
+    may_be_channels_last,
+)
 from convscope.execution.explanation import Explanation, explain
 from convscope.execution.optimization import optimize
 from convscope.execution.optimized import Optimized
@@ -31,6 +37,7 @@ __all__ = [
     "has_native_bfloat16",
     "images_together",
     "keep_freed_memory",
+    "may_be_channels_last",
     "optimize",
     "whole_step",
 ]

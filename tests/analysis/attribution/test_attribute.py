@@ -208,11 +208,13 @@ def test_the_class_is_the_one_that_the_network_names():
 def test_the_network_is_as_before():
     net, x = small().train(), images()
     before = {k: v.clone() for k, v in net.state_dict().items()}
+    layouts = {k: v.stride() for k, v in net.state_dict().items()}
     net[0].weight.grad = torch.ones_like(net[0].weight)
     state = torch.get_rng_state()
     for method in METHODS:
         attribute(net, x, 0, method=method, trust=method == "grad_cam")
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert all(v.stride() == layouts[k] for k, v in net.state_dict().items())
     assert all(module.training for module in net.modules())
     assert torch.equal(net[0].weight.grad, torch.ones_like(net[0].weight))
     assert net[2].weight.grad is None
@@ -242,9 +244,9 @@ def test_the_true_mask_is_inserted_better_than_a_wrong_one():
     image = torch.ones(1, 24, 24)
     true, wrong = np.zeros((24, 24)), np.zeros((24, 24))
     true[4:10, 12:18], wrong[14:20, 2:8] = 1, 1
-    insertion, deletion = areas(square_scores, image, true)
+    ((insertion, deletion),) = areas(square_scores, image, true)
     assert insertion - deletion > 0.5 or deletion < 0.2
-    assert deletion < areas(square_scores, image, wrong)[1]
+    assert deletion < areas(square_scores, image, wrong)[0][1]
 
 
 def test_insertion_and_deletion_are_means_of_what_is_said_on_the_way():
@@ -253,7 +255,7 @@ def test_insertion_and_deletion_are_means_of_what_is_said_on_the_way():
         return x.mean((1, 2, 3))
 
     order = np.random.default_rng(0).random((16, 16))
-    _, deletion = areas(share, torch.ones(1, 16, 16), order)
+    ((_, deletion),) = areas(share, torch.ones(1, 16, 16), order)
     assert deletion == pytest.approx(0.5, abs=1e-6)
 
 
@@ -298,6 +300,16 @@ def test_rank_correlation_is_of_order_and_a_flat_map_has_none():
     assert rank_correlation(a, np.ones_like(a)) == 0
 
 
+@pytest.mark.parametrize("kinds", [3, 1000])
+def test_scipy_finds_the_same_rank_correlation_with_ties(kinds):
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(1)
+    one, other = rng.integers(kinds, size=(2, 20, 20)).astype(np.float32)
+    assert rank_correlation(one, other) == pytest.approx(
+        stats.spearmanr(one.ravel(), other.ravel()).statistic, abs=1e-12
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
@@ -310,6 +322,10 @@ def test_rank_correlation_is_of_order_and_a_flat_map_has_none():
         ({"layer": "3", "method": "saliency"}, ArgumentError, "is for Grad-CAM"),
         ({"target": torch.tensor([1])}, ArgumentError, "One class|one class for each"),
         ({"target": lambda out: out.sum(), "trust": True}, ArgumentError, "a function"),
+        ({"target": lambda out: out.sum(), "loss": True}, ArgumentError, "loss is for"),
+        ({"loss": True}, ArgumentError, "needs the true class of each input"),
+        ({"target": 1, "minus": 0, "loss": True}, ArgumentError, "exclude each other"),
+        ({"batch_size": 0}, ArgumentError, "batch_size=0 must be at least 1"),
     ],
 )
 def test_wrong_arguments_say_what_to_change(arguments, error, text):

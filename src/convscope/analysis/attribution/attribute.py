@@ -29,12 +29,12 @@ from convscope.analysis.attribution.trust import (
     rank_correlation,
     shuffled,
 )
-from convscope.analysis.capturing.forward import require_network
+from convscope.analysis.capturing.given import require_network
 from convscope.analysis.checking.check import check
 from convscope.analysis.tracing.meta_copy import meta_copy
 from convscope.analysis.tracing.preserve import Snapshot
 from convscope.errors import ArgumentError, UnknownNameError
-from convscope.execution import images_together
+from convscope.execution import images_together, may_be_channels_last
 
 Method = Literal[
     "grad_cam",
@@ -84,7 +84,7 @@ def attribute(
             compare with inputs that are changed.
         layer: For Grad-CAM, the layer whose maps are weighed; by default the last one
             whose map has at least 4 elements along each axis.
-        trust: Whether to measure how far each map can be believed; needs about 170
+        trust: Whether to measure how far each map can be believed; needs about 150
             forward passes for each input.
         batch_size: Inputs at a time, so that any number of them can be explained; by
             default as many as a CPU's cache bears.
@@ -137,6 +137,7 @@ def attribute(
     state = Snapshot(net)
     try:
         own = meta_copy(net, keep_values=True).eval()
+        own, parts = _laid_out(own, parts)
         if method == "grad_cam" and layer is None:
             layer, notes = last_map(own, inputs)
         way, done = _Way(method, layer, seed, trust), 0
@@ -160,6 +161,20 @@ def attribute(
         np.concatenate(made), method, layer, words, classes, tuple(trusted),
         tuple(dict.fromkeys(notes)), minus, loss,
     )  # fmt: skip
+
+
+def _laid_out(
+    own: nn.Module, parts: tuple[Tensor, ...]
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """A copy of a network and its images in the order that a CPU takes fastest."""
+    first = parts[0]
+    if first.device.type != "cpu" or first.ndim != 4 or not may_be_channels_last(own):
+        return own, parts
+    order = torch.channels_last
+    for weight in own.parameters():
+        if weight.ndim == 4:  # of the copy; the caller's memory stays as it is
+            weight.data = weight.data.contiguous(memory_format=order)
+    return own, tuple(part.contiguous(memory_format=order) for part in parts)
 
 
 def _require_inputs(
@@ -250,8 +265,9 @@ def _judged(
     orders = list(random_orders(tuple(inputs.shape[2:]), way.seed))
     for number, image in enumerate(inputs):
         scores = asked.scores(net, number)
-        insertion, deletion = areas(scores, image, maps[number].astype(np.float64))
-        randomly = [areas(scores, image, order) for order in orders]
+        (insertion, deletion), *randomly = areas(
+            scores, image, maps[number].astype(np.float64), *orders
+        )
         yield Trust(
             insertion,
             deletion,

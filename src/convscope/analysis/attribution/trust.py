@@ -1,5 +1,6 @@
 """Whether a map says what the network uses: insertion, deletion, shuffled weights."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -22,14 +23,14 @@ STAGES = 5  # numbers of layers whose weights are shuffled
 
 
 def areas(
-    scores: Scores, image: Tensor, order: npt.NDArray[np.float64]
-) -> tuple[float, float]:
-    """Insertion and deletion area of one order of the input's elements.
+    scores: Scores, image: Tensor, *orders: npt.NDArray[np.float64]
+) -> list[tuple[float, float]]:
+    """Insertion and deletion area of each of some orders of the input's elements.
 
     Args:
         scores: Of inputs, what the network gives the target, from 0 to 1.
         image: The input.
-        order: The higher, the sooner an element is shown or covered.
+        orders: The higher, the sooner an element is shown or covered.
 
     Shape:
         image: (C, *space)
@@ -41,23 +42,33 @@ def areas(
         their mean), insertion uncovers what was blurred. Here in 16 equal steps, by
         the trapezoidal rule.
     """
-    sequence = torch.from_numpy(np.argsort(-order, axis=None, kind="stable").copy())
-    blurred = blur(image)
-    counts = [round(sequence.numel() * k / STEPS) for k in range(STEPS + 1)]
-    shown, covered = [], []
-    mask = torch.zeros(sequence.numel(), dtype=torch.bool)
-    done = 0
-    for count in counts:
-        mask[sequence[done:count]] = True
-        done = count
-        chosen = mask.view(order.shape).unsqueeze(0).to(image.device)
-        shown.append(torch.where(chosen, image, blurred))
-        covered.append(torch.where(chosen, torch.zeros_like(image), image))
-    both = torch.stack([*shown, *covered])
-    together = images_together(order.shape, image.device)
-    values = torch.cat([scores(part) for part in both.split(together)]).double().cpu()
-    first, second = values[: len(counts)], values[len(counts) :]
-    return _area(first), _area(second)
+    blurred, nothing = blur(image), torch.zeros_like(image)
+    together = images_together(image.shape[1:], image.device)
+
+    def scored(copies: Tensor) -> Tensor:
+        return torch.cat([scores(part) for part in copies.split(together)]).double()
+
+    # Where every order begins and ends.
+    hidden, whole, gone = scored(torch.stack([blurred, image, nothing])).cpu()
+    found = []
+    for order in orders:
+        sequence = torch.from_numpy(np.argsort(-order, axis=None, kind="stable").copy())
+        counts = [round(sequence.numel() * k / STEPS) for k in range(STEPS + 1)]
+        shown, covered = [], []
+        mask = torch.zeros(sequence.numel(), dtype=torch.bool)
+        for before, count in itertools.pairwise(counts[:-1]):
+            mask[sequence[before:count]] = True
+            chosen = mask.view(order.shape).unsqueeze(0).to(image.device)
+            shown.append(torch.where(chosen, image, blurred))
+            covered.append(torch.where(chosen, nothing, image))
+        one, other = scored(torch.stack([*shown, *covered])).cpu().chunk(2)
+        found.append(
+            (
+                _area(torch.cat([hidden[None], one, whole[None]])),
+                _area(torch.cat([whole[None], other, gone[None]])),
+            )
+        )
+    return found
 
 
 def random_orders(
@@ -137,12 +148,18 @@ def rank_correlation(one: Array, two: Array) -> float:
 
     A map that is the same everywhere has no order: 0.
     """
-    from scipy.stats import spearmanr  # with scikit-learn; slow to import
-
     small = [_pooled(np.abs(each)).ravel() for each in (one, two)]
     if any(np.ptp(each) == 0 for each in small):
         return 0.0
-    return float(spearmanr(*small).statistic)
+    return float(np.corrcoef(_ranks(small[0]), _ranks(small[1]))[0, 1])
+
+
+def _ranks(values: Array) -> npt.NDArray[np.float64]:
+    """Places in order; equal values share the mean of theirs."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = counts.cumsum()
+    means: npt.NDArray[np.float64] = ends - (counts - 1) / 2
+    return means[places.ravel()]
 
 
 def _pooled(values: Array) -> Array:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
 from convscope.analysis.capturing.choosing import Layers
-from convscope.analysis.capturing.forward import Given, Pass, Taken, passed
+from convscope.analysis.capturing.forward import Pass, Taken, passed
+from convscope.analysis.capturing.given import Given
 from convscope.analysis.capturing.record import Capture, Captured
 from convscope.analysis.capturing.target import Target, target_value
 from convscope.analysis.checking.rebuild import layer_text

@@ -71,6 +71,20 @@ class Choice:
             "module. Give a path of summary(...), such as 'features.*'."
         )
 
+    def one_of(self, calls: Iterable[Call]) -> Call:
+        """The first call that is meant.
+
+        Raises:
+            UnknownNameError: There is none; names the nearest.
+            ArgumentError: It is a module that is not called.
+        """
+        every = list(calls)
+        for call in every:
+            if self.means(call, True, (), {}):
+                return call
+        self.require_matches(call.label for call in every)
+        raise AssertionError("what matches nothing was refused")
+
     def means(self, call: Call, shown: bool, args: Any, kwargs: Any) -> bool:
         """Whether a call is meant; ``shown`` if it is not inside of a layer."""
         if self.wanted is None:
@@ -129,6 +143,17 @@ class Uses:
     """Every layer and function that uses the parameter of this name."""
 
     parameter: str
+
+
+class Everything:
+    """Every call, also those inside of layers."""
+
+    def means(self, call: Call, shown: bool, args: Any, kwargs: Any) -> bool:
+        """Yes."""
+        return True
+
+    def require_matches(self, labels: Iterable[str]) -> None:
+        """Nothing."""
 
 
 class UsersOf:

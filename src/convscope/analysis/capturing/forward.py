@@ -10,39 +10,45 @@ touches them.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
-from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from convscope.analysis.capturing.choosing import Choice, Layers, UsersOf, Uses
-from convscope.analysis.checking.check import failure_error, refuse_call
+from convscope.analysis.capturing.choosing import (
+    Choice,
+    Everything,
+    Layers,
+    UsersOf,
+    Uses,
+)
+from convscope.analysis.capturing.given import (
+    Given,
+    GivenInputs,
+    explain_failure,
+    require_network,
+)
+from convscope.analysis.capturing.holding import Enough, Holder
 from convscope.analysis.tracing.calls import (
     Arguments,
     Call,
     CallRecorder,
     FunctionMode,
     Sparing,
+    named,
     storage_of,
     tensors_of,
     tensors_passed,
 )
-from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
+from convscope.analysis.tracing.meta_copy import meta_copy
 from convscope.analysis.tracing.preserve import Snapshot
-from convscope.analysis.tracing.trace import LayerError, trace
-from convscope.errors import ArgumentError, ShapeError
-from convscope.execution import Inputs
-from convscope.execution.optimized import Optimized, plain_network
+from convscope.execution.optimized import Optimized
 from convscope.execution.outputs import map_tensors
-from convscope.private_torch import DispatchMode
-
-Given: TypeAlias = "Tensor | Sequence[Tensor] | Mapping[str, Tensor]"
+from convscope.private_torch import DispatchMode, WithoutFunctionMode
 
 
 @dataclass(eq=False)
@@ -99,7 +105,7 @@ class Pass:
 def passed(
     net: nn.Module,
     inputs: Given,
-    layers: Layers | Uses,
+    layers: Layers | Uses | Everything,
     *,
     training: bool,
     with_inputs: bool,
@@ -108,6 +114,8 @@ def passed(
     parameters: Sequence[str] = (),
     shares: bool = False,
     opens: Callable[[nn.Module], bool] = lambda _: False,
+    holder: Holder | None = None,
+    until: str = "",
 ) -> Iterator[Pass]:
     """The forward pass, for as long as its graph is needed.
 
@@ -116,7 +124,7 @@ def passed(
     Args:
         net: Any module.
         inputs: Its inputs, with the batch axis.
-        layers: Which calls to keep; see `Choice` and `Uses`.
+        layers: Which calls to keep; see `Choice`, `Uses` and `Everything`.
         training: Run it as in training.
         with_inputs: Keep what the calls take, too.
         with_graph: Keep the graph, for gradients.
@@ -125,6 +133,8 @@ def passed(
         shares: Whether the gradient at what a chosen call takes is what comes through
             this call alone, without what comes through others that take it too.
         opens: Which modules to look into, though they are one layer.
+        holder: Keeps values without copying them, in place of copies.
+        until: The call after whose end the pass is over, by its name.
 
     Raises:
         ArgumentError: The network has no weights or cannot be looked into, ``inputs``
@@ -132,30 +142,34 @@ def passed(
         ShapeError: The network does not work on these inputs; see `check`.
     """
     require_network(net, where)
-    given = _Arguments(inputs, where)
+    given = GivenInputs(inputs, where)
     state = Snapshot(net)
     theirs = {place for t in state.kept if (place := _place(t)) is not None}
     outside = torch.inference_mode(False)  # whose tensors have no gradients
     outside.__enter__()
     try:
         root = meta_copy(net, keep_values=True).train(training)
-        choice: Choice | UsersOf = (
-            UsersOf(root.get_parameter(layers.parameter))
-            if isinstance(layers, Uses)
-            else Choice(layers, net, root, where)
-        )
+        choice: Choice | UsersOf | Everything
+        if isinstance(layers, Uses):
+            choice = UsersOf(root.get_parameter(layers.parameter))
+        elif isinstance(layers, Everything):
+            choice = layers
+        else:
+            choice = Choice(layers, net, root, where)
         for name in parameters:
             root.get_parameter(name).requires_grad_()
         recorder = _Recorder(
-            root, choice, with_inputs, with_graph, theirs, shares, opens
+            root, choice, with_inputs, with_graph, theirs, shares, opens, holder, until
         )
         positional, named = given.for_call(with_graph)
         try:
             with _modes(net, root, recorder, with_graph):
                 output = root(*positional, **named)
+        except Enough:
+            output = None
         except Exception as error:
             state.restore()
-            _explain(net, given, error, training, where)
+            explain_failure(net, given, error, training, where)
             raise
         recorder.over = True
         choice.require_matches(call.label for call in recorder.calls)
@@ -170,86 +184,24 @@ def passed(
         state.restore()
 
 
-def require_network(net: object, where: str) -> None:
-    """Refuse what cannot be looked into.
-
-    Raises:
-        ArgumentError: No module, a scripted one, or one without weights.
-    """
-    if not isinstance(net, nn.Module):
-        raise ArgumentError(
-            f"{where}: net is of type {type(net).__name__}. Give a torch.nn.Module; "
-            "that of a run is run.net."
-        )
-    for path, module in plain_network(net).named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            name = f"net.{path}" if path else "net"
-            raise ArgumentError(
-                f"{where}: {name} is compiled by TorchScript, which hides its layers. "
-                "Give the network that it was made from."
-            )
-    tensors = [*net.parameters(), *net.buffers()]
-    if any(is_lazy(t) or t.is_meta for t in tensors):
-        raise ArgumentError(
-            f"{where}: the network has layers without weights. Build it on a device, "
-            "and call it once if it has lazy layers."
-        )
-
-
-class _Arguments:
-    """The caller's inputs: read, and copied for a pass that may write into them."""
-
-    def __init__(self, inputs: Given, where: str) -> None:
-        self.names: tuple[str, ...] = ()
-        values: Sequence[Any]
-        if isinstance(inputs, Mapping):
-            self.names, values = tuple(inputs), list(inputs.values())
-        else:
-            values = inputs if isinstance(inputs, tuple | list) else (inputs,)
-        self.tensors = [_tensor(one, where) for one in values]
-        self.leaves: list[Tensor] = []
-        if not self.tensors:
-            raise ArgumentError(
-                f"{where}: inputs={inputs!r} is empty. Give a tensor (N, C, ...)."
-            )
-
-    def for_call(self, with_graph: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Copies; with a graph, of leaves whose gradients can be asked for."""
-        self.leaves = [
-            t.detach().clone().requires_grad_(with_graph and _can_have_gradient(t))
-            for t in self.tensors
-        ]
-        # A layer may write into its input, which a leaf does not allow.
-        made = [t.clone() if t.requires_grad else t for t in self.leaves]
-        if self.names:
-            return [], dict(zip(self.names, made, strict=True))
-        return made, {}
-
-    def examples(self, like: Tensor | None) -> Inputs:
-        """As `check` takes them, numbers in the type of a weight."""
-        tensors = [
-            t if like is None or not t.is_floating_point() else t.to(like.dtype)
-            for t in self.tensors
-        ]
-        if self.names:
-            return Inputs((), dict(zip(self.names, tensors, strict=True)))
-        return Inputs(tuple(tensors), {})
-
-
 class _Recorder(CallRecorder):
     """Keeps the values of chosen calls."""
 
     def __init__(
         self,
         root: nn.Module,
-        choice: Choice | UsersOf,
+        choice: Choice | UsersOf | Everything,
         with_inputs: bool,
         with_graph: bool,
         theirs: set[int],
         shares: bool,
         opens: Callable[[nn.Module], bool],
+        holder: Holder | None,
+        until: str,
     ) -> None:
         super().__init__(root, opens)
+        self.holder, self.until = holder, until
+        self.keep = _kept if holder is None else holder.hold
         self.choice, self.shares = choice, shares
         self.with_inputs, self.with_graph = with_inputs, with_graph
         self.sparing = Sparing(lambda t: _place(t) in theirs)
@@ -265,6 +217,7 @@ class _Recorder(CallRecorder):
         self, call: Call, called: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Arguments | None:
         """Copies what a chosen call takes."""
+        self._note_escape(called)
         is_shown = bool(self.calls) and self.calls[-1] is call
         if is_shown and not self.over:
             passed = tensors_passed(args, kwargs)
@@ -279,13 +232,21 @@ class _Recorder(CallRecorder):
                 outer = [self._edge(t) for t in tensors_passed(args, kwargs)]
                 if self.shares:
                     args, kwargs = map_tensors(_aliased, (args, kwargs))
-                taken.arguments, taken.named = map_tensors(_kept, (args, kwargs))
+                taken.arguments, taken.named = map_tensors(self.keep, (args, kwargs))
                 passed = tensors_passed(args, kwargs)
                 taken.input_edges = [self._edge(t) for t in passed]
                 if self.shares:
                     versions = [(t, t._version) for t in passed]
                     self.outer[id(call)] = outer, versions
         return (args, kwargs) if self.shares else None
+
+    def inside(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Notes where values leave torch."""
+        self._note_escape(name)
+
+    def _note_escape(self, called: Any) -> None:
+        if self.holder is not None and called in ("numpy", "__array__", "data_ptr"):
+            self.holder.escaped = True  # who holds the memory may write into it
 
     def ends(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
@@ -298,12 +259,14 @@ class _Recorder(CallRecorder):
         if taken is None:
             return
         with self._copying():
-            taken.output = map_tensors(_kept, output)
+            taken.output = map_tensors(self.keep, output)
             taken.output_edges = tuple(self._edge(t) for t in tensors_of(output))
         outer, versions = self.outer.pop(id(call), ([], []))
         if any(t._version != before for t, before in versions):
             # What is written into leaves its place in the graph to who had it before.
             taken.input_edges = outer
+        if self.until and self.until in named(call):
+            raise Enough
 
     def _edge(self, tensor: Tensor) -> GradientEdge | None:
         if not self.with_graph or not tensor.requires_grad:
@@ -314,7 +277,8 @@ class _Recorder(CallRecorder):
     def _copying(self) -> Iterator[None]:
         self.quiet = True
         try:
-            yield
+            with WithoutFunctionMode():
+                yield
         finally:
             self.quiet = False
 
@@ -339,6 +303,8 @@ class _Operations(DispatchMode):
         for call in self.recorder.stack:
             call.operations += 1
         args, kwargs = self.recorder.sparing.arguments(func, args, kwargs)
+        if self.recorder.holder is not None:
+            self.recorder.holder.before(func, args, kwargs)
         return func(*args, **kwargs)
 
 
@@ -360,47 +326,6 @@ def _modes(
         yield
 
 
-def _explain(
-    net: nn.Module, given: _Arguments, error: Exception, training: bool, where: str
-) -> None:
-    """Raises what `check` says of the inputs, if they are what is wrong."""
-    weights = [t for t in net.parameters() if t.is_floating_point()]
-    for tensor in given.tensors:
-        if not weights:
-            break
-        if tensor.device != weights[0].device:
-            raise ArgumentError(
-                f"{where}: inputs are on {tensor.device}, the network on "
-                f"{weights[0].device}. Give inputs.to({str(weights[0].device)!r})."
-            ) from error
-    examples = given.examples(weights[0] if weights else None)
-    problem = _problem(net, examples, training)
-    if problem is not None:
-        shape = tuple(given.tensors[0].shape)
-        batch = Inputs(tuple(t.unsqueeze(0) for t in examples.tensors), {})
-        if len(given.tensors) == 1 and not _problem(net, batch, training):
-            raise ShapeError(
-                f"{where}: inputs of shape {shape} have no batch axis. Give "
-                "inputs.unsqueeze(0)."
-            ) from error
-        raise failure_error(net, examples, problem, training) from error
-    for tensor in given.tensors:
-        if weights and tensor.dtype != weights[0].dtype:
-            name = str(weights[0].dtype).removeprefix("torch.")
-            raise ArgumentError(
-                f"{where}: inputs are of type {tensor.dtype}, the network's weights "
-                f"torch.{name}. Give inputs.to(torch.{name})."
-            ) from error
-
-
-def _problem(net: nn.Module, inputs: Inputs, training: bool) -> LayerError | None:
-    try:
-        trace(uncompiled(net), inputs, training=training, refuse=refuse_call)
-    except LayerError as error:
-        return error
-    return None
-
-
 def _notes(net: nn.Module) -> list[str]:
     notes = []
     if isinstance(net, Optimized):
@@ -416,17 +341,6 @@ def _notes(net: nn.Module) -> list[str]:
     return notes
 
 
-def _tensor(value: object, where: str) -> Tensor:
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
-    if isinstance(value, Tensor):
-        return value
-    raise ArgumentError(
-        f"{where}: inputs hold {type(value).__name__}. Give a tensor (N, C, ...), a "
-        "tuple of them for several inputs, or a dict for inputs by name."
-    )
-
-
 def _kept(tensor: Tensor) -> Tensor:
     """A copy without history; a weight is not copied, nothing writes into it."""
     return tensor if isinstance(tensor, nn.Parameter) else tensor.detach().clone()
@@ -437,10 +351,6 @@ def _aliased(tensor: Tensor) -> Tensor:
     if isinstance(tensor, nn.Parameter) or not tensor.requires_grad:
         return tensor
     return tensor.view_as(tensor)
-
-
-def _can_have_gradient(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _place(value: object) -> int | None:

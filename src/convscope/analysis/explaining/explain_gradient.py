@@ -10,14 +10,20 @@ from torch.autograd.graph import GradientEdge
 
 from convscope.analysis.capturing.capture import kind_of
 from convscope.analysis.capturing.choosing import Uses, is_glob
-from convscope.analysis.capturing.forward import Given, Taken, passed, require_network
+from convscope.analysis.capturing.forward import Taken, passed
+from convscope.analysis.capturing.given import Given, require_network
 from convscope.analysis.capturing.target import Target, target_value
-from convscope.analysis.explaining.explain_unit import rounding_unit
 from convscope.analysis.explaining.gradient_record import (
     GradientExplanation,
     GradientPart,
 )
-from convscope.analysis.explaining.site import Index, Site, place_text, wide
+from convscope.analysis.explaining.site import (
+    Index,
+    Site,
+    place_text,
+    rounding_unit,
+    wide,
+)
 from convscope.analysis.explaining.slope import Variable
 from convscope.analysis.explaining.slopes import slopes
 from convscope.analysis.tracing.calls import named, tensors_of

@@ -1,29 +1,25 @@
 """``explain_unit``: why a number in a network is what it is."""
 
-import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from convscope.analysis.capturing.capture import kind_of
-from convscope.analysis.capturing.choosing import is_glob
-from convscope.analysis.capturing.forward import Given, Pass, Taken, passed
-from convscope.analysis.explaining.record import (
-    NotExplained,
-    Overflowed,
-    Step,
-    UnitExplanation,
-)
-from convscope.analysis.explaining.registry import is_unknown, rule_of
-from convscope.analysis.explaining.site import Detail, Index, Site, place_text
+from convscope.analysis.capturing.choosing import Choice, Everything, is_glob
+from convscope.analysis.capturing.forward import Pass, Taken, passed
+from convscope.analysis.capturing.given import Given, require_network
+from convscope.analysis.capturing.holding import Holder
+from convscope.analysis.explaining.chain import chain, layers_behind
+from convscope.analysis.explaining.record import UnitExplanation
+from convscope.analysis.explaining.registry import is_unknown
+from convscope.analysis.explaining.site import Index
 from convscope.analysis.tracing.calls import named, tensors_of
+from convscope.analysis.tracing.meta_copy import unwrapped
 from convscope.arithmetic import axis_name
-from convscope.errors import ArgumentError, ExplanationError
+from convscope.errors import ArgumentError
 
-LONGEST = 16  # layers of a chain
-_MANY_SOURCES = ("cat", "concat", "concatenate", "stack", "hstack", "vstack")
+MOST_HELD = 2**29  # bytes of all layers, to do with one forward pass
 
 
 def explain_unit(
@@ -74,207 +70,119 @@ def explain_unit(
     ReLU: max(0, 40) = 40
     """
     where = "explain_unit"
+    choice = _choice(net, layer, where)
+    holder = Holder(MOST_HELD)
+    with passed(
+        net, inputs, Everything(), training=training, with_inputs=True,
+        with_graph=False, where=where, opens=is_unknown, holder=holder,
+        until=str(choice.wanted[0]) if choice.wanted else "",
+    ) as found:  # fmt: skip
+        pass
+    call = choice.one_of(taken.call for taken in found.taken)
+    if not holder.is_whole:
+        with passed(
+            net, inputs, layers_behind(found, call), training=training,
+            with_inputs=True, with_graph=False, where=where, opens=is_unknown,
+        ) as found:  # fmt: skip
+            pass
+    unit = _Unit(call.label, image, channel, position, output)
+    return _explained(found, unit, net, inputs, training, where)
+
+
+class UnitExplainer:
+    """Explains any number of units of one forward pass, each in some milliseconds.
+
+    What every layer took and gave is kept as long as this is.
+
+    Args:
+        net: As `explain_unit` takes it.
+        inputs: As `explain_unit` takes them.
+        training: As in `explain_unit`.
+
+    Raises:
+        ArgumentError: The network cannot be looked into; see `capture`.
+        ShapeError: The network does not work on these inputs; see `check`.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    >>> explainer = UnitExplainer(net, torch.ones(1, 1, 8, 8))
+    >>> before = explainer.explain("0", 1, (2, 2)).value
+    >>> explainer.explain("1", 1, (2, 2)).value == max(0.0, before)
+    True
+    """
+
+    def __init__(
+        self, net: nn.Module, inputs: Given, *, training: bool = False
+    ) -> None:
+        self.net, self.inputs, self.training = net, inputs, training
+        options: dict[str, Any] = {
+            "training": training, "with_inputs": True, "with_graph": False,
+            "where": "UnitExplainer", "opens": is_unknown,
+        }  # fmt: skip
+        holder = Holder(None)
+        with passed(net, inputs, Everything(), holder=holder, **options) as found:
+            pass
+        if not holder.is_whole:
+            with passed(net, inputs, Everything(), **options) as found:
+                pass
+        self._found = found
+
+    def explain(
+        self,
+        layer: str,
+        channel: int | None = None,
+        position: int | Sequence[int] = (),
+        *,
+        image: int = 0,
+        output: int = 0,
+    ) -> UnitExplanation:
+        """As `explain_unit`, which has the arguments and errors."""
+        where = "UnitExplainer.explain"
+        choice = _choice(self.net, layer, where)
+        call = choice.one_of(taken.call for taken in self._found.taken)
+        unit = _Unit(call.label, image, channel, position, output)
+        return _explained(
+            self._found, unit, self.net, self.inputs, self.training, where
+        )
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Which number is asked for."""
+
+    label: str
+    image: int
+    channel: int | None
+    position: int | Sequence[int]
+    output: int
+
+
+def _choice(net: nn.Module, layer: str, where: str) -> Choice:
     if not isinstance(layer, str) or is_glob(layer):
         raise ArgumentError(
             f"{where}: layer={layer!r} is not one layer. Give a path, such as "
             "'features.0'; capture(net, inputs) lists them."
         )
-    with passed(
-        net, inputs, layer, training=training, with_inputs=True, with_graph=False,
-        where=where, opens=is_unknown,
-    ) as found:  # fmt: skip
-        pass
-    taken = _asked_for(found, layer)
-    tensor = _output(taken, output, where)
-    index = _index(tensor, image, channel, position, where)
-    if _needs_more(taken):
-        with passed(
-            net, inputs, _wanted(found, taken), training=training, with_inputs=True,
-            with_graph=False, where=where, opens=is_unknown,
-        ) as found:  # fmt: skip
-            pass
-    by_label = {one.call.label: one for one in found.taken}
-    steps = _chain(found, by_label, taken.call.label, index, output, training, where)
+    require_network(net, where)
+    return Choice(layer, net, unwrapped(net), where)
+
+
+def _explained(
+    found: Pass, unit: _Unit, net: nn.Module, inputs: Given, training: bool, where: str
+) -> UnitExplanation:
+    by_label = {one.call.label: one for one in reversed(found.taken)}
+    taken = by_label[unit.label]
+    tensor = _output(taken, unit.output, where)
+    index = _index(tensor, unit.image, unit.channel, unit.position, where)
+    steps = chain(found, by_label, unit.label, index, unit.output, training, where)
     spot = tuple(index[2:]) if len(index) > 1 else ()
 
     def find_field() -> "tuple[tuple[int, int] | None, ...] | None":
         return _field(net, inputs, named(taken.call)[-1], spot)
 
     return UnitExplanation(
-        taken.call.label, image, channel, spot, steps, steps[-1].network_value,
+        unit.label, unit.image, unit.channel, spot, steps, steps[-1].network_value,
         tuple(found.notes), find_field,
     )  # fmt: skip
-
-
-def _asked_for(found: Pass, layer: str) -> Taken:
-    """The call of that name; of several calls of a module the first."""
-    return next(one for one in found.taken if layer in named(one.call))
-
-
-def _needs_more(taken: Taken) -> bool:
-    """Whether the chain goes on into other layers, or down into this one."""
-    if not taken.call.is_layer:
-        return True
-    rule = rule_of(taken.call)
-    return rule is not None and rule.name not in STOPS
-
-
-_SEVERAL = ("moving numbers", "extreme")  # explained in each tensor that they give
-STOPS = (
-    "convolution", "transposed convolution", "local connections", "linear",
-    "average pooling", "adaptive average pooling", "trained subsampling", "weighing",
-    "power pooling", "stochastic pooling", "extreme",
-)  # fmt: skip
-
-
-def _wanted(found: Pass, taken: Taken) -> list[str]:
-    """Labels of the layers that the chain may go back to."""
-    calls = {call.label: call for call in found.calls}
-    call = taken.call
-    begin = [call.label]
-    if not call.is_layer:
-        begin += [
-            label for label, one in calls.items() if one.is_layer and _inside(one, call)
-        ]
-    wanted = dict.fromkeys(begin)
-    waiting = [(label, 0) for label in begin]
-    while waiting:
-        label, depth = waiting.pop()
-        rule = rule_of(calls[label]) if label in calls else None
-        if rule is None or rule.name in STOPS or depth > LONGEST:
-            continue
-        sources = found.sources.get(label, ())
-        several = calls[label].name in _MANY_SOURCES
-        for source in sources if several else sources[:2]:
-            if source is not None and source not in wanted:
-                wanted[source] = None
-                waiting.append((source, depth + 1))
-    return list(wanted)
-
-
-def _inside(call: Any, outer: Any) -> bool:
-    while call is not None:
-        if call is outer:
-            return True
-        call = call.parent
-    return False
-
-
-def _chain(
-    found: Pass,
-    by_label: dict[str, Taken],
-    label: str,
-    index: Index,
-    number: int,
-    training: bool,
-    where: str,
-) -> tuple[Step, ...]:
-    """The steps that lead to an element, the first one first."""
-    steps: list[Step] = []
-    seen: set[str] = set()
-    while label in by_label and label not in seen and len(steps) < LONGEST:
-        seen.add(label)
-        taken = by_label[label]
-        if not taken.call.is_layer:
-            inner = _last_inside(found, by_label, taken, number)
-            if inner is not None:
-                label = inner
-                continue
-        step, tensors = _step(found, taken, index, number, training, where)
-        steps.append(step)
-        follows = step.detail.follows
-        if follows is None or follows[0] >= len(step.inputs):
-            break
-        source = step.inputs[follows[0]]
-        if source is None:
-            break
-        made = tensors_of(by_label[source].output) if source in by_label else []
-        fitting = [
-            at
-            for at, tensor in enumerate(made)
-            if tensor.shape == tensors[follows[0]].shape
-            and torch.equal(tensor, tensors[follows[0]])
-        ]
-        if not fitting:  # it was written into after it was given
-            break
-        label, index, number = source, follows[1], fitting[0]
-    return tuple(reversed(steps))
-
-
-def _last_inside(
-    found: Pass, by_label: dict[str, Taken], taken: Taken, number: int
-) -> str | None:
-    """The last layer within a module that gave what the module gives."""
-    value = tensors_of(taken.output)[number]
-    for call in reversed(found.calls):
-        one = by_label.get(call.label)
-        if one is None or one is taken or not _inside_label(call, taken.call.label):
-            continue
-        made = tensors_of(one.output)
-        same = made and made[0].shape == value.shape and torch.equal(made[0], value)
-        if call.is_layer and same:
-            return call.label
-    return None
-
-
-def _inside_label(call: Any, label: str) -> bool:
-    while call is not None:
-        if call.label == label and call.module is not None:
-            return True
-        call = call.parent
-    return False
-
-
-def _step(
-    found: Pass, taken: Taken, index: Index, number: int, training: bool, where: str
-) -> tuple[Step, tuple[Tensor, ...]]:
-    tensor = tensors_of(taken.output)[number]
-    site = Site(
-        taken.call, taken.arguments, taken.named, tensor, index,
-        training if taken.call.module is None else taken.call.module.training,
-        rounding_unit((tensor, *taken.inputs)), number,
-    )  # fmt: skip
-    network = float(tensor[index].item())
-    rule = rule_of(taken.call)
-    detail: Detail | None = None
-    known = rule is not None and (number == 0 or rule.name in _SEVERAL)
-    if rule is not None and known:
-        detail = rule.explain(site)
-    kind = kind_of(taken)
-    if detail is None:
-        detail = NotExplained(kind, network)
-    if math.isinf(network) and abs(detail.value) >= torch.finfo(tensor.dtype).max:
-        detail = Overflowed(detail, network)
-    _require_equal(detail, network, taken, index, where)
-    sources = found.sources.get(taken.call.label, ())
-    return Step(taken.call.label, kind, index, detail, network, sources), taken.inputs
-
-
-def _require_equal(
-    detail: Detail, network: float, taken: Taken, index: Index, where: str
-) -> None:
-    """Refuse a number that differs from the network's by more than rounding."""
-    ours = detail.value
-    if ours == network or (math.isnan(ours) and math.isnan(network)):
-        return
-    if abs(ours - network) <= detail.tolerance:
-        return
-    raise ExplanationError(
-        f"{where}: {taken.call.label or 'the network'} = {kind_of(taken)} has "
-        f"{network!r} at {place_text(index)}, but its parts give {ours!r}, and "
-        f"rounding explains {detail.tolerance:.2g} of the difference. Report this to "
-        "convscope."
-    )
-
-
-def rounding_unit(tensors: Iterable[Tensor]) -> float:
-    """The rounding unit of the coarsest format that takes part."""
-    units = [torch.finfo(t.dtype).eps for t in tensors if t.is_floating_point()]
-    unit = max(units, default=torch.finfo(torch.float64).eps)
-    on_gpu = any(t.is_cuda for t in tensors)
-    if on_gpu and torch.backends.cudnn.allow_tf32:
-        unit = max(unit, 2.0**-10)  # TF32 keeps 10 bits of each factor
-    return unit
 
 
 def _output(taken: Taken, number: int, where: str) -> Tensor:

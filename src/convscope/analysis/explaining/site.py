@@ -7,7 +7,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -164,6 +164,16 @@ def converted(
     finally:
         for held, before in kept:
             held.update(before)
+
+
+def rounding_unit(tensors: Iterable[Tensor]) -> float:
+    """The rounding unit of the coarsest format that takes part."""
+    units = [torch.finfo(t.dtype).eps for t in tensors if t.is_floating_point()]
+    unit = max(units, default=torch.finfo(torch.float64).eps)
+    on_gpu = any(t.is_cuda for t in tensors)
+    if on_gpu and torch.backends.cudnn.allow_tf32:
+        unit = max(unit, 2.0**-10)  # TF32 keeps 10 bits of each factor
+    return unit
 
 
 def wide(tensor: Tensor) -> Array:

@@ -272,7 +272,7 @@ class Sparing:
         """Those of an operation, with copies of what it would write into."""
         schema = func._schema
         if schema.is_mutable or "batch_norm" in schema.name:
-            for tensor in _written(schema, args, kwargs):
+            for tensor in written_by(schema, args, kwargs):
                 place = storage_of(tensor)
                 if not tensor.is_meta and self.is_theirs(tensor):
                     self.kept.append(tensor)
@@ -292,7 +292,7 @@ class Sparing:
         return made.set_(copy, tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
-def _written(
+def written_by(
     schema: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Iterator[Tensor]:
     """The tensors that an operation changes."""

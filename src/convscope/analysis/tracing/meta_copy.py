@@ -23,6 +23,7 @@ from convscope.execution.optimized import plain_network
 _LAZY_PARAMETER: Any = UninitializedParameter  # torch's stubs leave their arguments out
 _LAZY_BUFFER: Any = UninitializedBuffer
 CONTAINERS = (list, tuple, set, deque, dict, OrderedDict)
+_PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device)
 
 
 def meta_copy(module: nn.Module, *, keep_values: bool = False) -> nn.Module:
@@ -48,23 +49,28 @@ class _Copier:
         self.made: dict[int, Any] = {}  # by id of the original: ties stay ties
 
     def copy(self, value: Any) -> Any:
+        kind = type(value)
+        if kind in _PLAIN:
+            return value
         if id(value) in self.made:
             return self.made[id(value)]
+        if kind in CONTAINERS and not value:
+            return self._kept(value, kind())
         if isinstance(value, nn.Module):
             return self._kept(value, self._module(uncompiled(value)))
         if isinstance(value, Tensor):
             return self._kept(value, self._tensor(value))
-        if type(value) in CONTAINERS:
+        if kind in CONTAINERS:
             return self._container(value)
         if isinstance(value, types.MethodType) and isinstance(
             value.__self__, nn.Module
         ):
             return types.MethodType(value.__func__, self.copy(value.__self__))
-        if type(value) is functools.partial:
+        if kind is functools.partial:
             arguments = [self.copy(a) for a in value.args]
             named = {k: self.copy(a) for k, a in value.keywords.items()}
             return functools.partial(self.copy(value.func), *arguments, **named)
-        if type(value) is RemovableHandle:
+        if kind is RemovableHandle:
             return self._handle(value)
         return value
 

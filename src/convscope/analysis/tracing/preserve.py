@@ -42,6 +42,7 @@ class Snapshot:
 
     def __init__(self, *roots: Any) -> None:
         self.undo: list[Callable[[], None]] = []
+        self.empty: list[Any] = []
         self.seen: set[int] = set()
         self.kept: list[Any] = []  # so that no id is used twice
         self._generators()
@@ -52,12 +53,18 @@ class Snapshot:
                 continue
             self.seen.add(id(found))
             self.kept.append(found)
-            waiting.extend(self._remember(found))
+            if isinstance(found, dict | list | set | deque) and not found:
+                self.empty.append(found)  # most of a module's are
+            else:
+                waiting.extend(self._remember(found))
 
     def restore(self) -> None:
         """Puts everything back that has changed."""
         for undo in self.undo:
             undo()
+        for container in self.empty:
+            if container:
+                container.clear()
 
     def _generators(self) -> None:
         """The random numbers of the process."""
