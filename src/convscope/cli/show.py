@@ -7,6 +7,7 @@ from convscope.cli.show_arithmetic import arithmetic
 from convscope.cli.show_field import field
 from convscope.cli.show_film import film
 from convscope.cli.show_filters import filters
+from convscope.cli.show_graph import graph
 from convscope.cli.show_health import health
 from convscope.cli.show_maps import maps
 from convscope.cli.show_patches import patches
@@ -25,6 +26,7 @@ app.command(cls=Command, short_help="What layers give for a picture.")(maps)
 app.command(cls=Command, short_help="Dead units, saturation, gradients.")(health)
 app.command(cls=Command, short_help="What channels look for in the data.")(patches)
 app.command(cls=Command, short_help="What one unit sees of the input.")(field)
+app.command(cls=Command, short_help="Layers, and what flows between them.")(graph)
 app.command(cls=Command, short_help="Filters and maps through training.")(film)
 app.command(cls=Command, short_help="Who wins a max pooling, and the gradient.")(
     pooling

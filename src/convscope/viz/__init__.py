@@ -14,10 +14,12 @@ from convscope.viz.picture import Picture
 from convscope.viz.race import race, roofline
 from convscope.viz.receptive_field import receptive_field
 from convscope.viz.report import save_attributions, save_comparison, save_report
+from convscope.viz.structure import Diagram, structure
 from convscope.viz.training_film import training_film
 from convscope.viz.winners import pooling_winners
 
 __all__ = [
+    "Diagram",
     "Film",
     "Frame",
     "Picture",
@@ -35,6 +37,7 @@ __all__ = [
     "save_attributions",
     "save_comparison",
     "save_report",
+    "structure",
     "top_patches",
     "training_film",
     "unit_field",

@@ -101,6 +101,50 @@ class Scene:
         image.save(made, "png", optimize=True)
         return made.getvalue()
 
+    def pdf(self) -> bytes:
+        """As PDF, a point for each unit."""
+        require_matplotlib()
+        from matplotlib.figure import Figure
+        from matplotlib.patches import FancyBboxPatch, Polygon
+
+        tokens = THEMES[self.theme].to_dict()
+
+        def color(name: str) -> str:
+            return "none" if not name else name if name[0] == "#" else tokens[name]
+
+        figure = Figure((self.width / 72, self.height / 72), facecolor=tokens["paper"])
+        plot = figure.add_axes((0, 0, 1, 1))
+        plot.set(xlim=(0, self.width), ylim=(self.height, 0))
+        plot.axis("off")
+        for item in self.items:
+            if isinstance(item, Box):
+                style = f"round,pad=0,rounding_size={item.round:g}"
+                plot.add_patch(
+                    FancyBboxPatch(
+                        (item.x, item.y), item.width, item.height, boxstyle=style,
+                        facecolor=color(item.fill), edgecolor=color(item.line),
+                        linewidth=item.thickness,
+                    )
+                )  # fmt: skip
+            elif isinstance(item, Words):
+                plot.text(
+                    item.x, item.y, item.text, color=color(item.color), va="center",
+                    ha={"start": "left", "middle": "center", "end": "right"}[
+                        item.anchor
+                    ],
+                    fontsize=item.size, weight="bold" if item.bold else "normal",
+                    parse_math=False,
+                )  # fmt: skip
+            else:
+                xs, ys = zip(*item.points, strict=True)
+                plot.plot(xs, ys, color=color(item.color), linewidth=item.thickness)
+                if item.arrow:
+                    plot.add_patch(Polygon(_head(item.points), color=color(item.color)))
+        made = io.BytesIO()
+        hidden = {"CreationDate": None, "Creator": None, "Producer": None}
+        figure.savefig(made, format="pdf", metadata=hidden)
+        return made.getvalue()
+
     def _markup(self, item: Box | Words | Path) -> str:
         if isinstance(item, Box):
             line = ""
