@@ -209,6 +209,7 @@ export class Card {
   drawRelations(pen, top, from, to, colors) {
     const {state, one, layout} = this;
     const lit = state.get("lit").get(one.id);
+    this.box.dataset.lit = lit ? lit.spans.map(span => span.join("-")).join(" ") || "all" : "";
     const unit = state.get("pointed") ?? state.get("chosen");
     const isOwn = unit?.card === one.id;
     for (let channel = from; channel < to; channel++) {

@@ -32,8 +32,11 @@ export class ExplainView {
     if (!unit) this.empty();
     if (!unit || !this.isShown || !this.state.get("answer")) return;
     this.waiting = setTimeout(async () => {
+      const slow = setTimeout(() => this.box.replaceChildren(
+        element("p", {class: "muted"}, "Computing\u2026")), wait ? 2000 : 300);
       const record = await asked(this.state, "inspector", () =>
         this.source.explain(unit.card, unit.channel, unit.position));
+      clearTimeout(slow);
       if (this.state.get("chosen") !== unit) return;
       if (record) this.draw(record, unit);
       else this.box.replaceChildren();

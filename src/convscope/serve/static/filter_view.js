@@ -74,8 +74,8 @@ export class FilterView {
       element("h3", {}, `Numbers on input channel ${this.input}`),
       this.numbers(unit, kernelAt(this.input), rows, columns),
       bias ? this.field("bias", bias.values[0], value => this.change(
-        {kind: "bias", card: unit.card, channel: unit.channel, value})) : null,
-      can(this.state, "edit") ? this.actions(unit, card) : null);
+        {kind: "bias", card: unit.card, channel: unit.channel, value})) : "",
+      can(this.state, "edit") ? this.actions(unit, card) : "");
   }
 
   numbers(unit, values, rows, columns) {
