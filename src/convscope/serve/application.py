@@ -1,26 +1,57 @@
-"""The HTTP interface: what the page asks, and in which room it is answered."""
+"""The HTTP interface: addresses, and what may be in them. `page.py` has the answers."""
 
+import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import numpy as np
-import torch
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import FileResponse, JSONResponse
 
-from convscope.errors import ArgumentError, ConvscopeError
-from convscope.serve.cards import cards_of
-from convscope.serve.encoding import MEDIA_TYPE, encoded
-from convscope.serve.forward import values_of
-from convscope.serve.security import Guard
-from convscope.serve.sessions import Session, Sessions
+from convscope.errors import ConvscopeError
+from convscope.serve.edits import Change
+from convscope.serve.encoding import MEDIA_TYPE
+from convscope.serve.inputs import Placing, drawing
+from convscope.serve.page import Page, remedies_of
+from convscope.serve.security import MOST_SIDE, Guard, body_of, refusal
+from convscope.serve.sessions import Session
 from convscope.serve.subject import Subject
-from convscope.viz import palette
 
 STATIC = Path(__file__).parent / "static"
-MOST_BYTES = 4 * 2**20  # of a request
+Number = Annotated[int, Query(ge=0, le=1_000_000)]
+Side = Annotated[int, Query(ge=1, le=MOST_SIDE)]
+Shift = Annotated[int, Query(ge=-10_000, le=10_000)]
+Turn = Annotated[float, Query(ge=-3600, le=3600, allow_inf_nan=False)]
+Text = Annotated[str, Query(max_length=20_000)]
+
+
+class Why(BaseModel):
+    """A question why."""
+
+    method: str = Field(max_length=40)
+    target: int
+
+
+class Restore(BaseModel):
+    """Which change to take back; all without a number."""
+
+    index: int | None = None
+
+
+class Keep(BaseModel):
+    """What to call the changed network."""
+
+    name: str = Field(max_length=200)
+
+
+class Edit(BaseModel):
+    """A change."""
+
+    change: Change
 
 
 def application(subject: Subject, token: str, hosts: tuple[str, ...]) -> FastAPI:
@@ -33,79 +64,129 @@ def application(subject: Subject, token: str, hosts: tuple[str, ...]) -> FastAPI
     """
     app = FastAPI(title="convscope", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(BaseHTTPMiddleware, dispatch=Guard(token, hosts))
-    sessions, cards = Sessions(), cards_of(subject)
+    page = Page(subject)
 
-    def session(x_session: Annotated[str, Header()] = "") -> Session:
-        return sessions.get(x_session)
+    def session(x_session: Annotated[str, Header(max_length=100)] = "") -> Session:
+        return page.sessions.get(x_session)
+
+    Of = Annotated[Session, Depends(session)]
 
     @app.exception_handler(ConvscopeError)
     async def refused(_: Request, error: ConvscopeError) -> JSONResponse:
-        return JSONResponse({"error": {"message": str(error), "remedies": []}}, 422)
+        return JSONResponse(remedies_of(error), 422)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])[:80]
+        return refusal(422, f"play: {where}: {first['msg'][:200]}.")
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> Response:
+        logging.getLogger("convscope.serve").exception(
+            "a request failed", exc_info=error
+        )
+        return refusal(
+            500,
+            "play: the server failed; its terminal has the reason. Reload the page.",
+        )
 
     @app.get("/")
-    async def page() -> FileResponse:
+    async def index() -> FileResponse:
         return FileResponse(STATIC / "index.html")
+
+    @app.get("/favicon.ico")
+    async def icon() -> Response:
+        return Response(status_code=204)
 
     @app.post("/api/session")
     async def begin() -> dict[str, str]:
-        return {"session": sessions.begin().name}
+        return {"session": page.sessions.begin().name}
 
     @app.get("/api/page")
     def describe() -> dict[str, Any]:
-        return {
-            "title": subject.title,
-            "classes": list(subject.classes),
-            "input": {
-                "kind": "drawing" if subject.is_drawn else "image",
-                "shape": list(subject.input_shape),
-                "centering": subject.preprocessing.centering,
-            },
-            "cards": [card.to_dict() for card in cards],
-            "palettes": {
-                name: (np.rint(colors * 255).astype(int)).tolist()
-                for name, colors in (
-                    ("sequential", palette.sequential()),
-                    ("diverging", palette.diverging()),
-                )
-            },
-        }
+        return page.describe()
 
     @app.post("/api/run")
     async def run(
         request: Request,
-        page: Annotated[Session, Depends(session)],
-        height: Annotated[int, Query(ge=1, le=1024)],
-        width: Annotated[int, Query(ge=1, le=1024)],
-        sequence: int = 0,
+        of: Of,
+        kind: Literal["drawing", "picture", "example"],
+        sequence: Number = 0,
+        wanted: Text = "",
+        height: Side = 1,
+        width: Side = 1,
+        centering: bool = True,
+        example: Number = 0,
+        right: Shift = 0,
+        down: Shift = 0,
+        turn: Turn = 0.0,
     ) -> Response:
-        body = await request.body()
-        if len(body) != height * width:
-            raise ArgumentError(
-                f"play: a drawing of {height} x {width} has {height * width:,} bytes; "
-                f"got {len(body):,}. Send one byte per pixel."
-            )
-        from PIL import Image
+        body = await body_of(request)
 
-        gray = np.frombuffer(body, np.uint8).reshape(height, width)
-        pixels = subject.preprocessing.decode(Image.fromarray(gray))
-        x = subject.preprocessing.normalize(torch.from_numpy(pixels)[None])
-        page.x, page.sequence = x, sequence
-        values, rows = values_of(subject, subject.net, cards, x)
-        order = np.argsort(-rows, kind="stable")
-        return Response(
-            encoded(
-                {
-                    "sequence": sequence,
-                    "guesses": [
-                        {"class": int(k), "probability": float(rows[k])} for k in order
-                    ],
-                },
-                {str(card): each for card, each in values.items()}
-                | {"probabilities": rows},
-                exact=frozenset({"probabilities"}),
-            ),
-            media_type=MEDIA_TYPE,
-        )
+        def answer() -> bytes | None:
+            if sequence < of.sequence:
+                return None
+            if kind == "drawing":
+                pixels = drawing(subject, body, height, width, centering)
+            elif kind == "picture":
+                pixels = subject.preprocessing.decode(body)
+            else:
+                pixels = page.examples.pixels(example)
+            return page.run(of, pixels, Placing(right, down, turn), wanted, sequence)
+
+        found = await run_in_threadpool(answer)
+        if found is None:
+            return Response(status_code=204)  # a newer input has been answered
+        return Response(found, media_type=MEDIA_TYPE)
+
+    @app.get("/api/values")
+    def values(of: Of, wanted: Text = "") -> Response:
+        return Response(page.values(of, wanted), media_type=MEDIA_TYPE)
+
+    @app.get("/api/fields")
+    def fields(card: Number) -> dict[str, Any]:
+        return page.fields(card)
+
+    @app.get("/api/explain")
+    def explain(
+        of: Of, card: Number, channel: Number, position: Text = ""
+    ) -> JSONResponse:
+        place = tuple(int(p) for p in position.split(",") if p.isdecimal())
+        return JSONResponse(page.explain(of, card, channel, place))
+
+    @app.get("/api/filters")
+    def filters(of: Of, card: Number, channel: Number) -> Response:
+        return Response(page.filters(of, card, channel), media_type=MEDIA_TYPE)
+
+    @app.post("/api/why")
+    def why(of: Of, asked: Why) -> Response:
+        found = page.why(of, asked.method, asked.target)
+        return Response(found, media_type=MEDIA_TYPE)
+
+    @app.post("/api/edit")
+    def edit(of: Of, asked: Edit) -> dict[str, Any]:
+        return page.edit(of, asked.change)
+
+    @app.post("/api/restore")
+    def restore(of: Of, asked: Restore) -> dict[str, Any]:
+        return page.restore(of, asked.index)
+
+    @app.post("/api/keep")
+    def keep(of: Of, asked: Keep) -> dict[str, Any]:
+        return page.keep(of, asked.name)
+
+    @app.get("/api/examples")
+    def examples(
+        kind: Annotated[str, Query(max_length=20)],
+        start: Number = 0,
+        count: Annotated[int, Query(ge=1, le=100)] = 12,
+    ) -> dict[str, Any]:
+        return page.examples.listed(kind, start, count)
+
+    @app.get("/api/thumbnail/{number}")
+    def thumbnail(number: int) -> Response:
+        return Response(page.examples.thumbnail(number), media_type="image/png")
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

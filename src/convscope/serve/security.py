@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from convscope.errors import ArgumentError
+
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 HEADERS = {
     "Content-Security-Policy": (
@@ -20,6 +22,10 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 TOKEN_HEADER = "x-convscope-token"  # noqa: S105  the name of a header
+IMAGES = "/api/thumbnail/"
+MOST_BYTES = 16 * 2**20  # of a request's body
+MOST_SIDE = 1024  # pixels of a drawing
+MOST_HEAVY = 2  # explanations of decisions at once, on the whole server
 
 Next = Callable[[Request], Awaitable[Response]]
 
@@ -55,12 +61,32 @@ class Guard:
             return refusal(403, "play: another site may not ask this server.")
         if request.url.path.startswith("/api"):
             given = request.headers.get(TOKEN_HEADER, "")
+            if request.url.path.startswith(IMAGES):  # an <img> sends no headers
+                given = given or request.query_params.get("token", "")
             if not hmac.compare_digest(given.encode(), self.token.encode()):
                 return refusal(
                     401, "play: the token is missing or wrong. Open the address that "
                     "convscope play printed, with all that stands behind the '?'.",
                 )  # fmt: skip
         return None
+
+
+async def body_of(request: Request) -> bytes:
+    """The body of a request, read no further than ``MOST_BYTES``.
+
+    Raises:
+        ArgumentError: It is larger.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MOST_BYTES:
+            raise ArgumentError(
+                f"play: more than {MOST_BYTES // 2**20} MB were sent. Send a smaller "
+                "picture."
+            )
+        parts.append(part)
+    return b"".join(parts)
 
 
 def refusal(status: int, message: str) -> Response:

@@ -6,11 +6,14 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from convscope.errors import ArgumentError
+from convscope.serve.edits import Change
+from convscope.serve.forward import Values
 
 MOST = 64  # pages open at once; the one that was quiet longest is forgotten
+MOST_VALUES = 512 * 2**20  # bytes of values that all pages hold together
 IDLE = 1800.0  # seconds without a request after which a page is forgotten
 
 
@@ -22,6 +25,9 @@ class Session:
         name: Secret, made by the server.
         x: Its last input, (1, C, H, W) as the network takes it; None before the first.
         sequence: Of that input; older ones that arrive late are dropped.
+        changes: What differs from the run, in order.
+        net: The network with these changes; None without any.
+        values: What it gave for the last input; forgotten where memory is short.
         seen: When it was last heard of, on the monotonic clock.
         lock: Held while a request of it is answered.
     """
@@ -29,6 +35,9 @@ class Session:
     name: str
     x: Tensor | None = None
     sequence: int = -1
+    changes: tuple[Change, ...] = ()
+    net: nn.Module | None = None
+    values: Values | None = None
     seen: float = field(default_factory=time.monotonic)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -68,6 +77,17 @@ class Sessions:
             session.seen = time.monotonic()
             self._open.move_to_end(name)
             return session
+
+    def trim(self, current: Session) -> None:
+        """Forgets values of other pages, those quiet longest first, until all fit."""
+        with self._lock:
+            held = [one for one in self._open.values() if one.values is not None]
+            total = sum(one.values.bytes for one in held if one.values is not None)
+            for one in held:
+                if total <= MOST_VALUES or one is current or one.values is None:
+                    continue
+                total -= one.values.bytes
+                one.values = None
 
     def _forget_idle(self) -> None:
         now = time.monotonic()

@@ -34,6 +34,18 @@ class Subject:
         return self.preprocessing.channels == 1
 
     @property
+    def has_data(self) -> bool:
+        """Whether the run says where its data are."""
+        return bool(self.run.spec.data.source)
+
+    @property
+    def figure(self) -> str | None:
+        """How good the run is on the last pictures that it was watched on."""
+        last = self.run.history[-1] if self.run.history else {}
+        accuracy = last.get("val_accuracy")
+        return None if accuracy is None else f"{accuracy:.1%} in validation"
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """(C, H, W)."""
         return (self.preprocessing.channels, *self.preprocessing.size)

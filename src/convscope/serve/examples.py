@@ -1,0 +1,101 @@
+"""Pictures to choose from: those the run was judged on, and its mistakes."""
+
+import io
+import threading
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from convscope.errors import ArgumentError, ConvscopeError
+from convscope.serve.subject import Subject
+from convscope.train.judging.answers import Answers
+
+KINDS = {"test": "Test images", "mistakes": "Mistakes"}
+SIDE = 48  # pixels of a thumbnail
+
+
+class Examples:
+    """Images of a run's own data with what the network says of them; judged once.
+
+    Args:
+        subject: Whose run.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self._lock = threading.Lock()
+        self._answers: Answers | None = None
+
+    def answers(self) -> Answers:
+        """What the network says of each; the first call judges all of them.
+
+        Raises:
+            ArgumentError: The run's data cannot be had; says why.
+        """
+        with self._lock:
+            if self._answers is None:
+                try:
+                    self._answers = self.subject.run.answers()
+                except ConvscopeError as error:
+                    raise ArgumentError(
+                        f"play: there are no pictures to choose from: {error}"
+                    ) from error
+            return self._answers
+
+    def listed(self, kind: str, start: int, count: int) -> dict[str, Any]:
+        """Some of them, and how many there are."""
+        if kind not in KINDS:
+            raise ArgumentError(
+                f"play: kind={kind[:20]!r} is neither test nor mistakes."
+            )
+        found = self.answers()
+        places = self._mistakes if kind == "mistakes" else np.arange(len(found))
+        shown = places[start : start + count]
+        return {
+            "count": len(places),
+            "examples": [
+                {
+                    "id": int(i),
+                    "name": str(found.samples.names[i]),
+                    "label": int(found.labels[i]) if found.labels[i] >= 0 else None,
+                    "guess": int(found.predicted[i]),
+                    "probability": float(found.probabilities[i].max()),
+                }
+                for i in shown
+            ],
+        }
+
+    @cached_property
+    def _mistakes(self) -> npt.NDArray[np.intp]:
+        """The most confident first."""
+        found = self.answers()
+        wrong = np.flatnonzero((found.predicted != found.labels) & (found.labels >= 0))
+        order = np.argsort(-found.probabilities[wrong].max(axis=1), kind="stable")
+        return wrong[order]
+
+    def pixels(self, number: int) -> npt.NDArray[np.generic]:
+        """(C, H, W) of one image.
+
+        Raises:
+            ArgumentError: There is no such image.
+        """
+        samples = self.answers().samples
+        if not 0 <= number < len(samples):
+            raise ArgumentError(f"play: there is no example {number}.")
+        found: npt.NDArray[np.generic] = samples.pixels[number].numpy()
+        return found
+
+    def thumbnail(self, number: int) -> bytes:
+        """One image as a small PNG."""
+        pixels = self.pixels(number)
+        wide = pixels.dtype == np.uint16
+        scaled = np.rint(pixels.astype(np.float32) / (257 if wide else 1))
+        array = np.moveaxis(scaled.astype(np.uint8), 0, -1)
+        image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+        how = Image.Resampling.NEAREST if image.width < SIDE else Image.Resampling.BOX
+        made = io.BytesIO()
+        image.resize((SIDE, SIDE), how).save(made, "png")
+        return made.getvalue()
