@@ -88,7 +88,7 @@ def application(subject: Subject, token: str, hosts: tuple[str, ...]) -> FastAPI
         )
         return refusal(
             500,
-            "play: the server failed; its terminal has the reason. Reload the page.",
+            "play: the server failed; its terminal says why. Reload the page.",
         )
 
     @app.get("/")

@@ -184,8 +184,9 @@ class Page:
         """Writes the changed network as a run beside the one that is shown."""
         folder = self.subject.run.folder
         if folder is None:
-            raise ArgumentError("play: this run lies in no folder, so there is no place "
-                                "beside it.")  # fmt: skip
+            raise ArgumentError(
+                "play: this run lies in no folder, so there is no place beside it."
+            )
         if not _NAME.fullmatch(name) or ".." in name:
             raise ArgumentError(
                 f"play: name={name[:70]!r} is no name for a run. Use letters, digits, "
