@@ -78,6 +78,10 @@ def test_the_color_blind_tell_lines_apart(kind):
 def test_text_and_marks_stand_out_from_the_paper(theme):
     assert contrast(theme.ink, theme.paper) > 4.5
     assert contrast(theme.muted, theme.paper) > 4.5
+    for text in (theme.ink, theme.muted):
+        assert contrast(text, theme.raised) > 4.5
+    assert contrast(theme.on_accent, theme.accent) > 4.5
+    assert contrast(theme.on_caution, theme.caution) > 4.5
     for mark in (theme.accent, theme.other, theme.mark):
         assert contrast(mark, theme.paper) > 3
 

@@ -20,6 +20,7 @@ from convscope.serve.page import Page, remedies_of
 from convscope.serve.security import MOST_SIDE, Guard, body_of, refusal
 from convscope.serve.sessions import Session
 from convscope.serve.subject import Subject
+from convscope.viz.tokens import stylesheet
 
 STATIC = Path(__file__).parent / "static"
 Number = Annotated[int, Query(ge=0, le=1_000_000)]
@@ -94,6 +95,10 @@ def application(subject: Subject, token: str, hosts: tuple[str, ...]) -> FastAPI
     @app.get("/")
     async def index() -> FileResponse:
         return FileResponse(STATIC / "index.html")
+
+    @app.get("/static/tokens.css")
+    async def tokens() -> Response:
+        return Response(stylesheet(), media_type="text/css")
 
     @app.get("/favicon.ico")
     async def icon() -> Response:

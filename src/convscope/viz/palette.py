@@ -47,6 +47,10 @@ class Theme:
         other: What is beside it.
         mark: What is drawn over a map and must be seen on any of its colors.
         empty: Cells without a value, such as padding.
+        raised: Behind what is set apart; text stands on it as on paper.
+        on_accent: Text on the accent.
+        caution: Behind a warning.
+        on_caution: Its text.
     """
 
     name: ThemeName
@@ -58,6 +62,10 @@ class Theme:
     other: str
     mark: str
     empty: str
+    raised: str
+    on_accent: str
+    caution: str
+    on_caution: str
 
     def to_dict(self) -> dict[str, str]:
         """The tokens by name, as a stylesheet wants them."""
@@ -68,10 +76,12 @@ THEMES: dict[str, Theme] = {
     "light": Theme(
         name="light", paper="#ffffff", ink="#1b1f23", muted="#5b646d", line="#c9ced3",
         accent=ACCENT, other="#8b939b", mark="#e6550d", empty="#e4e7ea",
+        raised="#f5f7f8", on_accent="#ffffff", caution="#fff3d6", on_caution="#5c4300",
     ),
     "dark": Theme(
         name="dark", paper="#14181c", ink="#e6e9ec", muted="#a0a8b0", line="#3d454d",
         accent="#3fa7c9", other="#7d868f", mark="#ff8c42", empty="#2a3036",
+        raised="#1b2025", on_accent="#0c1114", caution="#3a2f12", on_caution="#ffe3a3",
     ),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ from html import escape
 from importlib.resources import files
 
 from convscope.terminal import printable
+from convscope.viz.tokens import stylesheet
 
 
 def text(value: object) -> str:
@@ -70,7 +71,7 @@ def document(title: str, chapters: Sequence[tuple[str, str]], body: str) -> str:
         chapters: Identity and name of each, for the navigation.
         body: What is in it.
     """
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = stylesheet() + _asset("report.css"), _asset("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
