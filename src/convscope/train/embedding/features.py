@@ -17,10 +17,10 @@ from convscope.data.progress import Progress
 from convscope.data.published.catalog import CATALOG
 from convscope.data.resizing import converted
 from convscope.errors import ArgumentError, BadImageError, DataError, ShapeError
+from convscope.execution import images_together
 from convscope.train.embedding.source import Net, Source, source_of
 from convscope.train.judging.features import (
     FeatureReader,
-    images_together,
     input_batches,
     stacked,
     told,
