@@ -132,6 +132,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, help="in place of 5 or 3")
     parser.add_argument("--tested", type=int, help="test pictures, in place of 10,000")
     parser.add_argument("--minutes", type=float, help="of training, in place of epochs")
+    parser.add_argument(
+        "--ways",
+        nargs="+",
+        choices=WAYS,
+        help="only these; what is kept of others stays",
+    )
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--table", action="store_true", help="print, run nothing")
     given = parser.parse_args()
@@ -147,10 +153,11 @@ def main() -> None:
         if given.minutes is not None:
             row = replace(row, changes={**row.changes, "minutes": given.minutes})
         data = cs.data.load(row.data, validation=0)
+        others = kept.get(name, {}).get("ways", {}) if given.ways else {}
         entry: dict[str, Any] = {
-            "machine": machine(), "tested": row.tested, **row.changes, "ways": {}
+            "machine": machine(), "tested": row.tested, **row.changes, "ways": {**others}
         }  # fmt: skip
-        for way in row.ways:
+        for way in given.ways or row.ways:
             entry["ways"][way] = [
                 measure(row, data, way, seed)
                 for seed in range(given.draws or row.draws)
