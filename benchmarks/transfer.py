@@ -136,7 +136,7 @@ def main() -> None:
         "--ways",
         nargs="+",
         choices=WAYS,
-        help="only these; what is kept of others stays",
+        help="only these; what is known of others stays",
     )
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--table", action="store_true", help="print, run nothing")
@@ -153,10 +153,11 @@ def main() -> None:
         if given.minutes is not None:
             row = replace(row, changes={**row.changes, "minutes": given.minutes})
         data = cs.data.load(row.data, validation=0)
-        others = kept.get(name, {}).get("ways", {}) if given.ways else {}
         entry: dict[str, Any] = {
-            "machine": machine(), "tested": row.tested, **row.changes, "ways": {**others}
+            "machine": machine(), "tested": row.tested, **row.changes, "ways": {}
         }  # fmt: skip
+        if given.ways:
+            entry["ways"].update(kept.get(name, {}).get("ways", {}))
         for way in given.ways or row.ways:
             entry["ways"][way] = [
                 measure(row, data, way, seed)
