@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge
 
+from convscope.analysis.capturing.arrival import Slopes
 from convscope.analysis.capturing.choosing import Layers
 from convscope.analysis.capturing.forward import Pass, Taken, passed
 from convscope.analysis.capturing.given import Given
@@ -71,7 +71,7 @@ def capture(
         raise ArgumentError(
             f"{where}: target={target!r} is for gradients. Add gradients=True."
         )
-    words, slopes, notes = None, _Slopes([], []), []
+    words, slopes, notes = None, Slopes(torch.empty(0), (), where), []
     with passed(
         net,
         inputs,
@@ -96,9 +96,9 @@ def capture(
             call=taken.call.turn + 1,
             output=taken.output,
             inputs=taken.inputs if layer_inputs else None,
-            gradient=slopes.like(taken) if gradients else None,
+            gradient=_like(taken, slopes) if gradients else None,
             input_gradients=(
-                tuple(slopes.of(edge) for edge in taken.input_edges)
+                tuple(slopes.at(place) for place in taken.input_edges)
                 if gradients and layer_inputs
                 else None
             ),
@@ -121,45 +121,28 @@ def kind_of(taken: Taken) -> str:
     return f"{call.name}({call.arguments})"
 
 
-class _Slopes:
-    """Gradients by the place in the graph where they arrive."""
-
-    def __init__(self, edges: list[GradientEdge], values: list[Tensor | None]) -> None:
-        self.edges = edges  # kept, so that no id is used twice
-        pairs = zip(edges, values, strict=True)
-        self.values = {_key(edge): value for edge, value in pairs}
-
-    def of(self, edge: GradientEdge | None) -> Tensor | None:
-        """None where the target does not depend on it."""
-        return None if edge is None else self.values.get(_key(edge))
-
-    def like(self, taken: Taken) -> Any:
-        """The gradients of a call's outputs, in the same structure."""
-        edges = iter(taken.output_edges)
-        return map_tensors(lambda _: self.of(next(edges)), taken.output)  # type: ignore[arg-type, return-value]
-
-
-def _key(edge: GradientEdge) -> tuple[int, int]:
-    return id(edge.node), edge.output_nr
-
-
-def _gradients(found: Pass, value: Tensor, where: str) -> _Slopes:
+def _gradients(found: Pass, value: Tensor, where: str) -> Slopes:
     """Of the target at every place that was kept."""
-    edges: dict[tuple[int, int], GradientEdge] = {}
-    for taken in found.taken:
-        for edge in (*taken.output_edges, *taken.input_edges):
-            if edge is not None:
-                edges[_key(edge)] = edge
     if not value.requires_grad:
         raise ArgumentError(
             f"{where}: target has no gradient: nothing in the network that can be "
             "differentiated leads to it. Choose another target."
         )
-    wanted = list(edges.values())
-    if not wanted:
-        return _Slopes([], [])
-    slopes = torch.autograd.grad(value, wanted, allow_unused=True)
-    return _Slopes(wanted, list(slopes))
+    return Slopes(
+        value,
+        (
+            place
+            for taken in found.taken
+            for place in (*taken.output_edges, *taken.input_edges)
+        ),
+        where,
+    )
+
+
+def _like(taken: Taken, slopes: Slopes) -> Any:
+    """The gradients of a call's outputs, in the same structure."""
+    places = iter(taken.output_edges)
+    return map_tensors(lambda _: slopes.at(next(places)), taken.output)  # type: ignore[arg-type, return-value]
 
 
 def _without_graph(found: Pass) -> list[str]:

@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from convscope.analysis.capturing.arrival import Arrival, arrival
 from convscope.analysis.capturing.choosing import (
     Choice,
     Everything,
@@ -67,9 +67,9 @@ class Taken:
     call: Call
     arguments: tuple[Any, ...]
     named: dict[str, Any]
-    input_edges: list[GradientEdge | None]
+    input_edges: list[Arrival | None]
     output: Any = None
-    output_edges: tuple[GradientEdge | None, ...] = ()
+    output_edges: tuple[Arrival | None, ...] = ()
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -206,7 +206,7 @@ class _Recorder(CallRecorder):
         self.with_inputs, self.with_graph = with_inputs, with_graph
         self.sparing = Sparing(lambda t: _place(t) in theirs)
         self.waiting: dict[int, Taken] = {}  # by id of the call
-        self.outer: dict[int, tuple[list[GradientEdge | None], list[Any]]] = {}
+        self.outer: dict[int, tuple[list[Arrival | None], list[Any]]] = {}
         self.taken: list[Taken] = []
         self.sources: dict[str, tuple[str | None, ...]] = {}
         self.makers = WeakTensorKeyDictionary()  # tensor -> label of who gave it last
@@ -268,10 +268,8 @@ class _Recorder(CallRecorder):
         if self.until and self.until in named(call):
             raise Enough
 
-    def _edge(self, tensor: Tensor) -> GradientEdge | None:
-        if not self.with_graph or not tensor.requires_grad:
-            return None
-        return get_gradient_edge(tensor)
+    def _edge(self, tensor: Tensor) -> Arrival | None:
+        return arrival(tensor) if self.with_graph else None
 
     @contextlib.contextmanager
     def _copying(self) -> Iterator[None]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge
 
+from convscope.analysis.capturing.arrival import Arrival, Slopes
 from convscope.analysis.capturing.capture import kind_of
 from convscope.analysis.capturing.choosing import Uses, is_glob
 from convscope.analysis.capturing.forward import Taken, passed
@@ -109,8 +109,8 @@ def explain_gradient(
             chosen = [next(t for t in found.taken if of in named(t.call))]
             tensor = _operand(chosen[0], operand, where)
             _require_index(tensor, spot, f"the input of {of!r}", where)
-        edges = _edges(chosen, value, parameter, operand, of, where)
-        network, upstream = _gradients(value, edges, chosen, parameter)
+        place = _place(chosen, parameter, operand, of, where)
+        network, upstream = _gradients(value, place, chosen, parameter, where)
         unit = rounding_unit(
             [t for one in chosen for t in (*one.inputs, *tensors_of(one.output))]
         )
@@ -139,43 +139,33 @@ def _operand(taken: Taken, number: int, where: str) -> Tensor:
     return tensors[number]
 
 
-def _edges(
-    chosen: list[Taken],
-    value: Tensor,
-    parameter: Tensor | None,
-    operand: int,
-    of: str,
-    where: str,
-) -> list[GradientEdge]:
-    """Where the downstream gradient arrives: of the parameter or of the operand."""
+def _place(
+    chosen: list[Taken], parameter: Tensor | None, operand: int, of: str, where: str
+) -> Arrival:
+    """Where the downstream gradient arrives: at the parameter or at the operand."""
     if parameter is not None:
-        return [torch.autograd.graph.get_gradient_edge(parameter)]
-    edge = chosen[0].input_edges[operand]
-    if edge is None:
+        return Arrival(torch.autograd.graph.get_gradient_edge(parameter))
+    place = chosen[0].input_edges[operand]
+    if place is None:
         raise ArgumentError(
             f"{where}: no gradient reaches the input of {of!r}: it holds no real "
             "numbers, or is computed without a graph."
         )
-    return [edge]
+    return place
 
 
 def _gradients(
     value: Tensor,
-    edges: list[GradientEdge],
+    place: Arrival,
     chosen: list[Taken],
     parameter: Tensor | None,
+    where: str,
 ) -> tuple[Tensor, list[list[Tensor | None]]]:
     """The gradient in question, and that at each output of each call."""
-    wanted = list(edges)
-    for taken in chosen:
-        wanted += [edge for edge in taken.output_edges if edge is not None]
-    made = list(torch.autograd.grad(value, wanted, allow_unused=True))
-    downstream = made.pop(0)
-    upstream: list[list[Tensor | None]] = []
-    for taken in chosen:
-        upstream.append(
-            [None if edge is None else made.pop(0) for edge in taken.output_edges]
-        )
+    every = [one for taken in chosen for one in taken.output_edges]
+    slopes_at = Slopes(value, [place, *every], where).at
+    downstream = slopes_at(place)
+    upstream = [[slopes_at(one) for one in taken.output_edges] for taken in chosen]
     if downstream is None:
         like = parameter
         if like is None:
