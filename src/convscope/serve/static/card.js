@@ -2,6 +2,7 @@
 import {element, button, brief, nameOf, unitName} from "./dom.js";
 import {atlasOf, rampOf, scaleOf, placeOn, colorOf, sharpContext, frame, token} from "./paint.js";
 import {tilesOf, barsOf} from "./tiles.js";
+import {isSwitchedOff} from "./state.js";
 
 const PAGE = 32; // channels are asked for in pages of this many
 
@@ -58,7 +59,7 @@ export class Card {
     });
     body.addEventListener("blur", () => this.point(null));
     body.addEventListener("keydown", event => this.key(event));
-    state.on(["arrays", "perMap", "lit", "pointed", "chosen", "overlay"], () => this.redraw());
+    state.on(["arrays", "edits", "perMap", "lit", "pointed", "chosen", "overlay"], () => this.redraw());
   }
 
   beginning() {
@@ -200,20 +201,28 @@ export class Card {
           filled, layout.rows, layout.columns, palette, ramp, perMap)};
       }
       layout.paint(pen, {from, to, top, colors, first: filled?.from ?? 0,
-        atlas: filled && this.painted.atlas, off: new Set(one.channels_off ?? [])});
+        atlas: filled && this.painted.atlas, off: this.switchedOff()});
     }
     this.drawRelations(pen, top, from, to, colors);
     this.drawRange(filled, palette, ramp, perMap);
   }
 
+  switchedOff() {
+    return new Set(this.state.get("edits").filter(edit =>
+      edit.card === this.one.id && isSwitchedOff(edit)).map(edit => edit.channel));
+  }
+
   drawRelations(pen, top, from, to, colors) {
     const {state, one, layout} = this;
     const lit = state.get("lit").get(one.id);
+    const isAll = Boolean(lit) && lit.channel === null && lit.spans.every(([first, last], axis) =>
+      first === 0 && last === one.shape[axis + 1] - 1);
+    this.box.classList.toggle("lit", isAll);
     this.box.dataset.lit = lit ? lit.spans.map(span => span.join("-")).join(" ") || "all" : "";
     const unit = state.get("pointed") ?? state.get("chosen");
     const isOwn = unit?.card === one.id;
     for (let channel = from; channel < to; channel++) {
-      if (lit && !isOwn && (lit.channel === null || lit.channel === channel)) {
+      if (lit && !isAll && !isOwn && (lit.channel === null || lit.channel === channel)) {
         const box = layout.boxOf(channel, lit.spans);
         frame(pen, box.x, box.y - top, box.width, box.height, colors.mark, colors.halo);
       } else if (isOwn && unit.channel === channel) {

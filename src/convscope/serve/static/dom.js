@@ -72,3 +72,10 @@ export function brief(value) { // for a narrow place
     : String(Number(size.toPrecision(size >= 1000 ? 4 : 3)));
   return value < 0 ? `\u2212${text}` : text;
 }
+
+export function tiny(value) { // for a cell of 32 pixels
+  const size = Math.abs(value);
+  const text = size && (size >= 1e4 || size < 1e-3) ? size.toExponential(0)
+    : String(Number(size.toPrecision(size >= 100 ? 4 : 2)));
+  return value < 0 ? `\u2212${text}` : text;
+}

@@ -1,6 +1,6 @@
 // Kernels beside their maps: looked at, changed, switched off.
 import {element, button, nameOf} from "./dom.js";
-import {can} from "./state.js";
+import {can, isSwitchedOff} from "./state.js";
 import {asked} from "./asking.js";
 import {numberGrid} from "./number_grid.js";
 
@@ -75,7 +75,7 @@ export class FilterView {
       this.numbers(unit, kernelAt(this.input), rows, columns),
       bias ? this.field("bias", bias.values[0], value => this.change(
         {kind: "bias", card: unit.card, channel: unit.channel, value})) : "",
-      can(this.state, "edit") ? this.actions(unit, card) : "");
+      can(this.state, "edit") ? this.actions(unit) : "");
   }
 
   numbers(unit, values, rows, columns) {
@@ -98,8 +98,9 @@ export class FilterView {
     return bare ? box : element("label", {class: "field"}, name, box);
   }
 
-  actions(unit, card) {
-    const isOff = (this.off ??= new Set()).has(`${unit.card}:${unit.channel}`);
+  actions(unit) {
+    const isOff = this.state.get("edits").some(edit =>
+      edit.card === unit.card && edit.channel === unit.channel && isSwitchedOff(edit));
     const named = element("select", {"aria-label": "Named filter", onchange: () => {
       if (named.value) {
         this.change({kind: "filter", card: unit.card, channel: unit.channel,
@@ -107,16 +108,17 @@ export class FilterView {
       }
     }}, element("option", {value: ""}, "Named filter\u2026"),
     ...(this.page.named_filters ?? []).map(name => element("option", {value: name}, name)));
-    const key = `${card.id}:${unit.channel}`;
     return element("div", {class: "tools"},
       this.page.named_filters?.length ? named : null,
       button(isOff ? "Channel on" : "Channel off", async () => {
-        const done = await this.change(
-          {kind: "channel", card: unit.card, channel: unit.channel, off: !isOff});
-        if (!done) return;
-        if (isOff) this.off.delete(key);
-        else this.off.add(key);
-        this.load();
+        if (!isOff) {
+          await this.change({kind: "channel", card: unit.card, channel: unit.channel, off: true});
+          return;
+        }
+        const index = this.state.get("edits").findIndex(edit => edit.card === unit.card &&
+          edit.channel === unit.channel && isSwitchedOff(edit));
+        const found = await asked(this.state, "inspector", () => this.source.restore(index));
+        if (found) this.state.set({edits: found.edits});
       }));
   }
 

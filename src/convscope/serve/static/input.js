@@ -114,7 +114,8 @@ export class InputColumn {
     this.pending ??= requestAnimationFrame(() => {
       this.pending = null;
       const arrays = this.state.get("arrays");
-      const array = arrays.get("seen") ?? arrays.get("0");
+      const seen = arrays.get("seen");
+      const array = seen ? {...seen, low: 0, high: 255} : arrays.get("0");
       if (array?.values.length) {
         paintPicture(this.seen, array, "The input as the network sees it");
       }

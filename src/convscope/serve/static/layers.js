@@ -130,9 +130,11 @@ export class Layers {
   read() {
     const unit = this.state.get("pointed") ?? this.state.get("chosen");
     if (!unit) {
+      this.box.classList.remove("told");
       this.readout.textContent = "Point at a unit, or move to a layer with Tab.";
       return;
     }
+    this.box.classList.add("told");
     const {name, value} = this.cards[unit.card].describe(unit);
     this.readout.textContent = value === null ? name : `${name} = ${exact(value)}`;
     clearTimeout(this.saying);

@@ -1,5 +1,5 @@
 // A small table of numbers, colored as maps are.
-import {element, short} from "./dom.js";
+import {element, tiny} from "./dom.js";
 import {rampOf, scaleOf, placeOn, colorOf, inkOn} from "./paint.js";
 
 export function numberGrid(numbers, rows, columns, palette, page, options = {}) {
@@ -9,7 +9,7 @@ export function numberGrid(numbers, rows, columns, palette, page, options = {}) 
   const scale = scaleOf(palette, -bound, bound);
   const cells = numbers.map((value, i) => {
     const cell = element("td", {title: value == null ? "no value" : String(value), "data-at": i},
-      columns <= 3 && rows <= 5 ? short(value) : "");
+      columns <= 3 && rows <= 5 && value != null ? tiny(value) : "");
     if (value == null || options.outside?.[i]) {
       cell.classList.add("outside");
       if (options.outside?.[i]) cell.title = "padding";

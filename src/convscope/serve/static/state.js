@@ -49,3 +49,7 @@ export function beginning(page) {
 export function can(state, method) {
   return (state.get("page").can ?? []).includes(method);
 }
+
+export function isSwitchedOff(edit) {
+  return edit.text.endsWith("switched off");
+}

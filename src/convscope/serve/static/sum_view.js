@@ -1,5 +1,5 @@
 // A sum of products: patch x kernel, channel by channel, then the sums and the bias.
-import {element, button, short, exact, isCalm} from "./dom.js";
+import {element, button, brief, short, exact, isCalm} from "./dom.js";
 import {numberGrid} from "./number_grid.js";
 
 const PACE = 200; // milliseconds for a product
@@ -39,7 +39,7 @@ function windowOf(step, page, view) {
       labelled("input", tables[0]), element("span", {}, "\u00d7"), labelled("kernel", tables[1]),
       element("span", {}, "="), labelled("product", tables[2]));
     sums.choose(place);
-    says.textContent = `sum over the window ${exact(step.sums[place])}`;
+    says.textContent = `sum ${exact(step.sums[place])}`;
     says.title = String(step.sums[place]);
   }
 
@@ -50,7 +50,7 @@ function windowOf(step, page, view) {
       }
     }
     if (at < 0) {
-      says.textContent = `sum over the window ${exact(step.sums[shown])}`;
+      says.textContent = `sum ${exact(step.sums[shown])}`;
       return;
     }
     says.textContent = `${short(patches[shown][at])} \u00d7 ${short(kernels[shown][at])} = ` +
@@ -103,7 +103,7 @@ function weightedOf(step) {
   const order = step.products.map((value, i) => [Math.abs(value), i])
     .sort((one, other) => other[0] - one[0]).map(([, i]) => i);
   const list = barList(order.map(i => [
-    `${short(step.patch[i])} \u00d7 ${short(step.kernel[i])}`, step.products[i],
+    `${brief(step.patch[i])} \u00d7 ${brief(step.kernel[i])}`, step.products[i],
     `input ${step.channels?.[i] ?? i}: ${step.patch[i]} x ${step.kernel[i]}`]));
   return [element("p", {class: "muted"}, `${order.length} products, the largest first`),
     list.box, added(step)];
