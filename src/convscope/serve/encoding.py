@@ -41,9 +41,7 @@ def encoded(
     parts: list[bytes] = []
     listed, offset = [], 0
     for name, values in arrays.items():
-        low, high = (
-            (float(values.min()), float(values.max())) if values.size else (0, 0)
-        )
+        low, high = _range(values)
         wide = name in exact or max(abs(low), abs(high)) > LARGEST
         kind = "float32" if wide else "float16"
         data = np.ascontiguousarray(values, "<f4" if wide else "<f2").tobytes()
