@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import convscope as cs
 from convscope import kernels
 from convscope.errors import ArgumentError
 from convscope.execution import Setting, explain, explanation, timing_cache
@@ -114,6 +115,42 @@ def test_it_shows_itself_in_one_line():
     found = explained(network(), optimize=False)
     text = "<Explanation: cpu, float32 (as asked for); 0 of 6 rows native; print it"
     assert repr(found) == f"{text} for the tables>"
+
+
+IS_NO_SHAPE = (
+    " is no shape. Give integers of at least 1 without the batch, such as (3, 224, 224), "
+    "or a list of such shapes, one for each input; tensors go into example_inputs."
+)
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [
+        (
+            torch.zeros(2, 3, 8, 8),
+            "input_shape is a tensor of shape (2, 3, 8, 8), where the sizes of one image "
+            "are expected, without the batch. Give input_shape=(3, 8, 8), or the tensor "
+            "as example_inputs.",
+        ),
+        ("3,8,8", "input_shape='3,8,8'" + IS_NO_SHAPE),
+        (8, "input_shape=8" + IS_NO_SHAPE),
+        ((3, 8, 8.5), "input_shape=(3, 8, 8.5)" + IS_NO_SHAPE),
+        ((3, 0, 8), "input_shape=(3, 0, 8)" + IS_NO_SHAPE),
+        ([torch.zeros(4, 3, 8, 8)], "input_shape of type list" + IS_NO_SHAPE),
+    ],
+)
+def test_what_is_no_shape_is_refused_with_what_is_expected(shape, text):
+    for where, call in (("optimize", cs.optimize), ("explain", explain)):
+        with pytest.raises(ArgumentError) as caught:
+            call(network(), shape)
+        assert str(caught.value) == f"{where}: {text}"
+
+
+def test_what_is_no_network_is_refused():
+    with pytest.raises(ArgumentError) as caught:
+        cs.optimize(torch.zeros(3), (3, 8, 8))
+    text = "optimize: net is of type Tensor. Give a torch.nn.Module."
+    assert str(caught.value) == text
 
 
 def test_a_shape_with_a_batch_is_refused():

@@ -14,7 +14,12 @@ from convscope.execution.optimized import (
     plain_network,
     require_shareable,
 )
-from convscope.execution.sample_inputs import Shape, given_inputs, random_inputs
+from convscope.execution.sample_inputs import (
+    Shape,
+    given_inputs,
+    random_inputs,
+    require_shape,
+)
 
 
 def optimize(
@@ -55,9 +60,9 @@ def optimize(
             ``Inputs(positional, named)``; or the one input, of any structure.
 
     Raises:
-        ArgumentError: The device is not there; neither a shape nor inputs are given, or
-            the shape holds a batch size; or the network cannot be shared, as a
-            scripted one.
+        ArgumentError: The device is not there; neither a shape nor inputs are given,
+            the shape is none (a tensor, a string) or holds a batch size; or the network
+            cannot be shared, as a scripted one.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
     >>> fast = optimize(net, (1, 8, 8), batch_size=2)
@@ -69,6 +74,8 @@ def optimize(
             "optimize: there is neither input_shape nor example_inputs to measure "
             "with. Give input_shape=(C, H, W) of one image."
         )
+    if input_shape is not None:
+        require_shape(net, input_shape, "optimize")
     _initialize(net, input_shape, example_inputs)
     require_shareable(net)
     setting = choose(

@@ -87,11 +87,29 @@ def shapes_of(shape: Shape) -> list[tuple[int, ...]]:
 
 
 def require_shape(net: nn.Module, shape: Shape, where: str) -> None:
-    """Refuse a batch's shape where that of one image is asked for.
+    """Refuse what is not the shape of one image, or of one for each input.
 
     Raises:
-        ArgumentError: One number more than the first convolution takes.
+        ArgumentError: A tensor, anything else that is no shape, or one number more than
+            the first convolution takes: the batch.
     """
+    if not isinstance(net, nn.Module):
+        raise ArgumentError(
+            f"{where}: net is of type {type(net).__name__}. Give a torch.nn.Module."
+        )
+    if isinstance(shape, Tensor):
+        raise ArgumentError(
+            f"{where}: input_shape is a tensor of shape {tuple(shape.shape)}, where the "
+            "sizes of one image are expected, without the batch. Give "
+            f"input_shape={tuple(shape.shape[1:])}, or the tensor as example_inputs."
+        )
+    if not _is_shape(shape):
+        of = f" of type {type(shape).__name__}" if _is_long(shape) else f"={shape!r}"
+        raise ArgumentError(
+            f"{where}: input_shape{of} is no shape. Give integers of at least 1 without "
+            "the batch, such as (3, 224, 224), or a list of such shapes, one for each "
+            "input; tensors go into example_inputs."
+        )
     sizes = shapes_of(shape)
     convs: Any = (AnyConv,)
     first: Any = next((m for m in net.modules() if isinstance(m, convs)), None)
@@ -105,3 +123,23 @@ def require_shape(net: nn.Module, shape: Shape, where: str) -> None:
             f"{type(first).__name__} takes {axes + 1}: channels and space, without the "
             f"batch. Give input_shape={tuple(one)} and batch_size={batch}."
         )
+
+
+def _is_shape(shape: Any) -> bool:
+    """Whether it is integers of at least 1, or sequences of them."""
+    if not isinstance(shape, Sequence) or isinstance(shape, str):
+        return False
+    return all(map(_is_size, shape)) or all(
+        isinstance(one, Sequence)
+        and not isinstance(one, str)
+        and all(map(_is_size, one))
+        for one in shape
+    )
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, int) and not isinstance(size, bool) and size >= 1
+
+
+def _is_long(shape: Any) -> bool:
+    return len(repr(shape)) > 60
