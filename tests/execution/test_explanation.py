@@ -118,8 +118,9 @@ def test_it_shows_itself_in_one_line():
 
 
 IS_NO_SHAPE = (
-    " is no shape. Give integers of at least 1 without the batch, such as (3, 224, 224), "
-    "or a list of such shapes, one for each input; tensors go into example_inputs."
+    " is no shape. Give integers of at least 1 without the batch, such as (3, 224, "
+    "224), or a list of such shapes, one for each input; tensors go into "
+    "example_inputs."
 )
 
 
@@ -128,9 +129,9 @@ IS_NO_SHAPE = (
     [
         (
             torch.zeros(2, 3, 8, 8),
-            "input_shape is a tensor of shape (2, 3, 8, 8), where the sizes of one image "
-            "are expected, without the batch. Give input_shape=(3, 8, 8), or the tensor "
-            "as example_inputs.",
+            "input_shape is a tensor of shape (2, 3, 8, 8), where the sizes of one "
+            "image are expected, without the batch. Give input_shape=(3, 8, 8), or the "
+            "tensor as example_inputs.",
         ),
         ("3,8,8", "input_shape='3,8,8'" + IS_NO_SHAPE),
         (8, "input_shape=8" + IS_NO_SHAPE),

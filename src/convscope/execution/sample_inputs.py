@@ -99,16 +99,16 @@ def require_shape(net: nn.Module, shape: Shape, where: str) -> None:
         )
     if isinstance(shape, Tensor):
         raise ArgumentError(
-            f"{where}: input_shape is a tensor of shape {tuple(shape.shape)}, where the "
-            "sizes of one image are expected, without the batch. Give "
+            f"{where}: input_shape is a tensor of shape {tuple(shape.shape)}, where "
+            "the sizes of one image are expected, without the batch. Give "
             f"input_shape={tuple(shape.shape[1:])}, or the tensor as example_inputs."
         )
     if not _is_shape(shape):
         of = f" of type {type(shape).__name__}" if _is_long(shape) else f"={shape!r}"
         raise ArgumentError(
-            f"{where}: input_shape{of} is no shape. Give integers of at least 1 without "
-            "the batch, such as (3, 224, 224), or a list of such shapes, one for each "
-            "input; tensors go into example_inputs."
+            f"{where}: input_shape{of} is no shape. Give integers of at least 1 "
+            "without the batch, such as (3, 224, 224), or a list of such shapes, one "
+            "for each input; tensors go into example_inputs."
         )
     sizes = shapes_of(shape)
     convs: Any = (AnyConv,)
@@ -130,10 +130,7 @@ def _is_shape(shape: Any) -> bool:
     if not isinstance(shape, Sequence) or isinstance(shape, str):
         return False
     return all(map(_is_size, shape)) or all(
-        isinstance(one, Sequence)
-        and not isinstance(one, str)
-        and all(map(_is_size, one))
-        for one in shape
+        isinstance(one, Sequence) and all(map(_is_size, one)) for one in shape
     )
 
 
