@@ -66,11 +66,12 @@ def server(run):
     import uvicorn
 
     from convscope.serve.application import application
+    from convscope.serve.page import Page
     from convscope.serve.security import LOOPBACK
     from convscope.serve.subject import subject_of
 
     listener = socket.create_server(("127.0.0.1", 0))
-    app = application(subject_of(run), "secret-token", LOOPBACK)
+    app = application(Page(subject_of(run)), "secret-token", LOOPBACK)
     own = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False))
     thread = threading.Thread(target=own.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -19,7 +19,6 @@ from convscope.serve.inputs import Placing, drawing
 from convscope.serve.page import Page, remedies_of
 from convscope.serve.security import MOST_SIDE, Guard, body_of, refusal
 from convscope.serve.sessions import Session
-from convscope.serve.subject import Subject
 from convscope.viz.tokens import stylesheet
 
 STATIC = Path(__file__).parent / "static"
@@ -55,17 +54,16 @@ class Edit(BaseModel):
     change: Change
 
 
-def application(subject: Subject, token: str, hosts: tuple[str, ...]) -> FastAPI:
-    """The server of one subject's page.
+def application(page: Page, token: str, hosts: tuple[str, ...]) -> FastAPI:
+    """The server of one page.
 
     Args:
-        subject: What it shows.
+        page: What it shows.
         token: What every request for data must carry.
         hosts: Names by which it may be called.
     """
     app = FastAPI(title="convscope", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(BaseHTTPMiddleware, dispatch=Guard(token, hosts))
-    page = Page(subject)
 
     def session(x_session: Annotated[str, Header(max_length=100)] = "") -> Session:
         return page.sessions.get(x_session)
@@ -133,9 +131,9 @@ def application(subject: Subject, token: str, hosts: tuple[str, ...]) -> FastAPI
             if sequence < of.sequence:
                 return None
             if kind == "drawing":
-                pixels = drawing(subject, body, height, width, centering)
+                pixels = drawing(page.subject, body, height, width, centering)
             elif kind == "picture":
-                pixels = subject.preprocessing.decode(body)
+                pixels = page.subject.preprocessing.decode(body)
             else:
                 pixels = page.examples.pixels(example)
             return page.run(of, pixels, Placing(right, down, turn), wanted, sequence)

@@ -1,7 +1,10 @@
-"""What every card shows for an input."""
+"""What every card shows for an input, by the fastest way that is right."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from convscope.analysis.capturing.capture import capture
+from convscope.analysis.capturing.watching import Watched
 from convscope.errors import ArgumentError
+from convscope.serve import program
 from convscope.serve.cards import Cards
 from convscope.serve.subject import Subject
 
+TOLERANCE = 1e-4  # of a layer's largest value, between PyTorch and ONNX Runtime
+TRIALS = 2  # inputs on which ways are compared
+PYTORCH, ONNX = "PyTorch", "ONNX Runtime"
+
 Array = npt.NDArray[np.float32]
+Found = tuple[Mapping[str, Array], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +33,12 @@ class Values:
     Attributes:
         maps: Of each card, by its number, without the batch axis.
         probabilities: (K,) after the temperature.
+        by: Which program computed them.
     """
 
     maps: Mapping[int, Array]
     probabilities: Array
+    by: str
 
     @property
     def bytes(self) -> int:
@@ -43,19 +55,124 @@ class Wanted:
     last: int
 
 
-def values_of(subject: Subject, net: nn.Module, cards: Cards, x: Tensor) -> Values:
-    """Values of all cards, from one forward pass."""
-    labels = [card.label for card in cards.cards[1:] if card.label]
-    with torch.no_grad():
-        found = capture(net, x, labels)
-    maps = {0: x[0].numpy()}
-    for card in cards.cards[1:]:
-        if card.label:
-            maps[card.id] = found[card.label].outputs[0][0].float().numpy()
-    logits: Tensor = found.output
-    rows = torch.softmax(logits[0].double() / subject.temperature, 0).float().numpy()
-    maps.setdefault(len(cards) - 1, rows)
-    return Values(maps, rows)
+class Forward:
+    """Passes through a subject's network, and through changed copies of it.
+
+    Values are those of `capture`: hooks that are set once give the same, or `capture`
+    itself is used. After `prepare`, those of the unchanged network come from ONNX
+    Runtime, if it is installed and gives the same within ``TOLERANCE``.
+
+    Args:
+        subject: Whose network.
+        cards: Whose values are wanted.
+    """
+
+    def __init__(self, subject: Subject, cards: Cards) -> None:
+        self.subject, self.cards = subject, cards
+        self.notes: tuple[str, ...] = ()
+        self._labels = [card.label for card in cards.cards[1:] if card.label]
+        self._program: program.Program | None = None
+        self._watched: WeakKeyDictionary[nn.Module, Watched] = WeakKeyDictionary()
+        self._turn = threading.Lock()
+        self._trials = [_trial(subject, seed) for seed in range(TRIALS)]
+        self._can_watch = True
+        self._can_watch = self._is_watched_well()
+
+    def prepare(self) -> None:
+        """Looks for the fast path, in some seconds; `notes` say why there is none."""
+        size = sum(p.numel() * p.element_size() for p in self.subject.net.parameters())
+        if not program.is_installed() or size > program.MOST_BYTES:
+            return
+        try:
+            made = program.Program(self.subject.net, self._labels, self._trials[0])
+            fault = self._fault(made)
+        except Exception as error:
+            fault = f"the network could not be written for it ({type(error).__name__})"
+        if fault:
+            self._say(fault)
+        else:
+            self._program = made
+
+    def values(self, net: nn.Module, x: Tensor) -> Values:
+        """Values of all cards for one input, (1, C, H, W)."""
+        made = self._program if net is self.subject.net else None
+        if made is not None:
+            try:
+                return self._values(made(x), x, ONNX)
+            except Exception as error:
+                self._program = None
+                self._say(f"it failed ({type(error).__name__})")
+        return self._values(self._by_module(net, x), x, PYTORCH)
+
+    def _values(self, found: Found, x: Tensor, by: str) -> Values:
+        outputs, logits = found
+        maps: dict[int, Array] = {0: x[0].numpy()}
+        for card in self.cards.cards[1:]:
+            if card.label:
+                maps[card.id] = outputs[card.label][0]
+        scaled = logits[0].astype(np.float64) / self.subject.temperature
+        rows = np.exp(scaled - scaled.max())
+        rows = (rows / rows.sum()).astype(np.float32)
+        maps.setdefault(len(self.cards) - 1, rows)
+        return Values(maps, rows, by)
+
+    def _by_module(self, net: nn.Module, x: Tensor) -> Found:
+        if not self._can_watch:
+            return self._captured(net, x)
+        with self._turn:
+            if net not in self._watched:
+                self._watched[net] = Watched(net, self._labels)
+            values, output = self._watched[net](x)
+        return {label: _array(values[label]) for label in self._labels}, _array(output)
+
+    def _captured(self, net: nn.Module, x: Tensor) -> Found:
+        found = capture(net, x, self._labels)
+        arrays = {label: _array(found[label].outputs[0]) for label in self._labels}
+        return arrays, _array(found.output)
+
+    def _is_watched_well(self) -> bool:
+        """Whether hooks give what `capture` gives, also in the second pass."""
+        for x in self._trials:
+            wanted, _ = self._captured(self.subject.net, x)
+            try:
+                ours, _ = self._by_module(self.subject.net, x)
+            except Exception:  # of a network that needs all that `capture` does
+                return False
+            if any(
+                not np.array_equal(ours[label], wanted[label], equal_nan=True)
+                for label in self._labels
+            ):
+                return False
+        return True
+
+    def _fault(self, made: program.Program) -> str:
+        """Where a program gives other values; empty if nowhere."""
+        for x in self._trials:
+            wanted, logits = self._by_module(self.subject.net, x)
+            found, output = made(x)
+            pairs = [(label, found[label], wanted[label]) for label in self._labels]
+            for label, ours, theirs in [*pairs, ("its output", output, logits)]:
+                if ours.shape != theirs.shape:
+                    return f"it gives {ours.shape} at {label}, not {theirs.shape}"
+                largest = float(np.abs(theirs).max(initial=0.0))
+                apart = float(np.abs(ours - theirs).max(initial=0.0))
+                if not apart <= TOLERANCE * largest + 1e-7:
+                    return f"it differs from PyTorch by {apart:.1e} at {label}"
+        return ""
+
+    def _say(self, fault: str) -> None:
+        self.notes = (f"ONNX Runtime is not used: {fault}. Values come from PyTorch.",)
+
+
+def _trial(subject: Subject, seed: int) -> Tensor:
+    """An input of any values: noise around those of pictures."""
+    noise = torch.Generator().manual_seed(seed)
+    return torch.randn(1, *subject.input_shape, generator=noise)
+
+
+def _array(value: Any) -> Array:
+    found: Array = value.float().numpy()
+    return found
 
 
 def wanted_of(text: str, cards: Cards) -> list[Wanted]:

@@ -17,7 +17,7 @@ from convscope.serve.encoding import encoded
 from convscope.serve.examples import KINDS, Examples
 from convscope.serve.explaining import METHODS, decision, explanation
 from convscope.serve.fields import fields_of
-from convscope.serve.forward import Values, parts_of, values_of, wanted_of
+from convscope.serve.forward import Forward, Values, parts_of, wanted_of
 from convscope.serve.inputs import Placing, network_input
 from convscope.serve.security import MOST_HEAVY
 from convscope.serve.sessions import Session, Sessions
@@ -39,6 +39,7 @@ class Page:
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self.cards = cards_of(subject)
+        self.forward = Forward(subject, self.cards)
         self.examples = Examples(subject)
         self.sessions = Sessions()
         self._fields: dict[int, dict[str, Any]] = {}
@@ -76,7 +77,7 @@ class Page:
             "methods": [{"name": n, "label": text} for n, text in METHODS.items()],
             "remembers": [{"name": n, "label": text} for n, text in KINDS.items()],
             "can": can,
-            "notes": list(self.cards.graph.notes),
+            "notes": [*self.cards.graph.notes, *self.forward.notes],
         }
 
     def run(
@@ -104,7 +105,7 @@ class Page:
             "guesses": [
                 {"class": int(k), "probability": float(rows[k])} for k in order
             ],
-            "by": "PyTorch",
+            "by": values.by,
             "milliseconds": 1000 * (time.perf_counter() - began),
             "ranges": facts,
         }
@@ -220,7 +221,7 @@ class Page:
         }  # fmt: skip
 
     def _net(self, page: Session) -> nn.Module:
-        return page.net or self.subject.net
+        return self.subject.net if page.net is None else page.net
 
     def _input(self, page: Session) -> Tensor:
         """The page's last input."""
@@ -232,7 +233,7 @@ class Page:
         """What the page's network gives for its last input."""
         if page.values is None:
             x = self._input(page)
-            page.values = values_of(self.subject, self._net(page), self.cards, x)
+            page.values = self.forward.values(self._net(page), x)
             self.sessions.trim(page)
         return page.values
 

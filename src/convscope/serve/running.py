@@ -9,6 +9,7 @@ from collections.abc import Callable
 import uvicorn
 
 from convscope.serve.application import application
+from convscope.serve.page import Page
 from convscope.serve.security import LOOPBACK
 from convscope.serve.subject import subject_of
 from convscope.train.run import Run
@@ -41,9 +42,11 @@ def serve(
     address = (
         f"http://{'127.0.0.1' if hosts == LOOPBACK else host}:{port}/?token={token}"
     )
-    app = application(subject_of(run), token, hosts)
+    page = Page(subject_of(run))
+    app = application(page, token, hosts)
     config = uvicorn.Config(app, log_level="warning", access_log=False)
     say(address)
+    threading.Thread(target=page.forward.prepare, daemon=True).start()
     if browser:
         threading.Timer(0.5, webbrowser.open, (address,)).start()
     uvicorn.Server(config).run(sockets=[listener])
