@@ -1,0 +1,1 @@
+"""The page as one file: the network as a program, checked, put into one HTML file."""
