@@ -1,0 +1,199 @@
+"""``page_file``: the page of a run as one HTML file that needs no server."""
+
+import base64
+import hashlib
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from convscope.errors import ConvscopeError
+from convscope.serve.page import Page
+from convscope.serve.portable.checked import checked_program
+from convscope.serve.portable.modules import name_of, one_script
+from convscope.serve.portable.program import Array, PortableError, Program
+from convscope.serve.subject import Subject
+from convscope.train.checkpoint import whole_or_absent
+
+STATIC = Path(__file__).parent.parent / "static"
+SHEETS = ("page.css", "cards.css", "inspector.css")
+CAN = ("values", "fields", "examples")
+MOST_BYTES = 40_000_000
+MOST_MULTIPLY_ADDS = 2_000_000_000  # some seconds a drawing
+EXAMPLES, EXAMPLE_BYTES = 20, 60_000
+CHECKED = 4  # pictures that the program must agree on
+
+
+def page_file(subject: Subject, path: str | Path) -> Path:
+    """Writes the page of a subject as one file that opens from disk.
+
+    Args:
+        subject: What it shows.
+        path: Of the file, which is replaced.
+
+    Raises:
+        PortableError: The network has a layer that the file cannot do, or is too large;
+            names the layer, and what to do.
+        WriteError: The file cannot be written; what was there before still is.
+    """
+    path = Path(path)
+    made = page_text(subject).encode()
+    with whole_or_absent(path) as file:
+        file.write(made)
+    return path
+
+
+def page_text(subject: Subject) -> str:
+    """The whole file."""
+    page = Page(subject)
+    _require_small(page)
+    examples = _examples(page)
+    program = checked_program(subject, page.cards, _inputs(subject, examples))
+    numbers, listed = _packed(program.constants)
+    own = subject.preprocessing
+    facts = {
+        "page": _described(page, bool(examples["pictures"])),
+        "program": {
+            "operations": program.operations,
+            "constants": listed,
+            "cards": program.cards,
+            "output": program.output,
+            "input": [1, *subject.input_shape],
+            "parameters": program.parameters,
+        },
+        "preprocessing": own.model_dump(mode="json"),
+        "temperature": subject.temperature,
+        "fields": [page.fields(card.id) for card in page.cards.cards],
+        "examples": examples,
+    }
+    made = _html(subject.title, _json(facts), numbers)
+    if len(made) > MOST_BYTES:
+        raise PortableError(
+            f"play: the page would have {len(made) / 1e6:.0f} MB, more than "
+            f"{MOST_BYTES / 1e6:.0f}. Use the page with its server: leave out --static."
+        )
+    return made
+
+
+def _require_small(page: Page) -> None:
+    parameters = sum(card.parameters for card in page.cards.cards)
+    if 4 * parameters > MOST_BYTES:
+        largest = max(page.cards.cards, key=lambda card: card.parameters)
+        raise PortableError(
+            f"play: the network has {parameters:,} parameters, {largest.parameters:,} "
+            f"of them in layer {largest.label!r}; one file holds "
+            f"{MOST_BYTES // 4:,}. Use the page with its server: leave out --static."
+        )
+    work = sum(card.multiply_adds for card in page.cards.cards)
+    if work > MOST_MULTIPLY_ADDS:
+        largest = max(page.cards.cards, key=lambda card: card.multiply_adds)
+        raise PortableError(
+            f"play: the network multiplies {work:,} times for an input, most in layer "
+            f"{largest.label!r}; a page in one file does {MOST_MULTIPLY_ADDS:,}. Use "
+            "the page with its server: leave out --static."
+        )
+
+
+def _described(page: Page, has_examples: bool) -> dict[str, Any]:
+    found = page.describe()
+    can = [name for name in CAN if name != "examples" or has_examples]
+    kept = [one for one in found["methods"] if one["name"] == "occlusion"]
+    return {**found, "can": can, "methods": kept}
+
+
+def _examples(page: Page) -> dict[str, Any]:
+    """Some pictures of the test set and some mistakes, as far as there is room."""
+    lists: dict[str, list[dict[str, Any]]] = {"test": [], "mistakes": []}
+    pictures: dict[int, str] = {}
+    room = EXAMPLE_BYTES
+    if page.subject.has_data and page.subject.preprocessing.bits == 8:
+        for kind, kept in lists.items():
+            try:
+                found = page.examples.listed(kind, 0, EXAMPLES)["examples"]
+            except ConvscopeError:  # the data are elsewhere: the page does without
+                break
+            for one in found:
+                pixels = page.examples.pixels(one["id"])
+                if one["id"] not in pictures:
+                    room -= pixels.size * 4 // 3
+                    if room < 0:
+                        break
+                    pictures[one["id"]] = base64.b64encode(pixels.tobytes()).decode()
+                kept.append(one)
+            room = max(room, 0) + EXAMPLE_BYTES // 2
+    return {"lists": lists, "pictures": pictures}
+
+
+def _inputs(subject: Subject, examples: dict[str, Any]) -> Array:
+    """Some pictures; at random where there are none."""
+    shape = subject.input_shape
+    found = [
+        np.frombuffer(base64.b64decode(text), np.uint8).reshape(shape)
+        for text in list(examples["pictures"].values())[:CHECKED]
+    ]
+    if not found:
+        random = np.random.default_rng(0)
+        found = [random.integers(0, 256, shape, np.uint8) for _ in range(CHECKED)]
+    pixels = torch.from_numpy(np.stack(found))
+    made: Array = subject.preprocessing.normalize(pixels).numpy()
+    return made
+
+
+def _packed(constants: tuple[Array, ...]) -> tuple[str, list[dict[str, Any]]]:
+    """All constants one after the other, each from a multiple of 4 bytes."""
+    parts, listed, offset = [], [], 0
+    for one in constants:
+        data = np.ascontiguousarray(one, one.dtype.newbyteorder("<")).tobytes()
+        data += b"\0" * (-len(data) % 4)
+        listed.append(
+            {"shape": list(one.shape), "type": one.dtype.name, "offset": offset}
+        )
+        parts.append(data)
+        offset += len(data)
+    return base64.b64encode(b"".join(parts)).decode(), listed
+
+
+def _json(facts: Any) -> str:
+    """JSON that ends no script, whatever names it holds."""
+    text = json.dumps(facts, separators=(",", ":"), allow_nan=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _html(title: str, facts: str, numbers: str) -> str:
+    """The frame of the page with everything in it, and leave for nothing else."""
+    source = f"new {name_of('file_source.js')}.FileSource(document)"
+    script = one_script(
+        STATIC,
+        ("main.js", "file_source.js"),
+        f"{name_of('main.js')}.open({source});",
+    )
+    style = "\n".join((STATIC / name).read_text("utf-8") for name in SHEETS)
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        "img-src data: blob:; media-src blob:; base-uri 'none'; form-action 'none'"
+    )
+    head = (
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f"<title>{html.escape(title)}</title>"
+    )
+    kept = [
+        line
+        for line in (STATIC / "index.html").read_text("utf-8").splitlines()
+        if 'rel="stylesheet"' not in line and 'type="module"' not in line
+    ]
+    frame = "\n".join(kept).replace("<title>convscope</title>", head)
+    frame = frame.replace("</head>", f"<style>{style}</style>\n</head>")
+    data = (
+        f'<script type="application/json" id="facts">{facts}</script>\n'
+        f'<script type="text/plain" id="numbers">{numbers}</script>\n'
+        f"<script>{script}</script>\n"
+    )
+    return frame.replace("</body>", f"{data}</body>") + "\n"
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

@@ -1,0 +1,163 @@
+// Where values come from in the one-file form: the program in the file, carried out
+// here. README.md has the contract that every source keeps.
+import {Program} from "./engine/program.js";
+import {centered, fitted, placed, planesOf} from "./engine/pixels.js";
+import {PageError} from "./page_error.js";
+
+export class FileSource {
+  constructor(page) {
+    this.facts = JSON.parse(page.querySelector("#facts").textContent);
+    const text = atob(page.querySelector("#numbers").textContent);
+    const bytes = Uint8Array.from(text, one => one.charCodeAt(0));
+    this.program = new Program(this.facts.program, bytes.buffer);
+    this.sequence = 0;
+  }
+
+  async describe() {
+    return this.facts.page;
+  }
+
+  async run(input, wanted) {
+    const sequence = ++this.sequence;
+    const began = performance.now();
+    const planes = placed(await this.planes(input), this.facts.preprocessing.size,
+      input.shift ?? [0, 0], input.turn ?? 0);
+    if (sequence !== this.sequence) return null; // a newer one is on its way
+    this.input = this.normalized(planes);
+    this.forward();
+    const shares = this.shares;
+    const guesses = Array.from(shares, (probability, at) => ({class: at, probability}))
+      .sort((one, other) => other.probability - one.probability);
+    const arrays = this.arrays(wanted);
+    arrays.set("probabilities", arrayOf([shares.length], shares));
+    const [rows, columns] = this.facts.preprocessing.size;
+    arrays.set("seen", arrayOf([planes.length, rows, columns],
+      Float32Array.from(planes.flatMap(plane => Array.from(plane)))));
+    return {sequence, guesses, seen: arrays.get("seen"), by: "this page",
+      milliseconds: performance.now() - began, arrays};
+  }
+
+  async values(wanted) {
+    return {arrays: this.arrays(wanted)};
+  }
+
+  async fields(card) {
+    return this.facts.fields[card];
+  }
+
+  async examples(from, start, count) {
+    const all = this.facts.examples.lists[from] ?? [];
+    return {count: all.length, examples: all.slice(start, start + count)};
+  }
+
+  async thumbnail(id) {
+    const [rows, columns] = this.facts.preprocessing.size;
+    const planes = this.example(id);
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [columns, rows];
+    const image = new ImageData(columns, rows);
+    for (let i = 0; i < rows * columns; i++) {
+      for (let k = 0; k < 3; k++) image.data[4 * i + k] = planes[k % planes.length][i];
+      image.data[4 * i + 3] = 255;
+    }
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    return canvas.toDataURL();
+  }
+
+  forward() {
+    this.results = this.program.run(this.input);
+    this.shares = softmax(this.results[this.program.output].values, this.facts.temperature);
+  }
+
+  // What a card shows, without the batch axis.
+  card(number) {
+    const at = this.program.cards[number];
+    if (at === null) return {shape: [this.shares.length], values: this.shares};
+    const {shape, values} = this.results[at];
+    return {shape: shape.slice(1), values};
+  }
+
+  arrays(wanted) {
+    const made = new Map();
+    if (!this.results) return made;
+    for (const {card, from, to} of wanted ?? []) {
+      const {shape: [channels, ...rest], values} = this.card(card);
+      const first = Math.min(from, channels);
+      const last = Math.min(to, channels);
+      const size = values.length / channels;
+      made.set(String(card), {...arrayOf([channels, ...rest], values),
+        shape: [last - first, ...rest], values: values.slice(first * size, last * size), from: first});
+    }
+    return made;
+  }
+
+  async planes(input) {
+    const own = this.facts.preprocessing;
+    if (input.kind === "example") return this.example(input.id);
+    if (input.kind === "drawing") {
+      const {pixels: plane, height, width} = input;
+      const centers = own.centering !== "none";
+      if (centers && input.centering) return [centeredOnce({plane, height, width}, own)];
+      return [fitted({plane: centers ? plane.map(one => 255 - one) : plane, height, width}, own)];
+    }
+    const image = await decoded(input.blob);
+    const planes = planesOf(image, own.channels, own.background);
+    return planes.map(one => own.centering === "none" ? fitted(one, own) : centeredOnce(one, own));
+  }
+
+  example(id) {
+    const own = this.facts.preprocessing;
+    const text = atob(this.facts.examples.pictures[id]);
+    const size = own.size[0] * own.size[1];
+    return Array.from({length: own.channels}, (_, k) =>
+      Uint8Array.from(text.slice(k * size, (k + 1) * size), one => one.charCodeAt(0)));
+  }
+
+  normalized(planes) {
+    const {mean, std} = this.facts.preprocessing;
+    const size = planes[0].length;
+    const made = new Float32Array(planes.length * size);
+    planes.forEach((plane, k) => {
+      for (let i = 0; i < size; i++) made[k * size + i] = (plane[i] / 255 - mean[k]) / std[k];
+    });
+    return made;
+  }
+}
+
+// A picture that has the network's size already is taken as it is.
+function centeredOnce(image, own) {
+  const fits = image.height === own.size[0] && image.width === own.size[1];
+  return fits ? image.plane : centered(image, own);
+}
+
+async function decoded(blob) {
+  let image;
+  try {
+    image = await createImageBitmap(blob);
+  } catch {
+    throw new PageError("This file is not a picture that the browser can read. Choose a PNG or JPEG.");
+  }
+  if (image.width * image.height > 50e6) {
+    throw new PageError("This picture has more than 50 million pixels. Choose a smaller one.");
+  }
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  const pen = canvas.getContext("2d");
+  pen.drawImage(image, 0, 0);
+  return pen.getImageData(0, 0, image.width, image.height);
+}
+
+export function arrayOf(shape, values) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return {shape, values, low: values.length ? low : 0, high: values.length ? high : 0, from: 0};
+}
+
+function softmax(values, temperature) {
+  const largest = values.reduce((most, one) => Math.max(most, one), -Infinity);
+  const powers = Float64Array.from(values, one => Math.exp((one - largest) / temperature));
+  const sum = powers.reduce((all, one) => all + one, 0);
+  return Float32Array.from(powers, one => one / sum);
+}
