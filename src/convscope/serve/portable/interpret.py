@@ -76,9 +76,8 @@ def _norm(one: Operation, taken: list[Array], constants: list[Array]) -> Array:
 def _standard(one: Operation, taken: list[Array], constants: list[Array]) -> Array:
     x = taken[0].reshape(-1, one["block"])
     mean = x.mean(1, keepdims=True) * one["centered"]
-    made = (
-        (x - mean) / np.sqrt(((x - mean) ** 2).mean(1, keepdims=True) + one["eps"])
-    ).ravel()
+    deviation = np.sqrt(((x - mean) ** 2).mean(1, keepdims=True) + one["eps"])
+    made: Array = ((x - mean) / deviation).ravel()
     places = np.arange(made.size) // one["inner"]
     for name, call in (("w", np.multiply), ("b", np.add)):
         if one[name] is not None:

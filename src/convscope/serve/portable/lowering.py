@@ -10,10 +10,16 @@ from torch import Tensor, nn
 
 from convscope.private_torch import tree_map_only
 from convscope.serve.portable.names import BINARY, MOVES, REDUCED, UNARY, WEIGHTED
-from convscope.serve.portable.per_axis import Unlike, gathered, weighted
+from convscope.serve.portable.per_axis import (
+    UnlikeError,
+    adaptive,
+    gathered,
+    sliding,
+    weighted,
+)
 from convscope.serve.portable.program import Array, Operation, PortableError, Program
 from convscope.serve.portable.pruning import pruned
-from convscope.serve.portable.recording import Performed, Ref, Recording, recorded
+from convscope.serve.portable.recording import Performed, Recording, Ref, recorded
 
 
 def program_of(net: nn.Module, x: Tensor, labels: tuple[str, ...]) -> Program:
@@ -136,8 +142,8 @@ class Lowering:
             elif name in REDUCED:
                 made = self._reduce(REDUCED[name], arguments)
             else:
-                raise Unlike
-        except (Unlike, TypeError, KeyError, RuntimeError) as error:
+                raise UnlikeError
+        except (UnlikeError, TypeError, KeyError, RuntimeError) as error:
             raise PortableError(self._refusal(one)) from error
         self._give(one.results[0], made)
 
@@ -186,7 +192,7 @@ class Lowering:
 
     def _weights(self, what: Tensor | None) -> int | None:
         if isinstance(what, Ref):
-            raise Unlike
+            raise UnlikeError
         return None if what is None else self._constant(what)
 
     def _shape(self, what: "Ref | Tensor | float") -> list[int]:
@@ -201,7 +207,7 @@ class Lowering:
     def _source(self, one: Performed) -> Ref:
         refs = _refs(one)
         if len(refs) != 1:
-            raise Unlike
+            raise UnlikeError
         return refs[0]
 
     def _move(self, one: Performed) -> None:
@@ -245,11 +251,11 @@ class Lowering:
     def _binary(self, name: str, given: dict[str, Any]) -> Operation:
         one, other = _two(given)
         if given.get("rounding_mode") is not None:
-            raise Unlike
+            raise UnlikeError
         if name == "rsub":
             name, one, other = "sub", other, one
             if given.get("alpha", 1) != 1:
-                raise Unlike
+                raise UnlikeError
         shape = list(np.broadcast_shapes(self._shape(one), self._shape(other)))
         return {"op": "binary", "name": name, "in": [self._ref(one), self._ref(other)],
                 "alpha": given.get("alpha", 1), "shape": shape}  # fmt: skip
@@ -258,8 +264,21 @@ class Lowering:
         made = self._binary("mul", {"x": tensor1, "other": tensor2})
         self._give(None, made)
         shape = list(np.broadcast_shapes(self._shape(x), made["shape"]))
-        return {"op": "binary", "name": "add", "in": [self._ref(x), len(self.operations)],
-                "alpha": value, "shape": shape}  # fmt: skip
+        return {
+            "op": "binary", "name": "add", "in": [self._ref(x), len(self.operations)],
+            "alpha": value, "shape": shape,
+        }  # fmt: skip
+
+    def _glu(self, x: Ref, dim: int = -1) -> Operation:
+        places = np.arange(np.prod(x.shape)).reshape(x.shape)
+        start = self.values[x.number]
+        for half in np.split(places, 2, dim):
+            self._give(None, gathered(half, start, 0.0))
+            number, shape = len(self.operations), list(half.shape)
+        self._give(None, {"op": "unary", "name": "sigmoid", "in": [number], "args": [],
+                          "shape": shape})  # fmt: skip
+        return {"op": "binary", "name": "mul", "in": [number - 1, number + 1],
+                "alpha": 1, "shape": shape}  # fmt: skip
 
     def _where(self, condition: Any, x: Any, other: Any) -> Operation:
         three = (condition, x, other)
@@ -270,7 +289,7 @@ class Lowering:
         x, dims = given["x"], given.get("dim")
         rank = len(x.shape)
         if given.get("dtype") is not None:
-            raise Unlike
+            raise UnlikeError
         axes = sorted(
             {
                 d % rank
@@ -320,7 +339,7 @@ class Lowering:
     ) -> Any:
         plain = isinstance(x, Tensor) and x.ndim == 1 and beta == alpha == 1
         if not (plain and isinstance(mat1, Ref) and isinstance(mat2, Tensor)):
-            raise Unlike
+            raise UnlikeError
         return self._dense(mat1, mat2.t(), x)
 
     def _linear(self, x: Ref, weight: Tensor, bias: Tensor | None = None) -> Operation:
@@ -361,11 +380,10 @@ class Lowering:
             "centered": centered, "shape": list(x.shape),
         }  # fmt: skip
 
-    def _native_group_norm(
-        self, x: Ref, weight: Any, bias: Any, N: int, C: int, HxW: int, group: int,
-        eps: float,
-    ) -> Operation:  # fmt: skip
-        return self._standard(x, C * HxW // group, HxW, weight, bias, eps)
+    def _native_group_norm(self, **given: Any) -> Operation:
+        x, weight, bias, _, channels, size, group, eps = given.values()
+        block = channels * size // group
+        return self._standard(x, block, size, weight, bias, eps)
 
     def _native_layer_norm(
         self, x: Ref, normalized_shape: Any, weight: Any, bias: Any, eps: float
@@ -396,35 +414,17 @@ class Lowering:
         self, x: Ref, kernel_size: Any, stride: Any = (), padding: Any = 0,
         dilation: Any = 1, ceil_mode: bool = False,
     ) -> Operation:  # fmt: skip
-        axes = 3 if len(kernel_size) == 3 else 2
-        each = [
-            list(v) * (axes // len(v)) if isinstance(v, list | tuple) else [v] * axes
-            for v in (kernel_size, stride or kernel_size, padding, dilation)
-        ]
+        axes = len(kernel_size)
         pool = {2: torch.max_pool2d, 3: torch.max_pool3d}[axes]
-        shape = pool(torch.zeros(x.shape), *each, ceil_mode).shape
-        taps = []
-        for axis, (k, s, p, d) in enumerate(zip(*each, strict=True), -axes):
-            begins = [o * s - p for o in range(shape[axis])]
-            first = [b + d * max(0, -(b // d)) if b < 0 else b for b in begins]
-            last = [
-                f + (min(b + (k - 1) * d, x.shape[axis] - 1) - f) // d * d
-                for f, b in zip(first, begins, strict=True)
-            ]
-            taps.append({"first": first, "last": last, "step": d})
-        return self._pooled(x, taps, shape)
+        given = kernel_size, stride or kernel_size, padding, dilation
+        shape = pool(torch.zeros(x.shape), *given, ceil_mode).shape
+        return self._pooled(x, sliding(x.shape, shape, *given), shape)
 
     _max_pool3d_with_indices = _max_pool2d_with_indices
 
     def _adaptive_max_pool2d(self, x: Ref, output_size: Any) -> Operation:
-        taps = []
-        for size, wanted in zip(x.shape[-len(output_size) :], output_size, strict=True):
-            taps.append({
-                "first": [o * size // wanted for o in range(wanted)],
-                "last": [-(-(o + 1) * size // wanted) - 1 for o in range(wanted)],
-                "step": 1,
-            })  # fmt: skip
-        return self._pooled(x, taps, (*x.shape[: -len(output_size)], *output_size))
+        shape = (*x.shape[: -len(output_size)], *output_size)
+        return self._pooled(x, adaptive(x.shape, output_size), shape)
 
     _adaptive_max_pool3d = _adaptive_max_pool2d
 

@@ -5,12 +5,13 @@ stay apart. Only two forms are known, which is all that the page's modules use:
 ``import {a, b} from "./x.js";`` and ``export`` before a function, class or const.
 """
 
+import posixpath
 import re
 from pathlib import Path
 
 from convscope.errors import ArgumentError
 
-_IMPORT = re.compile(r'import \{([\w$, ]+)\} from "\./([\w/]+\.js)";')
+_IMPORT = re.compile(r'import \{([\w$, ]+)\} from "(\.\.?/[\w/]+\.js)";')
 _EXPORT = re.compile(r"export ((?:async )?function\*? |class |const |let )(\w+)")
 
 
@@ -51,7 +52,7 @@ def _add(folder: Path, path: str, made: dict[str, str], above: tuple[str, ...]) 
                 raise ArgumentError(
                     f"play: {path}:{number}: {line} is no known import."
                 )
-            other = (here / found[2]).as_posix()
+            other = posixpath.normpath((here / found[2]).as_posix())
             _add(folder, other, made, (*above, path))
             line = f"const {{{found[1].replace(' as ', ': ')}}} = {name_of(other)};"
         elif line.startswith("export"):
@@ -66,5 +67,6 @@ def _add(folder: Path, path: str, made: dict[str, str], above: tuple[str, ...]) 
             lines.append(line)
     body = "\n".join(lines)
     made[path] = (
-        f"const {name_of(path)} = (() => {{\n{body}\nreturn {{{', '.join(names)}}};\n}})();"
+        f"const {name_of(path)} = (() => {{\n{body}\n"
+        f"return {{{', '.join(names)}}};\n}})();"
     )

@@ -18,14 +18,15 @@ WEIGHTED = {
 UNARY = {
     "abs", "celu", "clamp", "clamp_max", "clamp_min", "cos", "elu", "erf", "exp",
     "expm1", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh",
-    "isinf",     "leaky_relu", "log", "log1p", "log_sigmoid_forward", "mish", "neg", "reciprocal",
-    "relu", "rsqrt", "sigmoid", "sign", "silu", "sin", "softplus", "softshrink",
-    "sqrt", "square", "tanh", "threshold",
+    "isinf", "leaky_relu", "log", "log1p", "log_sigmoid_forward", "mish", "neg",
+    "reciprocal", "relu", "rsqrt", "sigmoid", "sign", "silu", "sin", "softplus",
+    "softshrink", "sqrt", "square", "tanh", "threshold",
 }  # fmt: skip
 BINARY = {
     "add": "add", "sub": "sub", "mul": "mul", "div": "div", "rsub": "rsub",
     "maximum": "max", "minimum": "min", "pow": "pow", "_prelu_kernel": "prelu",
     "gt": "gt", "ge": "ge", "lt": "lt", "le": "le", "eq": "eq", "ne": "ne",
-    "bitwise_and": "mul", "logical_and": "mul", "bitwise_or": "max", "logical_or": "max",
+    "bitwise_and": "mul", "logical_and": "mul", "bitwise_or": "max",
+    "logical_or": "max",
 }  # fmt: skip
 REDUCED = {"mean": "mean", "sum": "sum", "amax": "max", "amin": "min"}

@@ -1,9 +1,7 @@
 """``page_file``: the page of a run as one HTML file that needs no server."""
 
 import base64
-import hashlib
 import html
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,11 @@ from convscope.errors import ConvscopeError
 from convscope.serve.page import Page
 from convscope.serve.portable.checked import checked_program
 from convscope.serve.portable.modules import name_of, one_script
-from convscope.serve.portable.program import Array, PortableError, Program
+from convscope.serve.portable.packing import digest, packed_json, packed_numbers
+from convscope.serve.portable.program import Array, PortableError
 from convscope.serve.subject import Subject
 from convscope.train.checkpoint import whole_or_absent
+from convscope.viz.tokens import stylesheet
 
 STATIC = Path(__file__).parent.parent / "static"
 SHEETS = ("page.css", "cards.css", "inspector.css")
@@ -50,9 +50,14 @@ def page_text(subject: Subject) -> str:
     """The whole file."""
     page = Page(subject)
     _require_small(page)
+    if subject.preprocessing.bits != 8:
+        raise PortableError(
+            f"play: the run takes pictures of bits={subject.preprocessing.bits}; one "
+            "file takes those of 8. Use the page with its server: leave out --static."
+        )
     examples = _examples(page)
     program = checked_program(subject, page.cards, _inputs(subject, examples))
-    numbers, listed = _packed(program.constants)
+    numbers, listed = packed_numbers(program.constants)
     own = subject.preprocessing
     facts = {
         "page": _described(page, bool(examples["pictures"])),
@@ -69,7 +74,7 @@ def page_text(subject: Subject) -> str:
         "fields": [page.fields(card.id) for card in page.cards.cards],
         "examples": examples,
     }
-    made = _html(subject.title, _json(facts), numbers)
+    made = _html(subject.title, packed_json(facts), numbers)
     if len(made) > MOST_BYTES:
         raise PortableError(
             f"play: the page would have {len(made) / 1e6:.0f} MB, more than "
@@ -109,7 +114,7 @@ def _examples(page: Page) -> dict[str, Any]:
     lists: dict[str, list[dict[str, Any]]] = {"test": [], "mistakes": []}
     pictures: dict[int, str] = {}
     room = EXAMPLE_BYTES
-    if page.subject.has_data and page.subject.preprocessing.bits == 8:
+    if page.subject.has_data:
         for kind, kept in lists.items():
             try:
                 found = page.examples.listed(kind, 0, EXAMPLES)["examples"]
@@ -142,26 +147,6 @@ def _inputs(subject: Subject, examples: dict[str, Any]) -> Array:
     return made
 
 
-def _packed(constants: tuple[Array, ...]) -> tuple[str, list[dict[str, Any]]]:
-    """All constants one after the other, each from a multiple of 4 bytes."""
-    parts, listed, offset = [], [], 0
-    for one in constants:
-        data = np.ascontiguousarray(one, one.dtype.newbyteorder("<")).tobytes()
-        data += b"\0" * (-len(data) % 4)
-        listed.append(
-            {"shape": list(one.shape), "type": one.dtype.name, "offset": offset}
-        )
-        parts.append(data)
-        offset += len(data)
-    return base64.b64encode(b"".join(parts)).decode(), listed
-
-
-def _json(facts: Any) -> str:
-    """JSON that ends no script, whatever names it holds."""
-    text = json.dumps(facts, separators=(",", ":"), allow_nan=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 def _html(title: str, facts: str, numbers: str) -> str:
     """The frame of the page with everything in it, and leave for nothing else."""
     source = f"new {name_of('file_source.js')}.FileSource(document)"
@@ -170,10 +155,12 @@ def _html(title: str, facts: str, numbers: str) -> str:
         ("main.js", "file_source.js"),
         f"{name_of('main.js')}.open({source});",
     )
-    style = "\n".join((STATIC / name).read_text("utf-8") for name in SHEETS)
+    sheets = [(STATIC / name).read_text("utf-8") for name in SHEETS]
+    style = "\n".join([stylesheet(), *sheets])
     policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        "img-src data: blob:; media-src blob:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src '{digest(script)}'; "
+        f"style-src '{digest(style)}'; img-src data: blob:; media-src blob:; "
+        "base-uri 'none'; form-action 'none'"
     )
     head = (
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -187,13 +174,8 @@ def _html(title: str, facts: str, numbers: str) -> str:
     frame = "\n".join(kept).replace("<title>convscope</title>", head)
     frame = frame.replace("</head>", f"<style>{style}</style>\n</head>")
     data = (
-        f'<script type="application/json" id="facts">{facts}</script>\n'
+        f'<script type="text/plain" id="facts">{facts}</script>\n'
         f'<script type="text/plain" id="numbers">{numbers}</script>\n'
         f"<script>{script}</script>\n"
     )
     return frame.replace("</body>", f"{data}</body>") + "\n"
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"

@@ -26,7 +26,6 @@ the batch axis, which is 1. Value 0 is the input; operation ``i`` gives value ``
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from convscope.errors import ConvscopeError

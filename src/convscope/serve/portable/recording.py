@@ -37,7 +37,7 @@ class _Recorder(DispatchMode):
     """Numbers every tensor that depends on the input; all others are constants."""
 
     def __init__(self, x: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.numbers = {id(x): 0}
         self.kept: list[Tensor] = [x]  # so that no id is used twice
         self.performed: list[Performed] = []

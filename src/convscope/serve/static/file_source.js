@@ -1,19 +1,21 @@
 // Where values come from in the one-file form: the program in the file, carried out
 // here. README.md has the contract that every source keeps.
 import {Program} from "./engine/program.js";
+import {factsOf, numbersOf} from "./engine/packed.js";
 import {centered, fitted, placed, planesOf} from "./engine/pixels.js";
 import {PageError} from "./page_error.js";
 
 export class FileSource {
   constructor(page) {
-    this.facts = JSON.parse(page.querySelector("#facts").textContent);
-    const text = atob(page.querySelector("#numbers").textContent);
-    const bytes = Uint8Array.from(text, one => one.charCodeAt(0));
-    this.program = new Program(this.facts.program, bytes.buffer);
+    this.texts = ["#facts", "#numbers"].map(name => page.querySelector(name).textContent);
     this.sequence = 0;
   }
 
   async describe() {
+    const [facts, numbers] = this.texts;
+    this.facts ??= await factsOf(facts);
+    const {program} = this.facts;
+    this.program ??= new Program(program, await numbersOf(numbers, program.constants[0]?.type));
     return this.facts.page;
   }
 

@@ -182,7 +182,7 @@ export function placed(planes, [rows, columns], [right, down], turn) {
   if (!right && !down && !turn) return planes;
   return planes.map(plane => {
     const edge = [];
-    for (let y = 0; y < rows; y++) edge.push(plane[y * columns], plane[(y + 1) * columns - 1]);
+    for (let x = 0; x < columns; x++) edge.push(plane[x], plane[(rows - 1) * columns + x]);
     const fill = median(edge);
     const turnedBy = turn ? rotated(plane, rows, columns, turn, fill) : plane;
     const made = new Uint8Array(plane.length);

@@ -12,13 +12,16 @@ const OPERATIONS = {
 };
 
 export class Program {
-  // operations, constants ({shape, type, offset}), and the buffer in which those lie
-  constructor({operations, constants, cards, output, input}, buffer) {
+  // operations, constants ({shape, offset}), and all numbers of those one after the other
+  constructor({operations, constants, cards, output, input}, numbers) {
     this.operations = operations;
     this.cards = cards;
     this.output = output;
     this.input = input;
-    this.constants = constants.map(one => ({shape: one.shape, values: numbers(one, buffer)}));
+    this.constants = constants.map(({shape, offset}) => {
+      const count = shape.reduce((product, size) => product * size, 1);
+      return {shape, values: numbers.subarray(offset, offset + count)};
+    });
   }
 
   // Every value for an input; `from` skips what came before an operation that changed.
@@ -42,19 +45,4 @@ export class Program {
     const size = values.length / shape[1];
     for (const channel of channels ?? []) values.fill(0, channel * size, (channel + 1) * size);
   }
-}
-
-function numbers({shape, type, offset}, buffer) {
-  const count = shape.reduce((product, size) => product * size, 1);
-  if (type === "float32") return new Float32Array(buffer, offset, count);
-  return Float32Array.from(new Uint16Array(buffer, offset, count), fromHalf);
-}
-
-function fromHalf(bits) {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
