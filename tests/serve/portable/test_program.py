@@ -95,7 +95,7 @@ def test_a_network_that_decides_by_its_input_is_refused_by_name():
     with pytest.raises(PortableError) as caught:
         check(net, inputs)
     assert str(caught.value) == (
-        "play: layer '1.mul' does in the page something else than here: its "
+        "play: layer '2' does in the page something else than here: its "
         "values depend "
         "on the input in a way that one pass does not show. Use the page with its "
         "server: leave out --static."
