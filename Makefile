@@ -76,4 +76,4 @@ $(JUDGES)/.ready: tests/judges/requirements.txt $(READY)
 	touch $@
 
 clean:  ## remove everything that these commands made
-	rm -rf .venv runs build docs/reference .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv runs build docs/reference docs/gallery/arithmetic.md .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,6 +15,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "myst_parser",
+    "arithmetic_gallery",
     "commands",
     "docstrings",
     "mathml",
@@ -54,6 +55,7 @@ html_theme_options = {
     "footer_end": [],
     "show_prev_next": False,
 }
-html_sidebars = {"index": [], "changes": [], "gallery/index": [], "tutorials/index": []}
+_WITHOUT_SIDEBAR = ("index", "changes", "gallery/*", "tutorials/index")
+html_sidebars = {page: [] for page in _WITHOUT_SIDEBAR}
 project_copyright = "convscope developers. Apache-2.0"
 pygments_style = "a11y-high-contrast-light"

@@ -78,12 +78,20 @@ class _Layout:
         top = MARGIN + 22
         self.grid_at = (MARGIN, top)
         grid_size = self._size(found.grid)
-        self.kernel_at = (MARGIN + grid_size[0] + GAP, top)
         kernel_size = self._size(found.kernel)
-        self.output_at = (self.kernel_at[0] + kernel_size[0] + GAP, top)
         output_size = self._size(found.output[None])
-        self.width = self.output_at[0] + output_size[0] + MARGIN
-        bottom = top + max(grid_size[1], kernel_size[1], output_size[1])
+        if len(found.size) == 1:  # signals lie below each other
+            down = self.cell + GAP + 4
+            self.kernel_at = (MARGIN, top + down)
+            self.output_at = (MARGIN, top + 2 * down)
+            bottom = top + 2 * down + self.cell
+            wide = max(grid_size[0], kernel_size[0], output_size[0])
+            self.width = wide + 2 * MARGIN
+        else:
+            self.kernel_at = (MARGIN + grid_size[0] + GAP, top)
+            self.output_at = (self.kernel_at[0] + kernel_size[0] + GAP, top)
+            self.width = self.output_at[0] + output_size[0] + MARGIN
+            bottom = top + max(grid_size[1], kernel_size[1], output_size[1])
         self.line_at = bottom + 22
         self.matrix_at = (MARGIN, self.line_at + 42)
         self.height = self.line_at + 18
