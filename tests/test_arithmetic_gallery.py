@@ -6,10 +6,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 import arithmetic_gallery
 import convscope as cs
+import lecture_figures
 from arithmetic_gallery import CASES, GUIDE, LECTURES
+from lecture_figures import FIGURES, KERNELS
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -56,7 +59,7 @@ def by_torch(case):
 @every_case
 def test_a_film_has_a_frame_for_each_window_and_the_numbers_of_loops_and_torch(case):
     made = {}
-    exec(case.code, {"cs": cs}, made)  # the very lines of the page
+    exec(case.code, {"cs": cs}, made)  # noqa: S102 - the very lines of the page
     film, steps = made["film"], made["steps"]
     axes = np.ndim(case.image)
     assert len(film.frames) == case.output**axes == len(steps.steps)
@@ -75,7 +78,7 @@ def test_a_film_has_a_frame_for_each_window_and_the_numbers_of_loops_and_torch(c
         assert list(step.elements) == under
         assert step.value == pytest.approx(total, abs=1e-9)
         assert frame.title.startswith(f"output ({', '.join(map(str, output))}): ")
-        assert frame.title.endswith(f" = {total:.4g}")
+        assert frame.title.endswith(f" = {total:.4g}".replace("-", "−"))
     expected = by_torch(case)
     assert expected.shape == (case.output,) * axes
     np.testing.assert_allclose(steps.output, expected, atol=1e-9)
@@ -96,14 +99,48 @@ def test_the_page_has_the_fifteen_cases_the_lectures_and_every_film(tmp_path):
     assert len({case.name for case in CASES}) == len(CASES)
     heights = arithmetic_gallery.write_films(tmp_path)
     page = arithmetic_gallery.page(heights)
+    for each in lecture_figures.figures():
+        assert f"| {each.what}<br>`{each.code}` | " in page
+    for name in ("max-pooling", "kernels", "filtered"):
+        assert f'"films/{name}.svg"' in page
+        assert (tmp_path / f"{name}.svg").stat().st_size > 1000
     for case in (*GUIDE, *LECTURES):
         assert f"### {case.title}\n" in page
         assert case.code in page
         film = (tmp_path / f"{case.name}.html").read_text()
         assert film.count('<div class="frame"') == case.output ** np.ndim(case.image)
         assert f'"films/{case.name}.html"' in page
-    assert (tmp_path / "max-pooling.svg").stat().st_size > 1000
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 12_000_000
+
+
+def test_the_library_counts_what_lectures_count():
+    counted = [each.value() for each in lecture_figures.figures()]
+    assert counted == lecture_figures.expected()
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "result"),
+    [
+        ("plus", "plus", "correlation"),
+        ("cross", "cross", "correlation"),
+        ("flipped", "flip", "convolution"),
+        ("not-flipped", "flip", "correlation"),
+        ("moving-average", "average", "rounded"),
+    ],
+)
+def test_the_blackboard_says_the_same(name, place, result):
+    case = next(case for case in LECTURES if case.name == name)
+    found = cs.analysis.convolution_steps(case.image, case.kernel, **case.settings)
+    written = np.array(FIGURES[place][result])
+    assert np.abs(found.output - written).max() <= (0.5 if result == "rounded" else 0)
+
+
+def test_kernels_of_image_processing_do_to_a_picture_what_scipy_says():
+    layer = lecture_figures.filtering()
+    x = torch.rand(1, 1, 9, 8, generator=torch.Generator().manual_seed(0))
+    for kernel, made in zip(KERNELS.values(), layer(x)[0].detach(), strict=True):
+        expected = ndimage.correlate(x[0, 0].numpy(), np.array(kernel), mode="constant")
+        np.testing.assert_allclose(made, expected, atol=1e-5)
 
 
 def test_another_setting_is_noticed():

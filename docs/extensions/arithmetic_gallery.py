@@ -14,6 +14,7 @@ from torch import nn
 
 import convscope as cs
 from convscope.viz.film import Film
+from lecture_figures import FIGURES, KERNELS, draw_filtering, table
 
 FILMS = "films"
 Rows = list[Any]
@@ -164,45 +165,29 @@ GUIDE = (
     _case("dilated", "Dilation 2", 7, 3, 3, dilation=2),
 )  # fmt: skip
 
-_STEPS = [[0, 80, 40], [20, 40, 0], [0, 0, 40]]
-_CORNER = [[0, 0.25], [0.5, 1]]
-_HOLE = [
-    [113, 122, 130, 128, 126, 125, 121, 121, 115, 127],
-    [115, 112, 110, 111, 114, 119, 122, 117, 120, 117],
-    [105, 106, 105, 106, 108, 111, 113, 117, 118, 114],
-    [94, 98, 101, 103, 105, 108, 110, 114, 114, 111],
-    [106, 109, 111, 112, 113, 114, 115, 113, 112, 111],
-    [114, 113, 111, 110, 109, 0, 0, 0, 111, 113],
-    [110, 106, 106, 108, 111, 0, 0, 0, 107, 110],
-    [109, 106, 108, 116, 124, 0, 0, 0, 106, 109],
-    [102, 97, 100, 109, 116, 117, 114, 118, 111, 114],
-    [100, 108, 97, 100, 107, 90, 93, 97, 102, 110],
-]
+_PLUS, _CROSS, _FLIP = (FIGURES[name] for name in ("plus", "cross", "flip"))
 # What lectures work out on the blackboard.
 LECTURES = (
     Case(
-        "plus", "A kernel like a plus",
-        [[1, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 1, 0, 1, 1], [1, 1, 0, 0, 0],
-         [1, 0, 0, 1, 1]],
-        [[0, 1, 0], [1, 0, 1], [0, 1, 0]], {}, 3,
+        "plus", "A kernel like a plus", _PLUS["image"], _PLUS["kernel"], {}, 3,
     ),
     Case(
-        "cross", "A kernel like a cross",
-        [[1, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 1], [0, 0, 1, 1, 0],
-         [0, 1, 1, 0, 0]],
-        [[1, 0, 1], [0, 1, 0], [1, 0, 1]], {}, 3,
+        "cross", "A kernel like a cross", _CROSS["image"], _CROSS["kernel"], {}, 3,
         "The largest sums stand where the image has the kernel's shape.",
     ),
     Case(
-        "flipped", "The convolution of signal processing", _STEPS, _CORNER,
-        {"flip": True}, 2, "The kernel is turned around before it is laid on.",
+        "flipped", "The convolution of signal processing", _FLIP["image"],
+        _FLIP["kernel"], {"flip": True}, 2,
+        "The kernel is turned around before it is laid on.",
     ),
     Case(
-        "not-flipped", "The same without turning the kernel", _STEPS, _CORNER, {}, 2,
+        "not-flipped", "The same without turning the kernel", _FLIP["image"],
+        _FLIP["kernel"], {}, 2,
         "Cross-correlation, which libraries of deep learning call convolution.",
     ),
     Case(
-        "moving-average", "A moving average", _HOLE, [[1 / 9] * 3] * 3, {}, 8,
+        "moving-average", "A moving average", FIGURES["average"]["image"],
+        [[1 / 9] * 3] * 3, {}, 8,
         "The hole of zeros is smeared out to the width of the window.",
     ),
     _case("seven", "7 x 7, stride 1", 7, 3, 5),
@@ -219,7 +204,6 @@ LECTURES = (
     ),
 )  # fmt: skip
 CASES = (*GUIDE, *LECTURES)
-POOLED = [[1, 1, 2, 4], [5, 6, 7, 8], [3, 2, 1, 0], [1, 2, 3, 4]]
 
 
 def section(case: Case, height: int) -> str:
@@ -231,7 +215,7 @@ def section(case: Case, height: int) -> str:
 {case.words()}; output {case.formula()}.{remark}
 
 ```{{raw}} html
-<iframe src="{FILMS}/{case.name}.html" title="{said}" loading="lazy"
+<iframe class="film" src="{FILMS}/{case.name}.html" title="{said}" loading="lazy"
  style="width:100%;height:{height}px;border:0"></iframe>
 ```
 
@@ -251,7 +235,7 @@ def page(heights: dict[str, int]) -> str:
         """# Convolution arithmetic
 
 Each film goes through every window: what lies under the kernel, the sum, and the row of
-the matrix that computes the same. Space plays and pauses, the arrows step. Sizes are
+the matrix that computes the same. Those in view play. Sizes are
 those of one axis; the numbers on the cells are real. `convscope show arithmetic` makes
 such a film of any convolution; in Python it takes the lines below the film, after
 `import convscope as cs`.
@@ -259,6 +243,16 @@ such a film of any convolution; in Python it takes the lines below the film, aft
 ## The fifteen cases of the guide
 
 The cases of [Dumoulin and Visin, 2016](https://arxiv.org/abs/1603.07285).
+
+```{raw} html
+<script>
+addEventListener("message", (event) => {
+  for (const film of document.querySelectorAll("iframe.film"))
+    if (film.contentWindow === event.source && Number.isFinite(event.data?.filmHeight))
+      film.style.height = event.data.filmHeight + "px";
+});
+</script>
+```
 """
     ]
     parts += [section(case, heights[case.name]) for case in GUIDE]
@@ -266,12 +260,35 @@ The cases of [Dumoulin and Visin, 2016](https://arxiv.org/abs/1603.07285).
     parts += [section(case, heights[case.name]) for case in LECTURES]
     parts.append(f"""### Max pooling, 2 x 2
 
-input 4 x 4, window 2 x 2, stride 2; output (4 − 2) / 2 + 1 = 2. The winners are framed.
+input 4 x 4, window 2 x 2, stride 2; output (4 − 2) / 2 + 1 = 2. The winners
+are framed; each gets the gradient of its window.
 
 ```{{raw}} html
 <img src="{FILMS}/max-pooling.svg" alt="Winners of a max pooling"
  style="max-width:100%">
 ```
+
+```python
+x = torch.tensor([[{FIGURES["max_pooling"]["image"]}]], dtype=torch.float32)
+pool = nn.MaxPool2d(2)
+found = cs.analysis.pooling_winners(pool, x, target=lambda pooled: pooled.sum())
+cs.viz.pooling_winners(found)
+```
+
+### Kernels of image processing
+
+From the left: {", ".join(KERNELS)}; and what each makes of a handwritten digit.
+
+```{{raw}} html
+<img src="{FILMS}/kernels.svg" alt="Eight kernels of image processing"
+ style="max-width:100%">
+<img src="{FILMS}/filtered.svg" alt="A digit under each kernel"
+ style="max-width:100%">
+```
+
+### Counts and fields
+
+{table()}
 """)
     return "\n".join(parts)
 
@@ -284,9 +301,12 @@ def write_films(folder: Path) -> dict[str, int]:
         film = case.film()
         film.save(folder / f"{case.name}.html")
         heights[case.name] = film.frames[0].picture.height + 210
-    x = torch.tensor(POOLED, dtype=torch.float32)[None, None]
-    winners = cs.analysis.pooling_winners(nn.MaxPool2d(2), x)
+    x = torch.tensor(FIGURES["max_pooling"]["image"], dtype=torch.float32)[None, None]
+    winners = cs.analysis.pooling_winners(
+        nn.MaxPool2d(2), x, target=lambda pooled: pooled.sum(), name="max pooling"
+    )
     cs.viz.pooling_winners(winners).save(folder / "max-pooling.svg")
+    draw_filtering(folder)
     return heights
 
 

@@ -56,7 +56,7 @@ def test_what_does_not_fit_is_refused():
 def test_the_command_writes_a_film(tmp_path, suffix):
     place = tmp_path / f"film{suffix}"
     result = CliRunner().invoke(
-        app, ["show", "arithmetic", "--input", "3,4", "--kernel", "2", "--padding", "1",
+        app, ["show", "arithmetic", "--input", "2", "--kernel", "2", "--padding", "1",
               "--padding-mode", "reflect", "--save", str(place)]
     )  # fmt: skip
     assert result.exit_code == 0, result.output

@@ -9,10 +9,9 @@ import numpy.typing as npt
 from convscope.analysis.explaining.convolution_steps import ConvolutionSteps, Step
 from convscope.errors import ArgumentError
 from convscope.viz.film import Film, Frame
-from convscope.viz.scene import Box, Path, Scene, Words, fitted
+from convscope.viz.scene import WIDTH_OF_LETTER, Box, Boxes, Item, Scene, Words, fitted
 
 Array = npt.NDArray[np.float64]
-Item = Box | Words | Path
 
 CELL, GAP, MARGIN = 30.0, 26.0, 16.0
 FRAMES = 1024
@@ -118,13 +117,15 @@ class _Layout:
         shape = " x ".join(map(str, found.size))
         yield Words(x, y - 14, f"input {shape}", 12, "muted", "start")
         under = {cell: tap for tap, cell in enumerate(step.cells)}
-        for channel, cell, (cx, cy) in self._cells(found.grid, self.grid_at):
+        cells = list(self._cells(found.grid, self.grid_at))
+        for fill, is_input in (("paper", True), ("empty", False)):
+            corners = [at for _, cell, at in cells if found.is_input[cell] == is_input]
+            yield self._squares(corners, fill, "line")
+        for channel, cell, (cx, cy) in cells:
             value = found.grid[(channel, *cell)]
             is_input = bool(found.is_input[cell])
             padded = not is_input and value == 0
             inside = cell in under
-            fill = "paper" if is_input else "empty"
-            yield Box(cx, cy, self.cell, self.cell, fill, "line")
             if inside:
                 yield Box(cx + 1, cy + 1, self.cell - 2, self.cell - 2, "", "accent", 2)
             shade = "muted" if padded else "ink"
@@ -141,8 +142,9 @@ class _Layout:
         x, y = self.kernel_at
         title = "kernel" if found.kind == "convolution" else "kernel, flipped"
         yield Words(x, y - 14, title, 12, "muted", "start")
-        for channel, cell, (cx, cy) in self._cells(found.kernel, self.kernel_at):
-            yield Box(cx, cy, self.cell, self.cell, "paper", "accent")
+        cells = list(self._cells(found.kernel, self.kernel_at))
+        yield self._squares([at for *_, at in cells], "paper", "accent")
+        for channel, cell, (cx, cy) in cells:
             yield Words(cx + self.cell / 2, cy + self.cell / 2,
                         _number(found.kernel[(channel, *cell)]), 12,
                         "accent")  # fmt: skip
@@ -153,9 +155,10 @@ class _Layout:
         shape = " x ".join(map(str, found.output.shape))
         yield Words(x, y - 14, f"output {shape}", 12, "muted", "start")
         order = {step.output: place for place, step in enumerate(found.steps)}
-        for _, cell, (cx, cy) in self._cells(found.output[None], self.output_at):
+        cells = list(self._cells(found.output[None], self.output_at))
+        yield self._squares([at for *_, at in cells], "paper", "line")
+        for _, cell, (cx, cy) in cells:
             place = order[cell]
-            yield Box(cx, cy, self.cell, self.cell, "paper", "line")
             if place == number:
                 yield Box(cx + 1, cy + 1, self.cell - 2, self.cell - 2, "", "mark", 2)
             if place <= number:
@@ -163,8 +166,16 @@ class _Layout:
                             _number(found.output[cell]), 12, "ink",
                             bold=place == number)  # fmt: skip
 
+    def _squares(
+        self, corners: Sequence[tuple[float, float]], fill: str, line: str
+    ) -> Boxes:
+        return Boxes(tuple(corners), self.cell, self.cell, fill, line)
+
     def _sum(self, step: Step) -> Iterator[Item]:
-        text = fitted(str(step), self.width - 2 * MARGIN, 13)
+        products, _, total = str(step).rpartition(" = ")
+        wide = 0.62 * 13  # digits are wider than letters
+        room = self.width - 2 * MARGIN - wide * (len(total) + 3)
+        text = f"{fitted(products, room, wide / WIDTH_OF_LETTER)} = {total}"
         yield Words(MARGIN, self.line_at, text, 13, "ink", "start")
 
     def _matrix(self, number: int) -> Iterator[Item]:
@@ -173,11 +184,13 @@ class _Layout:
         yield Words(x, y - 14, f"the same as a matrix, {rows} x {columns}: row "
                     f"{number}", 12, "muted", "start")  # fmt: skip
         yield Box(x, y, columns * self.dot, rows * self.dot, "empty")
-        for row in range(rows):
-            for column in np.flatnonzero(self.matrix[row]):
-                yield Box(x + column * self.dot, y + row * self.dot, self.dot, self.dot,
-                          "accent" if row == number else "other", "paper",
-                          0.5)  # fmt: skip
+        nonzero = np.argwhere(self.matrix)
+        for fill, shown in (
+            ("other", nonzero[nonzero[:, 0] != number]),
+            ("accent", nonzero[nonzero[:, 0] == number]),
+        ):
+            corners = tuple((x + self.dot * c, y + self.dot * r) for r, c in shown)
+            yield Boxes(corners, self.dot, self.dot, fill, "paper", 0.5)
         yield Box(x, y + number * self.dot, columns * self.dot, self.dot, "", "mark",
                   1.5)  # fmt: skip
 
@@ -212,7 +225,7 @@ class _Layout:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:.3g}".replace("-", "−")
 
 
 def _place(place: tuple[int, ...]) -> str:

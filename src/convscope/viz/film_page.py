@@ -59,7 +59,7 @@ const told = JSON.parse(document.getElementById("told").textContent);
 const at = (name) => document.getElementById(name);
 const frames = [...document.querySelectorAll(".frame")];
 const last = frames.length - 1;
-let now = 0, timer = null;
+let now = 0, timer = null, seen = true;
 
 function show(number) {
   frames[now].hidden = true;
@@ -78,7 +78,7 @@ function pause() {
 }
 function wait() {
   const hold = now === last ? 3 : 1;
-  timer = setTimeout(() => { show(now === last ? 0 : now + 1); wait(); },
+  timer = setTimeout(() => { if (seen) show(now === last ? 0 : now + 1); wait(); },
     hold * told.milliseconds / Number(at("speed").value));
 }
 function play() {
@@ -117,7 +117,22 @@ at("stage").addEventListener("pointermove", (event) => {
 });
 for (const end of ["pointerup", "pointercancel"])
   at("stage").addEventListener(end, () => { from = null; });
-show(0);
+// Of many films on one page those that are not looked at stand still.
+new IntersectionObserver((found) => { seen = found.at(-1).isIntersecting; })
+  .observe(at("stage"));
+// Room for the longest title, so that nothing below it moves from frame to frame.
+function settle() {
+  const longest = told.titles.reduce((a, b) => (b.length > a.length ? b : a));
+  at("title").style.minHeight = "";
+  at("title").textContent = longest + " (" + (last + 1) + " of " + (last + 1) + ")";
+  at("title").style.minHeight = at("title").offsetHeight + "px";
+  show(now);
+  // A page that holds the film may make its frame as high as that.
+  if (parent !== window)
+    parent.postMessage({ filmHeight: document.documentElement.offsetHeight }, "*");
+}
+addEventListener("resize", settle);
+settle();
 if (!matchMedia("(prefers-reduced-motion: reduce)").matches) play();
 </script>
 </body>

@@ -1,11 +1,11 @@
 """Cells, words and lines, drawn as SVG with the theme's tokens and as PNG."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from html import escape
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -33,6 +33,24 @@ class Box:
 
 
 @dataclass(frozen=True)
+class Boxes:
+    """Rectangles that differ in their upper left corner alone."""
+
+    corners: tuple[tuple[float, float], ...]
+    width: float
+    height: float
+    fill: str = ""
+    line: str = ""
+    thickness: float = 1.0
+
+    def each(self) -> "Iterator[Box]":
+        """The rectangles."""
+        for x, y in self.corners:
+            yield Box(x, y, self.width, self.height, self.fill, self.line,
+                      self.thickness)  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Words:
     """One line of text; ``y`` is its middle."""
 
@@ -55,6 +73,9 @@ class Path:
     arrow: bool = False
 
 
+Item: TypeAlias = Box | Boxes | Words | Path
+
+
 @dataclass(frozen=True)
 class Scene:
     """What is drawn, from back to front, on a plane of so many units.
@@ -66,7 +87,7 @@ class Scene:
 
     width: float
     height: float
-    items: Sequence[Box | Words | Path]
+    items: Sequence[Item]
     theme: ThemeName = "light"
     said: str = field(default="", compare=False)
 
@@ -95,7 +116,7 @@ class Scene:
         size = (round(self.width * SCALE), round(self.height * SCALE))
         image = Image.new("RGB", size, tokens["paper"])
         draw = ImageDraw.Draw(image)
-        for item in self.items:
+        for item in _single(self.items):
             _paint(draw, item, tokens)
         made = io.BytesIO()
         image.save(made, "png", optimize=True)
@@ -116,7 +137,7 @@ class Scene:
         plot = figure.add_axes((0, 0, 1, 1))
         plot.set(xlim=(0, self.width), ylim=(self.height, 0))
         plot.axis("off")
-        for item in self.items:
+        for item in _single(self.items):
             if isinstance(item, Box):
                 style = f"round,pad=0,rounding_size={item.round:g}"
                 plot.add_patch(
@@ -145,17 +166,17 @@ class Scene:
         figure.savefig(made, format="pdf", metadata=hidden)
         return made.getvalue()
 
-    def _markup(self, item: Box | Words | Path) -> str:
+    def _markup(self, item: Item) -> str:
+        if isinstance(item, Boxes):
+            side = f"h{item.width:g}v{item.height:g}h{-item.width:g}z"
+            drawn = "".join(f"M{x:g} {y:g}{side}" for x, y in item.corners)
+            return f'<path d="{drawn}" fill="{_token(item.fill)}"{_stroke(item)}/>'
         if isinstance(item, Box):
-            line = ""
-            if item.line:
-                line = (
-                    f' stroke="{_token(item.line)}" stroke-width="{item.thickness:g}"'
-                )
             rounded = f' rx="{item.round:g}"' if item.round else ""
             return (
                 f'<rect x="{item.x:g}" y="{item.y:g}" width="{item.width:g}" '
-                f'height="{item.height:g}" fill="{_token(item.fill)}"{line}{rounded}/>'
+                f'height="{item.height:g}" fill="{_token(item.fill)}"'
+                f"{_stroke(item)}{rounded}/>"
             )
         if isinstance(item, Words):
             weight = ' font-weight="600"' if item.bold else ""
@@ -184,6 +205,20 @@ def fitted(text: str, width: float, size: float) -> str:
     """
     most = max(1, int(width / (WIDTH_OF_LETTER * size)))
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _single(items: Sequence[Item]) -> Iterator[Box | Words | Path]:
+    for item in items:
+        if isinstance(item, Boxes):
+            yield from item.each()
+        else:
+            yield item
+
+
+def _stroke(item: Box | Boxes) -> str:
+    if not item.line:
+        return ""
+    return f' stroke="{_token(item.line)}" stroke-width="{item.thickness:g}"'
 
 
 def _token(name: str) -> str:

@@ -64,7 +64,8 @@ def _drawn(found: PoolingWinners, theme: Theme) -> "Figure":
     rows = len(panels) // 2
     tall = max(2.95 * min(before.shape[0] / before.shape[1], 1.5), 0.5)
     width, height = 7.6, rows * (tall + 0.75) + 0.55
-    title = f"{found.network}, {found.layer}: channel {found.channel} of {found.kind}"
+    where = ", ".join(filter(None, (found.network, found.layer)))
+    title = f"{where}: channel {found.channel} of {found.kind}"
     figure = Figure(figsize=(width, height))
     figure.suptitle(wrapped(title, width * INCH), y=1 - 0.08 / height, va="top",
                     fontsize=10)  # fmt: skip

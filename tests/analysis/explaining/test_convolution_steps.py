@@ -128,3 +128,8 @@ def test_wrong_settings_say_what_to_change():
         convolution_steps([1.0], [1.0], padding_mode="reflect", transposed=True)
     with pytest.raises(ShapeError, match="axes=3"):
         convolution_steps([1.0], [1.0], axes=3)
+
+
+def test_negative_factors_stand_in_brackets_and_fractions_have_four_digits():
+    (step,) = convolution_steps([1.0, 3.0], [-2.0, 1 / 3]).steps
+    assert str(step) == "1×(−2) + 3×0.3333 = −1"

@@ -66,7 +66,7 @@ class Step:
     def __str__(self) -> str:
         """The sum as a lecture would write it."""
         terms = [
-            f"{value:g}×{weight:g}"
+            f"{_factor(value)}×{_factor(weight)}"
             for value, weight in zip(
                 self.values.ravel(), self.weights.ravel(), strict=True
             )
@@ -75,7 +75,11 @@ class Step:
         total = " + ".join(terms) if terms else "0"
         if self.scale != 1:
             total = f"({total})·{self.scale:.3g}"
-        return f"{total} = {self.value:.4g}"
+        return f"{total} = {self.value:.4g}".replace("-", "−")
+
+
+def _factor(value: float) -> str:
+    return f"{value:.4g}" if value >= 0 else f"({value:.4g})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +190,7 @@ def convolution_steps(
 
     >>> found = convolution_steps([1.0, 2.0, 3.0], [1.0, -1.0])
     >>> found.output.tolist(), str(found.steps[0])
-    ([-1.0, -1.0], '1×1 + 2×-1 = -1')
+    ([-1.0, -1.0], '1×1 + 2×(−1) = −1')
     """
     where = "convolution_steps"
     x, w = _channels(image, kernel, axes, where)
