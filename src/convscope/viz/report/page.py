@@ -369,8 +369,8 @@ def _again(report: RunReport) -> str:
     return (
         "<p>Keep this as <code>recipe.toml</code>:</p>"
         f"<details><summary>recipe.toml</summary>"
-        f"<pre>{_lines(spec.recipe.to_toml())}</pre></details>"
-        f"<p>and train again with</p><pre>{text(command)}</pre>"
+        f'<pre tabindex="0">{_lines(spec.recipe.to_toml())}</pre></details>'
+        f'<p>and train again with</p><pre tabindex="0">{text(command)}</pre>'
         f'<div class="pair"><div><h3>From file to input</h3>'
         f"{table(('step', 'value'), steps)}</div>"
         f"<div><h3>Made with</h3>{table(('what', 'version'), list(versions.items()))}"
