@@ -1,68 +1,84 @@
-"""One real browser for everything that is looked at: Debian's Chromium."""
+"""One real browser for all pages, how they are watched, and a network to look at."""
 
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+
+import convscope as cs
 
 
 @pytest.fixture(scope="session")
-def browser():
+def digits_run(tmp_path_factory):
+    """A small network that reads digits."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 10),
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("runs") / "digits-small"
+    cs.fit(net, "digits", epochs=8, folder=folder, listeners=(), seed=0)
+    return cs.Run.load(folder, net)
+
+
+def missing():
+    """What is not there for looking at pages, and how to get it; empty if all is."""
+    for package in ("playwright", "axe_playwright_python"):
+        try:
+            __import__(package)
+        except ImportError:
+            return f"needs {package}: pip install {package.replace('_', '-')}"
+    if program() is None:
+        return "needs chromium: apt-get install chromium"
+    return ""
+
+
+def program():
+    """Where Chromium is, or None."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="session")
+def chromium():
     """A browser without a window; where there is none, a skip at home, a failure in CI.
 
     CI says that it is CI by the variable ``CI``.
     """
-    missing = None
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing = "playwright is not installed: pip install playwright"
-    if chromium is None:
-        missing = "there is no chromium: apt-get install chromium"
-    if missing:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    if lacks := missing():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(lacks)
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox"]
+            executable_path=program(), args=["--no-sandbox"]
         )
         yield opened
         opened.close()
 
 
 @pytest.fixture
-def page_at(browser):
-    """Opens a file or an address; the page may not complain nor ask others.
+def page_at(chromium):
+    """Opens a file or an address; the page may not complain, nor ask anybody else.
 
-    The page has no network if a file is opened.
+    A file has no network at all.
     """
     contexts, troubles = [], []
 
-    def opens(place, width=1440, scheme="light", height=900):
+    def opens(place, width=1440, scheme="light", height=900, touch=False):
         address = str(place)
         is_file = "://" not in address
         if is_file:
             address = Path(address).resolve().as_uri()
-        context = browser.new_context(
+        context = chromium.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme,
-            reduced_motion="reduce", offline=is_file,
+            reduced_motion="reduce", offline=is_file, has_touch=touch,
         )  # fmt: skip
         contexts.append(context)
         tab = context.new_page()
-        own = address if is_file else "/".join(address.split("/")[:3])
-
-        def heard(message):
-            if message.type in ("error", "warning"):
-                troubles.append(message.text)
-
-        def asked(request):
-            if not request.url.startswith((own, "data:", "blob:")):
-                troubles.append(f"asked {request.url}")
-
-        tab.on("console", heard)
-        tab.on("pageerror", lambda error: troubles.append(str(error)))
-        tab.on("request", asked)
+        watch(tab, address if is_file else origin(address), troubles)
         tab.goto(address)
         return tab
 
@@ -72,8 +88,29 @@ def page_at(browser):
     assert troubles == []
 
 
+def origin(address):
+    """Scheme and host of an address, with the slash after them."""
+    return "/".join(address.split("/")[:3]) + "/"
+
+
+def watch(tab, own, troubles):
+    """Collects what a page complains of, and whom it asks that is not its ``own``."""
+
+    def heard(message):
+        if message.type in ("error", "warning"):
+            troubles.append(message.text)
+
+    def asked(request):
+        if not request.url.startswith((own, "data:", "blob:")):
+            troubles.append(f"asked {request.url}")
+
+    tab.on("console", heard)
+    tab.on("pageerror", lambda error: troubles.append(str(error)))
+    tab.on("request", asked)
+
+
 @pytest.fixture(scope="session")
-def violations():
+def violations(chromium):
     """What axe-core finds on a page that is serious or critical."""
     from axe_playwright_python.sync_playwright import Axe
 

@@ -42,16 +42,29 @@ def test_everybody_can_use_it_without_scrolling_sideways(
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_cell_opens_the_pictures_behind_it(page_at, place, found):
+def test_a_cell_shows_the_pictures_behind_it_and_keeps_them_if_chosen(
+    page_at, place, found
+):
     tab = page_at(place)
-    count, i, j = found.evaluation.confused[0]
-    tab.locator(f'button[data-cell="{i},{j}"]').first.click()
-    pictures = tab.locator("#cell img")
+    (count, i, j), (_, k, m) = found.evaluation.confused[:2]
+    cell = tab.locator(f'button[data-cell="{i},{j}"]').first
+    other = tab.locator(f'button[data-cell="{k},{m}"]').first
+    pictures, said = tab.locator("#cell img"), tab.locator("#cell p")
+    classes = found.evaluation.classes
+    cell.hover()
+    assert said.inner_text().startswith(f"{classes[i]} called {classes[j]}: {count}")
     assert pictures.count() == min(count, 12)
     for picture in pictures.all():
         assert picture.evaluate("image => image.naturalWidth") > 0
+    other.hover()
+    assert said.inner_text().startswith(f"{classes[k]} called {classes[m]}")
+    cell.click()
+    other.hover()
+    assert said.inner_text().startswith(f"{classes[i]} called {classes[j]}")
+    assert cell.get_attribute("aria-expanded") == "true"
     tab.keyboard.press("Escape")
     assert pictures.count() == 0
+    assert cell.get_attribute("aria-expanded") == "false"
 
 
 def test_the_keyboard_alone_reaches_every_control(page_at, place):
@@ -74,6 +87,10 @@ def test_the_keyboard_alone_reaches_every_control(page_at, place):
     cell.focus()
     tab.keyboard.press("Enter")
     assert tab.locator("#cell img").count() > 0
+
+
+def test_the_file_is_small_enough_to_be_sent(place):
+    assert place.stat().st_size < 3e6
 
 
 def test_the_first_screen_says_what_it_is_how_good_and_what_to_do(page_at, place):

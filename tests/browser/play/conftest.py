@@ -6,11 +6,10 @@ import time
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
-pytest.importorskip("playwright", reason="needs playwright")
 
 
 @pytest.fixture(scope="session")
-def address(digits_run):
+def address(chromium, digits_run):
     """Where the page of that run is."""
     from convscope.serve.running import serve
 
@@ -31,18 +30,6 @@ class Page:
 
     def __init__(self, tab):
         self.tab = tab
-        self.troubles = []
-        tab.on("console", self._heard)
-        tab.on("pageerror", lambda error: self.troubles.append(str(error)))
-        tab.on("request", self._asked)
-
-    def _heard(self, message):
-        if message.type in ("error", "warning"):
-            self.troubles.append(message.text)
-
-    def _asked(self, request):
-        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
-            self.troubles.append(f"asked {request.url}")
 
     def draw(self, points):
         """A stroke with the mouse; waits for the answer."""
@@ -66,22 +53,12 @@ class Page:
 
 
 @pytest.fixture
-def opened(chromium, address):
-    """Opens pages; none of them may complain, or ask anybody but their server."""
-    pages = []
+def opened(page_at, address):
+    """Opens the page, as often as one likes."""
 
-    def opens(*, width=1440, height=900, scheme="light", touch=False):
-        tab = chromium.new_page(
-            viewport={"width": width, "height": height}, color_scheme=scheme,
-            has_touch=touch, reduced_motion="reduce",
-        )  # fmt: skip
-        page = Page(tab)
-        pages.append(page)
-        tab.goto(address)
+    def opens(**how):
+        tab = page_at(address, **how)
         tab.wait_for_selector(".card")
-        return page
+        return Page(tab)
 
-    yield opens
-    for page in pages:
-        page.tab.close()
-        assert page.troubles == []
+    return opens

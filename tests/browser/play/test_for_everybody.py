@@ -3,23 +3,12 @@
 import pytest
 from tests.browser.play.strokes import THREE
 
-axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 VIEWS = {"desktop": (1440, 900), "tablet": (1024, 768), "phone": (390, 844)}
-
-
-def violations(tab):
-    """What axe-core finds that is serious or critical."""
-    found = axe.Axe().run(tab).response["violations"]
-    return [
-        (each["id"], [node["html"][:160] for node in each["nodes"]][:3])
-        for each in found
-        if each["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("view", VIEWS)
-def test_axe_finds_nothing_serious(opened, view, scheme):
+def test_axe_finds_nothing_serious(opened, violations, view, scheme):
     width, height = VIEWS[view]
     page = opened(width=width, height=height, scheme=scheme, touch=width < 500)
     page.draw(THREE)
@@ -31,7 +20,7 @@ def test_axe_finds_nothing_serious(opened, view, scheme):
         assert violations(page.tab) == []
 
 
-def test_a_planted_mistake_is_found(opened):
+def test_a_planted_mistake_is_found(opened, violations):
     page = opened()
     page.tab.evaluate("document.querySelector('main').append("
                       "document.createElement('button'))")  # fmt: skip

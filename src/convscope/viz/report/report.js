@@ -1,12 +1,13 @@
 "use strict";
-// Opens the pictures behind a cell of the confusion matrix; computes nothing.
+// Shows the pictures behind a cell of the confusion matrix: those of the cell under the
+// mouse, until one is chosen, which then stays. Computes nothing.
 (() => {
   const source = document.getElementById("behind");
   const panel = document.getElementById("cell");
   if (!source || !panel) return;
   const { classes, cells, totals } = JSON.parse(source.textContent);
   const buttons = [...document.querySelectorAll("button[data-cell]")];
-  let open = null;
+  let chosen = null;
 
   const element = (name, text) => {
     const made = document.createElement(name);
@@ -29,27 +30,37 @@
     return figure;
   };
 
-  const close = () => {
-    if (open) open.setAttribute("aria-expanded", "false");
-    open = null;
-    panel.replaceChildren();
-  };
-
-  const show = (button) => {
-    const again = button === open;
-    close();
-    if (again) return;
-    open = button;
-    button.setAttribute("aria-expanded", "true");
+  const fill = (button) => {
     const key = button.dataset.cell;
+    if (panel.dataset.shows === key) return;
+    panel.dataset.shows = key;
     const [truth, called] = key.split(",").map((n) => classes[Number(n)]);
     const shown = cells[key] || [];
     const part = shown.length < totals[key] ? `, the ${shown.length} surest` : "";
-    panel.append(element("p", `${truth} called ${called}: ${totals[key]}${part}`));
     const list = element("div");
     list.className = "pictures";
     list.append(...shown.map(picture));
-    panel.append(list);
+    panel.replaceChildren(
+      element("p", `${truth} called ${called}: ${totals[key]}${part}`), list);
+  };
+
+  const release = () => {
+    if (chosen) chosen.setAttribute("aria-expanded", "false");
+    chosen = null;
+  };
+
+  const clear = () => {
+    release();
+    delete panel.dataset.shows;
+    panel.replaceChildren();
+  };
+
+  const choose = (button) => {
+    if (button === chosen) return clear();
+    release();
+    chosen = button;
+    button.setAttribute("aria-expanded", "true");
+    fill(button);
   };
 
   const neighbor = (button, key) => {
@@ -68,7 +79,10 @@
   for (const button of buttons) {
     button.setAttribute("aria-expanded", "false");
     button.setAttribute("aria-controls", "cell");
-    button.addEventListener("click", () => show(button));
+    button.addEventListener("click", () => choose(button));
+    button.addEventListener("pointerenter", (event) => {
+      if (event.pointerType === "mouse" && !chosen) fill(button);
+    });
     button.addEventListener("keydown", (event) => {
       const next = neighbor(button, event.key);
       if (next) {
@@ -78,10 +92,9 @@
     });
   }
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && open) {
-      const last = open;
-      close();
-      last.focus();
-    }
+    if (event.key !== "Escape" || !panel.dataset.shows) return;
+    const last = chosen;
+    clear();
+    if (last) last.focus();
   });
 })();
