@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from convscope.data.dataset import Samples
 from convscope.errors import ArgumentError, ConvscopeError
 from convscope.serve.subject import Subject
+from convscope.train.judging import inference
 from convscope.train.judging.answers import Answers
 
 KINDS = {"test": "Test images", "mistakes": "Mistakes"}
@@ -18,7 +20,10 @@ SIDE = 48  # pixels of a thumbnail
 
 
 class Examples:
-    """Images of a run's own data with what the network says of them; judged once.
+    """Images of a run's own data with what the network says of them.
+
+    Those that are shown are judged as they are shown; all of them, once, only when
+    the mistakes are asked for.
 
     Args:
         subject: Whose run.
@@ -28,6 +33,29 @@ class Examples:
         self.subject = subject
         self._lock = threading.Lock()
         self._answers: Answers | None = None
+        self._samples: Samples | None = None
+
+    def samples(self) -> Samples:
+        """Those that the run is judged on.
+
+        Raises:
+            ArgumentError: The run's data cannot be had; says why.
+        """
+        run = self.subject.run
+        if run.spec.folds is not None:  # each image by the network that never saw it
+            return self.answers().samples
+        with self._lock:
+            if self._samples is None:
+                try:
+                    found = run.find_data()
+                    data = found.data
+                    part, _, _ = inference.choose_part(data, None, own=found.is_own)
+                    self._samples = inference.relabel(
+                        part, data.classes, self.subject.classes, data.name
+                    )
+                except ConvscopeError as error:
+                    raise _without_pictures(error) from error
+            return self._samples
 
     def answers(self) -> Answers:
         """What the network says of each; the first call judges all of them.
@@ -40,9 +68,7 @@ class Examples:
                 try:
                     self._answers = self.subject.run.answers()
                 except ConvscopeError as error:
-                    raise ArgumentError(
-                        f"play: there are no pictures to choose from: {error}"
-                    ) from error
+                    raise _without_pictures(error) from error
             return self._answers
 
     def listed(self, kind: str, start: int, count: int) -> dict[str, Any]:
@@ -51,22 +77,34 @@ class Examples:
             raise ArgumentError(
                 f"play: kind={kind[:20]!r} is neither test nor mistakes."
             )
-        found = self.answers()
+        found = self.samples()
         places = self._mistakes if kind == "mistakes" else np.arange(len(found))
         shown = places[start : start + count]
+        rows = self._probabilities(found.subset(shown))
         return {
             "count": len(places),
             "examples": [
                 {
                     "id": int(i),
-                    "name": str(found.samples.names[i]),
+                    "name": str(found.names[i]),
                     "label": int(found.labels[i]) if found.labels[i] >= 0 else None,
-                    "guess": int(found.predicted[i]),
-                    "probability": float(found.probabilities[i].max()),
+                    "guess": int(row.argmax()),
+                    "probability": float(row.max()),
                 }
-                for i in shown
+                for i, row in zip(shown, rows, strict=True)
             ],
         }
+
+    def _probabilities(self, samples: Samples) -> npt.NDArray[np.float64]:
+        subject = self.subject
+        if not len(samples):
+            return np.empty((0, len(subject.classes)))
+        rows = inference.probabilities(
+            subject.net, samples, subject.preprocessing,
+            tta=subject.run.spec.recipe.tta, temperature=subject.temperature,
+        )  # fmt: skip
+        found: npt.NDArray[np.float64] = rows.double().numpy()
+        return found
 
     @cached_property
     def _mistakes(self) -> npt.NDArray[np.intp]:
@@ -82,7 +120,7 @@ class Examples:
         Raises:
             ArgumentError: There is no such image.
         """
-        samples = self.answers().samples
+        samples = self.samples()
         if not 0 <= number < len(samples):
             raise ArgumentError(f"play: there is no example {number}.")
         found: npt.NDArray[np.generic] = samples.pixels[number].numpy()
@@ -99,3 +137,7 @@ class Examples:
         made = io.BytesIO()
         image.resize((SIDE, SIDE), how).save(made, "png")
         return made.getvalue()
+
+
+def _without_pictures(error: ConvscopeError) -> ArgumentError:
+    return ArgumentError(f"play: there are no pictures to choose from: {error}")

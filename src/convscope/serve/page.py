@@ -139,7 +139,8 @@ class Page:
         card = self._card(number)
         with page.lock:
             x = self._input(page)
-            return explanation(self._net(page), x, card, channel, position)
+            net, temperature = self._net(page), self.subject.temperature
+            return explanation(net, x, card, channel, position, temperature)
 
     def filters(self, page: Session, number: int, channel: int) -> bytes:
         """The kernels of a channel, as they are now."""

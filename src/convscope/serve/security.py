@@ -15,6 +15,9 @@ HEADERS = {
         "img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; "
         "form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
     ),
+    "Permissions-Policy": (
+        "camera=(self), microphone=(), geolocation=(), display-capture=(), usb=()"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -133,8 +133,9 @@ export class Card {
     const {layout, body, spacer, box} = this;
     this.height = Math.min(height, layout.height);
     body.style.height = `${this.height}px`;
+    if (layout.across) body.dataset.tiles = `${layout.across} of ${layout.size} by ${layout.tall}`;
     spacer.style.height = `${layout.height}px`;
-    box.style.width = width ? "" : `${Math.max(144, layout.width + 18)}px`;
+    box.style.width = width ? "" : `${Math.max(152, layout.width + 18)}px`;
     body.style.overflowY = layout.height > height ? "scroll" : "hidden";
     this.redraw();
   }
@@ -248,9 +249,13 @@ export class Card {
   }
 
   describe(unit) {
+    const name = unitName(this.state.get("page"), unit);
+    const guess = this.names && this.state.get("answer")?.guesses.find(one =>
+      one.class === unit.channel);
+    if (guess) return {name, value: guess.probability};
     const value = this.valueAt(unit);
-    const digits = this.array()?.type === "float16" ? 4 : 7; // what was sent
-    return {name: unitName(this.state.get("page"), unit), value: value === null ? null
-      : Number(value.toPrecision(digits))};
+    if (value === null || this.array().type !== "float16") return {name, value};
+    return {name, value: Number(Math.abs(value) < 2 ** -14 ? value.toFixed(7)
+      : value.toPrecision(4))}; // as many digits as were sent
   }
 }

@@ -30,8 +30,9 @@ export function short(value) {
 }
 
 export function percent(share) {
-  const hundredths = share * 100;
-  return hundredths > 99.95 && share < 1 ? "> 99.9 %" : `${hundredths.toFixed(1)} %`;
+  if (share > 0.9995 && share < 1) return "> 99.9 %";
+  if (share < 0.0005 && share > 0) return "< 0.1 %";
+  return `${(share * 100).toFixed(1)} %`;
 }
 
 export function count(number) {

@@ -47,6 +47,10 @@ export class Examples {
 
   async load() {
     const {from, start} = this;
+    if (!this.list.children.length) {
+      this.list.append(element("p", {class: "muted"}, from === "mistakes"
+        ? "Judging the test images\u2026" : "Reading the test images\u2026"));
+    }
     const found = await asked(this.state, "input", () =>
       this.source.examples(from, start, PAGE));
     if (!found || from !== this.from || start !== this.start) return;

@@ -7,6 +7,8 @@ import {Guesses} from "./guesses.js";
 import {Examples} from "./examples.js";
 
 const SEEN = 96;
+const WITHOUT_CAMERA = "Browsers lend the camera only to pages of this machine (127.0.0.1) or " +
+  "over https, and this page is neither. Open it on the machine that runs it, or choose a file.";
 
 export class InputColumn {
   constructor(state, source) {
@@ -22,6 +24,9 @@ export class InputColumn {
       element("div", {class: "seen-box"}, this.seen, this.marks),
       element("figcaption", {}, `as the network sees it, ${size}`));
     this.board = this.isDrawn ? new Board(state) : null;
+    this.hint = this.isDrawn ? null : element("p", {class: "board-hint"}, can(state, "examples")
+      ? "Reading a test image\u2026" : "Drop a picture here");
+    if (this.hint) sees.firstChild.append(this.hint);
     this.surface = this.board?.canvas ?? this.seen;
     if (!this.isDrawn) this.seen.tabIndex = 0;
     const answer = element("div", {class: "answer"}, sees, this.guesses.summary);
@@ -52,8 +57,7 @@ export class InputColumn {
   makeChoosing() {
     const file = element("input", {type: "file", accept: "image/*", class: "unseen",
       "aria-label": "Choose a picture", tabindex: -1, onchange: () => this.take(file.files[0])});
-    const camera = navigator.mediaDevices?.getUserMedia
-      ? button("Camera", () => this.photograph(), {title: "Take one picture"}) : null;
+    const camera = button("Camera", () => this.photograph(), {title: "Take one picture"});
     return element("div", {class: "tools", role: "group", "aria-label": "Other inputs"},
       button("Picture\u2026", () => file.click(), {title: "Or drop or paste one anywhere"}),
       camera, file);
@@ -95,6 +99,7 @@ export class InputColumn {
   async photograph() {
     let stream;
     try {
+      if (!navigator.mediaDevices?.getUserMedia) throw new Error(WITHOUT_CAMERA);
       stream = await navigator.mediaDevices.getUserMedia({video: true});
       const video = element("video", {muted: true, playsinline: true});
       video.srcObject = stream;
@@ -103,8 +108,9 @@ export class InputColumn {
       still.getContext("2d").drawImage(video, 0, 0);
       this.take(await still.convertToBlob({type: "image/png"}));
     } catch (error) {
-      this.state.set({problem: {where: "input", error: new Error(
-        `The camera gives no picture: ${error.message} Allow it for this page, or choose a file.`)}});
+      this.state.set({problem: {where: "input", error: new Error(error.message === WITHOUT_CAMERA
+        ? WITHOUT_CAMERA : `The camera gives no picture: ${error.message}. Allow it for this ` +
+        "page, or choose a file.")}});
     } finally {
       for (const track of stream?.getTracks() ?? []) track.stop();
     }
@@ -117,6 +123,7 @@ export class InputColumn {
       const seen = arrays.get("seen");
       const array = seen ? {...seen, low: 0, high: 255} : arrays.get("0");
       if (array?.values.length) {
+        this.hint?.remove();
         paintPicture(this.seen, array, "The input as the network sees it");
       }
       this.drawMarks();

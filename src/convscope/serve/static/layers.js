@@ -3,6 +3,8 @@ import {element, button, exact, nameOf, count} from "./dom.js";
 import {Card} from "./card.js";
 import {Wires} from "./wires.js";
 
+const LONG = 12; // cards; more cannot be found by scrolling alone
+
 export class Layers {
   constructor(state) {
     this.state = state;
@@ -34,8 +36,9 @@ export class Layers {
   }
 
   makeToolbar() {
-    const kinds = [...new Set(this.page.cards.map(one => one.kind))];
-    const eyes = kinds.length > 1 ? kinds.map(kind => {
+    const all = this.page.cards.map(one => one.kind);
+    const several = [...new Set(all)].filter(kind => all.indexOf(kind) !== all.lastIndexOf(kind));
+    const eyes = several.map(kind => {
       const each = button(kind, () => {
         const hidden = new Set(this.state.get("hiddenKinds"));
         if (!hidden.delete(kind)) hidden.add(kind);
@@ -43,17 +46,22 @@ export class Layers {
         this.state.set({hiddenKinds: hidden});
       }, {"aria-pressed": "true", class: "chip", title: `Show or hide every ${kind}`});
       return each;
-    }) : [];
+    });
     const scale = button("Own scales", () => {
       this.state.set({perMap: !this.state.get("perMap")});
       scale.setAttribute("aria-pressed", this.state.get("perMap"));
     }, {"aria-pressed": "false", class: "chip",
       title: "Pressed: dark to bright within each map. Else one scale for a layer."});
+    const jump = element("select", {"aria-label": "Go to a layer", class: "jump", onchange: () => {
+      if (jump.value !== "") this.go(Number(jump.value));
+      jump.value = "";
+    }}, element("option", {value: ""}, "Go to\u2026"),
+    ...this.page.cards.map(one => element("option", {value: one.id}, nameOf(one))));
     const total = this.page.cards.reduce((sum, one) => sum + (one.parameters ?? 0), 0);
     return element("div", {class: "layers-head"},
       element("h2", {title: total ? `${count(total)} parameters` : ""}, "Layers"),
       element("div", {class: "chips", role: "group", "aria-label": "Kinds shown"}, ...eyes),
-      scale);
+      this.page.cards.length > LONG ? jump : null, scale);
   }
 
   place() {
@@ -83,15 +91,16 @@ export class Layers {
   arrange() {
     const stacked = matchMedia("(max-width: 640px)").matches;
     const size = `${this.scroller.clientWidth} ${this.scroller.clientHeight} ${stacked}`;
-    const room = stacked ? 224
-      : Math.max(176, Math.floor((this.scroller.clientHeight - 56) / this.lanes) - 120);
+    const part = Math.floor((this.scroller.clientHeight - 56) / (this.lanes + 1));
+    const roomIn = lane => stacked ? 224 : this.lanes === 1 ? Math.max(176, 2 * part - 96)
+      : lane ? Math.max(72, part - 96) : Math.max(176, 2 * part - 96); // branches are small
     const hidden = this.state.get("hiddenCards");
     const kinds = this.state.get("hiddenKinds");
     for (const card of this.cards) {
       const isHidden = hidden.has(card.one.id) || kinds.has(card.one.kind);
       card.box.hidden = isHidden;
       card.tab.hidden = !isHidden;
-      if (size !== this.size) card.fit(room, stacked ? this.scroller.clientWidth - 26 : 0);
+      if (size !== this.size) card.fit(roomIn(card.one.lane ?? 0), stacked ? this.scroller.clientWidth - 26 : 0);
     }
     this.size = size;
     this.wires.draw(!stacked);
@@ -145,9 +154,8 @@ export class Layers {
     return this.cards[id];
   }
 
-  reveal(id) {
+  go(id) {
     this.toggle(id, false);
     this.cards[id].holder.scrollIntoView({inline: "center", block: "nearest"});
-    return nameOf(this.page.cards[id]);
   }
 }

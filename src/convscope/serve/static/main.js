@@ -47,6 +47,8 @@ export async function open(source) {
     const first = await source.examples("test", 0, 1).catch(() => null);
     if (first?.examples.length && !state.get("input")) {
       state.set({input: {kind: "example", id: first.examples[0].id}});
+    } else if (!first?.examples.length) {
+      input.hint.textContent = "Drop a picture here";
     }
   }
 }

@@ -18,13 +18,15 @@ function windowOf(step, page, view) {
   const inside = step.inside.map(each => [each].flat(4));
   const bounds = [patches, kernels, taps].map(each =>
     Math.max(...each.flat().filter(Number.isFinite).map(Math.abs), 0));
-  const grids = element("div", {class: "products"});
-  const says = element("p", {class: "formula tap"}, "\u00a0");
+  const grids = element("div", {class: "products", tabindex: 0, role: "group",
+    "aria-label": "Input times kernel. Arrow keys go from product to product."});
+  const says = element("p", {class: "formula tap", "aria-live": "polite"}, "\u00a0");
   const sums = barList(step.sums.map((value, i) => [`channel ${step.channels[i]}`, value]),
     place => show(place));
   let tables = [];
   let timer = null;
   let shown = 0;
+  let at = -1; // the product that is pointed at
 
   function show(place) {
     stop();
@@ -39,18 +41,19 @@ function windowOf(step, page, view) {
       labelled("input", tables[0]), element("span", {}, "\u00d7"), labelled("kernel", tables[1]),
       element("span", {}, "="), labelled("product", tables[2]));
     sums.choose(place);
-    says.textContent = `sum ${exact(step.sums[place])}`;
-    says.title = String(step.sums[place]);
+    point(-1);
   }
 
-  function point(at) {
+  function point(place) {
+    at = place;
     for (const table of tables) {
       for (const cell of table.querySelectorAll("td")) {
         cell.classList.toggle("marked", Number(cell.dataset.at) === at);
       }
     }
     if (at < 0) {
-      says.textContent = `sum ${exact(step.sums[shown])}`;
+      says.textContent = `channel ${step.channels[shown]}: ${exact(step.sums[shown])}`;
+      says.title = String(step.sums[shown]);
       return;
     }
     says.textContent = `${short(patches[shown][at])} \u00d7 ${short(kernels[shown][at])} = ` +
@@ -58,6 +61,15 @@ function windowOf(step, page, view) {
     says.title = `${patches[shown][at]} x ${kernels[shown][at]} = ${taps[shown][at]}`;
   }
 
+  grids.addEventListener("keydown", event => {
+    const by = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns}[event.key];
+    if (!by) return;
+    stop();
+    at = at < 0 ? 0 : Math.max(0, Math.min(rows * columns - 1, at + by));
+    point(at);
+    event.preventDefault();
+  });
+  grids.addEventListener("blur", () => { if (!timer) point(-1); });
   grids.addEventListener("pointermove", event => {
     const cell = event.target.closest("td");
     if (cell && !timer) point(Number(cell.dataset.at));
@@ -69,15 +81,14 @@ function windowOf(step, page, view) {
       stop();
       return;
     }
-    let at = 0;
+    at = -1;
     play.textContent = "Stop";
     const next = () => {
-      if (!play.isConnected || at >= taps[shown].length) {
+      if (!play.isConnected || at + 1 >= taps[shown].length) {
         stop();
         return;
       }
-      point(at);
-      at += 1;
+      point(at + 1);
       timer = setTimeout(next, PACE);
     };
     next();
@@ -113,7 +124,7 @@ function added(step) {
   const parts = [];
   if (step.scale !== 1 && step.scale != null) parts.push(`times ${exact(step.scale)}`);
   if (step.bias != null) parts.push(`plus bias ${exact(step.bias)}`);
-  return element("p", {class: "formula"}, parts.length ? `sum ${parts.join(", ")}` : "sum");
+  return element("p", {class: "formula"}, `sum of all${parts.length ? `, ${parts.join(", ")}` : ""}`);
 }
 
 // Bars around a zero line, a row for each number.

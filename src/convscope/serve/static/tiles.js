@@ -1,24 +1,27 @@
 // Where each map or bar of a card stands.
 
 const GAP = 4;
-const SIZES = [128, 96, 72, 56, 44, 36];
+const SIZES = [128, 112, 96, 84, 72, 64, 56, 48, 44, 40, 36];
 const WIDEST = 232;
+const CLEAR = 72; // pixels at which a map is still seen well
 
-// Maps: tiles in columns; what does not fit is scrolled to.
+// Maps: tiles in columns, as few as show them well; what does not fit is scrolled to.
 export function tilesOf(shape, height, width) {
   const [channels, ...space] = shape;
   const [rows, columns] = space.length > 1 ? space : [1, space[0]];
   const room = width || WIDEST;
-  for (const size of SIZES) {
+  const choices = SIZES.map(size => {
     const tall = Math.max(8, Math.round(size * Math.min(3, rows / columns)));
     const fits = Math.max(1, Math.floor((room + GAP) / (size + GAP)));
     const down = Math.max(1, Math.floor((height - 4 + GAP) / (tall + GAP)));
-    const across = width ? Math.min(fits, channels) : Math.ceil(channels / down);
-    if ((across <= fits && Math.ceil(channels / across) <= down) || size === SIZES.at(-1)) {
-      return new Tiles(channels, rows, columns, size, tall, Math.min(across, fits), space.length < 2);
-    }
-  }
-  return null;
+    const across = Math.min(fits, width ? channels : Math.ceil(channels / down));
+    return {size, tall, across, isWhole: Math.ceil(channels / across) <= down};
+  });
+  const clear = choices.filter(each => each.isWhole && each.size >= CLEAR);
+  const few = width ? Infinity : Math.min(...clear.map(each => each.across));
+  const {size, tall, across} = clear.find(each => each.across <= few) ??
+    choices.find(each => each.isWhole) ?? choices.at(-1);
+  return new Tiles(channels, rows, columns, size, tall, across, space.length < 2);
 }
 
 class Tiles {
