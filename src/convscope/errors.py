@@ -113,13 +113,14 @@ class UnknownNameError(ArgumentError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        names = sorted(known)
+        names = sorted(name for name in known if name)
         close = difflib.get_close_matches(name, names, n=1)
         if close:
             hint = f"Did you mean {close[0]!r}?"
         else:
             more = f" and {len(names) - MOST_NAMES} more" * (len(names) > MOST_NAMES)
             hint = f"Known: {', '.join(names[:MOST_NAMES])}{more}."
+        self.known = tuple(names)
         super().__init__(f"unknown {kind} {name!r}. {hint}")
 
 

@@ -29,6 +29,7 @@ from convscope.analysis.attribution.trust import (
     rank_correlation,
     shuffled,
 )
+from convscope.analysis.capturing.differentiating import gradients_of
 from convscope.analysis.capturing.given import require_network
 from convscope.analysis.checking.check import check
 from convscope.analysis.tracing.meta_copy import meta_copy
@@ -248,8 +249,8 @@ def _slopes(
             "guided" if method == "guided_backprop" else "deconvolution"
         )
     with rule, torch.enable_grad():
-        value = asked.value(net(x)).sum()
-    (slope,) = torch.autograd.grad(value, x, allow_unused=True)
+        value = asked.value(net(x.clone())).sum()  # it may write into its input
+    (slope,) = gradients_of(value, [x], "attribute")
     if slope is None:
         slope = torch.zeros_like(x)
         notes = ("The target does not depend on the input.",)

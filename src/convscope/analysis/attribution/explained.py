@@ -46,7 +46,7 @@ class Explained:
 
         def probability(copies: Tensor) -> Tensor:
             with torch.no_grad():
-                p: Tensor = net(copies).softmax(1)
+                p: Tensor = net(copies.clone()).softmax(1)
             if self.loss:
                 return 1 - p[:, chosen]
             if self.minus is None:
@@ -91,7 +91,7 @@ def explained(
             "attribute: loss=True needs the true class of each input. Give target."
         )
     with torch.no_grad():
-        out = net(inputs)
+        out = net(inputs.clone())  # it may write into its input
     if not isinstance(out, Tensor) or out.ndim != 2:
         shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ArgumentError(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convscope.analysis.attribution.record import Array
+from convscope.analysis.capturing.differentiating import require_gradients
 from convscope.errors import MissingExtraError
 from convscope.execution import images_together
 
@@ -31,7 +32,10 @@ def integrated_gradients(net: nn.Module, inputs: Tensor, value: Value) -> Array:
     captum = _captum()
 
     def forward(x: Tensor) -> Tensor:
-        return value(net(x))
+        made = value(net(x.clone()))  # it may write into its input
+        if made.requires_grad:
+            require_gradients(made, "attribute")
+        return made
 
     method = captum.IntegratedGradients(forward)
     together = max(len(inputs), images_together(inputs.shape[2:], inputs.device))
@@ -44,7 +48,7 @@ def occlusion(net: nn.Module, inputs: Tensor, value: Value) -> Array:
     captum = _captum()
 
     def forward(x: Tensor) -> Tensor:
-        return value(net(x))
+        return value(net(x.clone()))
 
     space = inputs.shape[2:]
     strides = [max(1, math.ceil(size / WINDOWS)) for size in space]

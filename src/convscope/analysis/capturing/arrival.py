@@ -7,8 +7,7 @@ writing arrives where the memory's first owner was made, from what wrote first.
 """
 
 import contextlib
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
-from convscope.errors import ArgumentError
+from convscope.analysis.capturing.differentiating import gradients_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +73,11 @@ def arrival(tensor: Tensor) -> Arrival | None:
     """Where a tensor's gradient arrives; None where it has none."""
     if not tensor.requires_grad:
         return None
-    edge, base = get_gradient_edge(tensor), tensor._base
+    base = tensor._base
+    try:
+        edge = get_gradient_edge(tensor)
+    except AssertionError:  # a view that was made within no_grad
+        return None
     if base is None or not base.requires_grad or tensor.is_leaf:
         return Arrival(edge)
     return Arrival(edge, tensor, tensor._version, get_gradient_edge(base))
@@ -89,7 +92,7 @@ class Slopes:
         where: What an error message begins with.
 
     Raises:
-        ArgumentError: What the gradient needs has been written into.
+        ArgumentError: It has no gradients; see `gradients_of`.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class Slopes:
                     handle = writer.register_hook(self._note(place))
                     watching.callback(handle.remove)
             if self.edges:
-                found = _found(value, list(self.edges.values()), where)
+                found = gradients_of(value, list(self.edges.values()), where)
         self.values = dict(zip(self.edges, found, strict=True))
 
     def at(self, place: Arrival | None) -> Tensor | None:
@@ -130,29 +133,6 @@ class Slopes:
                 self.written[id(place)] = inputs[0]
 
         return note
-
-
-def _found(
-    value: Tensor, edges: list[GradientEdge], where: str
-) -> Sequence[Tensor | None]:
-    try:
-        return torch.autograd.grad(value, edges, allow_unused=True)
-    except RuntimeError as error:
-        what = re.search(
-            r"modified by an inplace operation: \[\S+ \[(.*?)\]\](?:, which is output "
-            r"\d+ of (?:torch::autograd::)?(\w+))?",
-            str(error),
-        )
-        if what is None:
-            raise
-        shape, maker = what.groups()
-        of = f", the output of {maker}" if maker else ""
-        raise ArgumentError(
-            f"{where}: torch finds no gradient of this network either: something that "
-            f"the gradient needs is written into later (a tensor of shape ({shape})"
-            f"{of}). Make the operation after it write into a tensor of its own "
-            "(inplace=False)."
-        ) from None
 
 
 def _key(edge: GradientEdge) -> tuple[int, int]:

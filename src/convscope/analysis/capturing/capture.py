@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from convscope.analysis.capturing.arrival import Slopes
 from convscope.analysis.capturing.choosing import Layers
+from convscope.analysis.capturing.differentiating import require_gradients
 from convscope.analysis.capturing.forward import Pass, Taken, passed
 from convscope.analysis.capturing.given import Given
 from convscope.analysis.capturing.record import Capture, Captured
@@ -123,11 +124,7 @@ def kind_of(taken: Taken) -> str:
 
 def _gradients(found: Pass, value: Tensor, where: str) -> Slopes:
     """Of the target at every place that was kept."""
-    if not value.requires_grad:
-        raise ArgumentError(
-            f"{where}: target has no gradient: nothing in the network that can be "
-            "differentiated leads to it. Choose another target."
-        )
+    require_gradients(value, where)
     return Slopes(
         value,
         (

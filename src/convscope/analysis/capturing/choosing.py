@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from convscope.analysis.tracing.calls import Call, is_leaf, named, tensors_of
-from convscope.analysis.tracing.meta_copy import uncompiled
+from convscope.analysis.tracing.meta_copy import plain_path, uncompiled
 from convscope.errors import ArgumentError, UnknownNameError
 
 One: TypeAlias = str | type[nn.Module] | nn.Module
@@ -53,15 +53,14 @@ class Choice:
 
     def _read(self, one: object, net: nn.Module) -> "str | type[nn.Module]":
         if isinstance(one, str):
-            return self.paths.get(one, one)
+            return self.paths.get(plain_path(one), plain_path(one))
         if isinstance(one, type) and issubclass(one, nn.Module):
             return one
         if isinstance(one, nn.Module):
             inner = uncompiled(one)
             for path, module in uncompiled(net).named_modules():
                 if uncompiled(module) is inner:
-                    parts = [p for p in path.split(".") if p != "_orig_mod"]
-                    return self.paths.get(".".join(parts), ".".join(parts))
+                    return self.paths.get(plain_path(path), plain_path(path))
             raise ArgumentError(
                 f"{self.where}: layers={type(one).__name__}(...) is no module of this "
                 "network. Give one of net.modules(), or a path."

@@ -27,7 +27,7 @@ def require_network(net: object, where: str) -> None:
     """Refuse what cannot be looked into.
 
     Raises:
-        ArgumentError: No module, a scripted one, or one without weights.
+        ArgumentError: No module, a scripted or exported one, or one without weights.
     """
     if not isinstance(net, nn.Module):
         raise ArgumentError(
@@ -41,12 +41,28 @@ def require_network(net: object, where: str) -> None:
                 f"{where}: {name} is compiled by TorchScript, which hides its layers. "
                 "Give the network that it was made from."
             )
+    require_layers(net, where)
     tensors = [*net.parameters(), *net.buffers()]
     if any(is_lazy(t) or t.is_meta for t in tensors):
         raise ArgumentError(
             f"{where}: the network has layers without weights. Build it on a device, "
             "and call it once if it has lazy layers."
         )
+
+
+def require_layers(net: nn.Module, where: str) -> None:
+    """Refuse a program that is written out, operation by operation.
+
+    Raises:
+        ArgumentError: It is one of ``torch.export``, which has no layers.
+    """
+    for module in plain_network(net).modules():
+        changed = getattr(vars(module).get("train"), "__module__", None)
+        if changed == "torch.export.exported_program":
+            raise ArgumentError(
+                f"{where}: net is a program of torch.export, which has operations in "
+                "place of layers. Give the network that it was made from."
+            )
 
 
 class GivenInputs:

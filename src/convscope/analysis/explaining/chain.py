@@ -15,6 +15,7 @@ from convscope.analysis.explaining.site import (
     Index,
     Site,
     place_text,
+    remedy,
     rounding_unit,
 )
 from convscope.analysis.tracing.calls import Call, tensors_of
@@ -140,6 +141,8 @@ def _step(
     rule = rule_of(taken.call)
     detail: Detail | None = None
     known = rule is not None and (number == 0 or rule.name in _SEVERAL)
+    if any(t.is_complex() for t in taken.inputs):
+        known = False  # there are no lines for complex numbers
     if rule is not None and known:
         detail = rule.explain(site)
     kind = kind_of(taken)
@@ -164,6 +167,6 @@ def _require_equal(
     raise ExplanationError(
         f"{where}: {taken.call.label or 'the network'} = {kind_of(taken)} has "
         f"{network!r} at {place_text(index)}, but its parts give {ours!r}, and "
-        f"rounding explains {detail.tolerance:.2g} of the difference. Report this to "
-        "convscope."
+        f"rounding explains {detail.tolerance:.2g} of the difference. "
+        f"{remedy([taken.call])}"
     )

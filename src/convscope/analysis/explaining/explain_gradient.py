@@ -1,7 +1,8 @@
 """``explain_gradient``: why a gradient of a network is what it is."""
 
+import contextlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from convscope.analysis.capturing.arrival import Arrival, Slopes
 from convscope.analysis.capturing.capture import kind_of
 from convscope.analysis.capturing.choosing import Uses, is_glob
+from convscope.analysis.capturing.differentiating import require_gradients
 from convscope.analysis.capturing.forward import Taken, passed
 from convscope.analysis.capturing.given import Given, require_network
 from convscope.analysis.capturing.target import Target, target_value
@@ -21,14 +23,15 @@ from convscope.analysis.explaining.site import (
     Index,
     Site,
     place_text,
+    remedy,
     rounding_unit,
     wide,
 )
 from convscope.analysis.explaining.slope import Variable
 from convscope.analysis.explaining.slopes import slopes
 from convscope.analysis.tracing.calls import named, tensors_of
-from convscope.analysis.tracing.meta_copy import uncompiled
-from convscope.errors import ArgumentError, ExplanationError
+from convscope.analysis.tracing.meta_copy import plain_path, uncompiled
+from convscope.errors import ArgumentError, ExplanationError, UnknownNameError
 
 
 def explain_gradient(
@@ -84,23 +87,19 @@ def explain_gradient(
             "net.named_parameters(), or a layer of capture(net, inputs)."
         )
     require_network(net, where)
-    plain = uncompiled(net)
+    plain, of = uncompiled(net), plain_path(of)
     weights = dict(plain.named_parameters(remove_duplicate=False))
     is_parameter = of in weights
     spot = tuple(index) if isinstance(index, Iterable) else (index,)
     if is_parameter:
         _require_index(weights[of], spot, f"parameter {of!r}", where)
-    with passed(
+    with _naming(of, weights), passed(
         net, inputs, Uses(of) if is_parameter else of, training=training,
         with_inputs=True, with_graph=True, parameters=[of] if is_parameter else (),
         shares=True, where=where,
     ) as found:  # fmt: skip
         value, words = target_value(found.output, target, where)
-        if not value.requires_grad:
-            raise ArgumentError(
-                f"{where}: target has no gradient: nothing in the network that can be "
-                "differentiated leads to it. Choose another target."
-            )
+        require_gradients(value, where)
         if is_parameter:
             parameter: Tensor | None = found.root.get_parameter(of)
             chosen = found.taken
@@ -111,6 +110,11 @@ def explain_gradient(
             _require_index(tensor, spot, f"the input of {of!r}", where)
         place = _place(chosen, parameter, operand, of, where)
         network, upstream = _gradients(value, place, chosen, parameter, where)
+        if network.is_complex():
+            raise ArgumentError(
+                f"{where}: {of!r} holds complex numbers, whose gradients are not "
+                "explained. Choose a parameter or layer of real ones."
+            )
         unit = rounding_unit(
             [t for one in chosen for t in (*one.inputs, *tensors_of(one.output))]
         )
@@ -125,8 +129,18 @@ def explain_gradient(
         of, spot, words, parts, float(network[spot].item()), unit, is_parameter,
         tuple(found.notes),
     )  # fmt: skip
-    _require_equal(made, where)
+    _require_equal(made, remedy(one.call for one in chosen), where)
     return made
+
+
+@contextlib.contextmanager
+def _naming(of: str, weights: Iterable[str]) -> Iterator[None]:
+    """Names parameters, too, where there is no such layer."""
+    try:
+        yield
+    except UnknownNameError as error:
+        known = {*weights, *error.known}
+        raise UnknownNameError("parameter or layer", of, known) from None
 
 
 def _operand(taken: Taken, number: int, where: str) -> Tensor:
@@ -205,7 +219,7 @@ def _parts(
             training if module is None else module.training,
             rounding_unit((tensor,)), number,
         )  # fmt: skip
-        found = slopes(site, variable)
+        found = None if arriving.is_complex() else slopes(site, variable)
         if found is None:
             parts.append(_taken_over(taken, network, spot))
             break
@@ -252,7 +266,7 @@ def _require_index(tensor: Tensor, index: Index, what: str, where: str) -> None:
             )
 
 
-def _require_equal(made: GradientExplanation, where: str) -> None:
+def _require_equal(made: GradientExplanation, remedy: str, where: str) -> None:
     """Refuse a sum that differs from autograd's by more than rounding."""
     ours, network = made.value, made.network_value
     if ours == network or (math.isnan(ours) and math.isnan(network)):
@@ -262,5 +276,5 @@ def _require_equal(made: GradientExplanation, where: str) -> None:
     raise ExplanationError(
         f"{where}: the gradient of {made.target} at {made.of} {place_text(made.index)} "
         f"is {network!r}, but upstream times local adds up to {ours!r}, and rounding "
-        f"explains {made.tolerance:.2g} of the difference. Report this to convscope."
+        f"explains {made.tolerance:.2g} of the difference. {remedy}"
     )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from convscope.analysis.tracing.calls import Call, tensors_passed
+from convscope.analysis.tracing.calls import Call, CallRecorder, tensors_passed
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Index: TypeAlias = tuple[int, ...]
@@ -218,3 +218,19 @@ def added(values: Sequence[float], most: int = 12) -> str:
 def place_text(index: Sequence[int]) -> str:
     """``(3, 4)``; of one number without a comma."""
     return f"({', '.join(map(str, index))})"
+
+
+def remedy(calls: Iterable[Call]) -> str:
+    """What to do where an explanation differs from the network."""
+    for call in calls:
+        module = call.module
+        if module is None:
+            continue
+        hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        ours = CallRecorder.__module__
+        if any(getattr(hook, "__module__", ours) != ours for hook in hooks):
+            return (
+                f"Hooks of {call.label!r} (register_forward_hook) change what it takes "
+                "or gives, which is not explained. Remove them for this."
+            )
+    return "Report this to convscope."

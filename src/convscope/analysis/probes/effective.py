@@ -13,11 +13,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from convscope.analysis.capturing.differentiating import require_gradients
+from convscope.analysis.capturing.given import (
+    GivenInputs,
+    explain_failure,
+    require_layers,
+)
 from convscope.analysis.inputs import InputSize, Shape, shapes_of, sized_inputs
-from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
+from convscope.analysis.tracing.meta_copy import meta_copy, plain_path, uncompiled
 from convscope.analysis.tracing.preserve import Snapshot
 from convscope.arithmetic import axis_name
-from convscope.errors import ArgumentError, UnknownNameError
+from convscope.errors import ArgumentError, ConvscopeError, UnknownNameError
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +135,8 @@ def effective_receptive_field(
         raise ArgumentError(
             f"{where}: the network has no weights. Build it on a device first."
         )
-    module = uncompiled(module)
+    require_layers(module, where)
+    module, layer = uncompiled(module), plain_path(layer)
     names = dict(module.named_modules())
     if layer not in names:
         raise UnknownNameError("layer", layer, names)
@@ -140,16 +147,32 @@ def effective_receptive_field(
     state = Snapshot(module)
     try:
         output = _output_of(net, layer, x)
+    except ConvscopeError:
+        raise
+    except Exception as error:
+        explain_failure(module, GivenInputs(x.detach(), where), error, False, where)
+        raise
     finally:
         state.restore()
+    if output.is_complex():
+        raise ArgumentError(
+            f"{where}: layer={layer!r} gives complex numbers, which have no one "
+            "gradient. Choose a layer of real ones."
+        )
     index = _index(output, output_index, where)
     chosen = output  # torch's instance norm misplaces the gradient of a permuted map
     for position in index:
         chosen = chosen[:, :, position]  # in the end (samples, channels)
     total = np.zeros(shapes[0][1:])
-    for channel in range(chosen.shape[1]):
-        (slope,) = torch.autograd.grad(chosen[:, channel].sum(), x, retain_graph=True)
-        squares = slope.double().square().sum(dim=1).mean(dim=0)
+    if chosen.requires_grad:
+        require_gradients(chosen.sum(), where)
+    for channel in range(chosen.shape[1] if chosen.requires_grad else 0):
+        (slope,) = torch.autograd.grad(
+            chosen[:, channel].sum(), x, retain_graph=True, allow_unused=True
+        )
+        if slope is None:
+            continue
+        squares = slope.abs().double().square().sum(dim=1).mean(dim=0)
         total += squares.cpu().numpy()
     if not total.any():
         raise NoGradientError(
@@ -169,9 +192,13 @@ def effective_receptive_field(
 def _output_of(net: nn.Module, layer: str, x: Tensor) -> Tensor:
     """What the module at ``layer`` returns in its last call."""
     found: list[Any] = []
-    net.get_submodule(layer).register_forward_hook(lambda m, a, out: found.append(out))
+
+    def keep(_: nn.Module, __: Any, out: Any) -> None:  # what follows may write into it
+        found.append(out.clone() if isinstance(out, Tensor) else out)
+
+    net.get_submodule(layer).register_forward_hook(keep)
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng([]):
-        net(x)
+        net(x.clone())
     if not found or not isinstance(found[-1], Tensor) or found[-1].ndim < 2:
         raise ArgumentError(
             f"effective_receptive_field: layer={layer!r} is not called, or does not "

@@ -13,7 +13,7 @@ from convscope.analysis.probes.effective import (
     effective_receptive_field,
 )
 from convscope.analysis.summary import exact_ranges_by_path
-from convscope.analysis.tracing.meta_copy import uncompiled
+from convscope.analysis.tracing.meta_copy import plain_path, uncompiled
 from convscope.arithmetic import axis_name
 from convscope.errors import ArgumentError, UnknownNameError
 
@@ -121,7 +121,7 @@ def unit_field(
     [('0', ((1, 3), (5, 7))), ('2', ((0, 4), (4, 8)))]
     """
     where = "unit_field"
-    plain = uncompiled(net)
+    plain, layer = uncompiled(net), plain_path(layer)
     modules = dict(plain.named_modules())
     if layer not in modules:
         raise UnknownNameError("layer", layer, modules)

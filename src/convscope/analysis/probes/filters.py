@@ -10,8 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from convscope.analysis.capturing.given import require_layers
 from convscope.analysis.checking.rebuild import layer_text
-from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
+from convscope.analysis.tracing.meta_copy import meta_copy, plain_path, uncompiled
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError
 from convscope.layers.conv import Convolution
 from convscope.private_torch import AnyConv
@@ -139,9 +140,10 @@ def filters(
     """
     where = "filters"
     _require(where, order, most=most, most_inputs=most_inputs)
+    require_layers(module, where)
     # A copy, for a spectral norm counts how often its weight is looked at.
     net = meta_copy(uncompiled(module), keep_values=True).eval()
-    path, conv = _convolution(net, layer)
+    path, conv = _convolution(net, None if layer is None else plain_path(layer))
     weight = _applied(conv, path or layer_text(conv))
     connected = getattr(conv, "connections", None)
     return _record(

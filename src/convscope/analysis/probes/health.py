@@ -320,6 +320,12 @@ def _pairs(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     if not isinstance(data, Dataset):
         for x, labels in data:
+            if not isinstance(x, Tensor) or not isinstance(labels, Tensor):
+                raise ArgumentError(
+                    f"{where}: a batch holds {type(x).__name__} and "
+                    f"{type(labels).__name__}, where tensors of images and labels are "
+                    "needed. Networks with several inputs are not looked at."
+                )
             yield x, labels.long()
         return
     if part not in data.parts:
@@ -351,8 +357,8 @@ def _add_slopes(
             if not named:
                 return
             found = torch.autograd.grad(
-                loss(copy(x)) * count, list(named.values()), allow_unused=True
-            )
+                loss(copy(x.clone())) * count, list(named.values()), allow_unused=True
+            )  # a copy, for a network may write into its input
     finally:
         state.restore()
     for path, slope in zip(named, found, strict=True):

@@ -130,6 +130,12 @@ def feature_maps(
     [('0', (4, 6, 6)), ('1', (4, 6, 6))]
     """
     where = "feature_maps"
+    if not isinstance(inputs, Tensor):
+        raise ArgumentError(
+            f"{where}: inputs is of type {type(inputs).__name__}, where one tensor "
+            "(1, C, *space) is needed. Of several inputs capture(net, inputs) has the "
+            "values."
+        )
     if inputs.ndim < 2 or len(inputs) != 1:
         raise ShapeError(
             f"{where}: inputs has shape {tuple(inputs.shape)}, where one input "
@@ -165,7 +171,7 @@ def _has_map(each: Captured, axes: int) -> bool:
         return False
     first = each.outputs[0]
     is_number = first.is_floating_point() and first.numel() > 0
-    return is_number and len(first) == 1 and first.ndim in (2, axes + 2)
+    return is_number and first.ndim in (2, axes + 2) and len(first) == 1
 
 
 def _most_telling(kept: list[Captured]) -> list[Captured]:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from convscope.analysis.capturing.differentiating import gradients_of
 from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
 from convscope.analysis.tracing.preserve import Snapshot
 from convscope.errors import ArgumentError, UnknownNameError
@@ -145,6 +146,11 @@ class _Ascent:
                 "C, ...). Choose another."
             )
         y = self.given[-1]
+        if y.is_complex():
+            raise ArgumentError(
+                f"{self.where}: layer={self.layer!r} gives complex numbers, of which "
+                "none is the largest. Choose a layer of real ones."
+            )
         if not 0 <= self.channel < y.shape[1]:
             raise ArgumentError(
                 f"{self.where}: channel={self.channel} is outside the {y.shape[1]} of "
@@ -188,7 +194,7 @@ class _Ascent:
             loss = decay * x.square().mean() - gain
             for axis in axes:
                 loss = loss + smoothness * x.diff(dim=axis).abs().mean()
-            (x.grad,) = torch.autograd.grad(loss, x)
+            (x.grad,) = gradients_of(loss, [x], self.where)
             optimizer.step()
             if low is not None and high is not None:
                 with torch.no_grad():

@@ -184,6 +184,15 @@ def uncompiled(module: nn.Module) -> nn.Module:
     return uncompiled(original) if isinstance(original, nn.Module) else module
 
 
+def plain_path(path: str) -> str:
+    """A path as it is without the compilers around modules.
+
+    >>> plain_path("_orig_mod.features.0")
+    'features.0'
+    """
+    return ".".join(part for part in path.split(".") if part != "_orig_mod")
+
+
 def _slots(kind: type) -> list[str]:
     """Attributes that lie outside of ``__dict__``."""
     members = (vars(one) for one in kind.__mro__)
