@@ -66,7 +66,7 @@ class Examples:
         with self._lock:
             if self._answers is None:
                 try:
-                    self._answers = self.subject.run.answers()
+                    self._answers = self.subject.answers()
                 except ConvscopeError as error:
                     raise _without_pictures(error) from error
             return self._answers
