@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ArgumentError
-from convscope.train.judging.answers import Answers
 from convscope.train.run import Run
 
 
@@ -63,16 +62,6 @@ class Subject:
             "There are no pictures to choose from: this run's data were arrays, which "
             "are not stored.",
         )
-
-    def answers(self) -> Answers:
-        """What the network says of the pictures that it is judged on.
-
-        Raises:
-            ConvscopeError: There are none, or they cannot be had.
-        """
-        if self.run is None:
-            raise ArgumentError(f"{self.title} has no data.")
-        return self.run.answers()
 
 
 def subject_of(run: Run) -> Subject:
