@@ -62,10 +62,38 @@ def made(name):
     digits = [str(digit) for digit in range(10)]
     if name == "mixed":
         return subject(restless(Mixed()), (3, 20, 18), "abcde")
+    if name == "activations":
+        return subject(Activations().eval(), (1, 8, 8), "abc")
     if name == "resnet20":
         return subject(restless(cs.models.build(name)), (3, 32, 32), digits)
     shape = (1, 32, 32) if name == "lenet_page" else (1, 28, 28)
     return subject(restless(cs.models.build(name)), shape, digits)
+
+
+class Activations(nn.Module):
+    """A chain of functions, and what is rare."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3, padding=1, padding_mode="reflect")
+        self.functions = nn.Sequential(
+            nn.LeakyReLU(0.2), nn.ELU(0.5), nn.GELU(), nn.SiLU(), nn.Mish(),
+            nn.Hardswish(), nn.PReLU(4), nn.GELU("tanh"), nn.Softplus(2.0), nn.Tanh(),
+            nn.ReLU6(), nn.Hardtanh(-0.5, 0.7), nn.Sigmoid(), nn.Hardsigmoid(),
+        )  # fmt: skip
+        self.up = nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, groups=2)
+        self.small = nn.AdaptiveAvgPool2d((3, 2))
+        self.subsampled = cs.layers.Subsampling2d(6)
+        self.end = nn.Linear(36, 3)
+
+    def forward(self, x):
+        """(N, 1, 8, 8) to (N, 3)."""
+        x = self.functions(self.first(x) * 3)
+        x = self.up(x) - 0.25
+        x = torch.cat([self.small(x), self.small(torch.maximum(x, x * x))], 2)
+        x = nn.functional.pad(x, (1, 1, 0, 0), value=0.5)
+        x = x[:, :, :, 1:-1].reshape(len(x), 2, 36)[:, 0]
+        return torch.softmax(self.end(x), 1)
 
 
 NAMES = ("lenet_page", "mlp", "mixed", "resnet20")

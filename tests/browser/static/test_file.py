@@ -8,7 +8,7 @@ from tests.browser.static.networks import made, subject
 from torch import nn
 
 from convscope.serve.cards import cards_of
-from convscope.serve.forward import values_of
+from convscope.serve.forward import Forward
 from convscope.serve.inputs import Placing, drawing, network_input
 from convscope.serve.subject import subject_of
 
@@ -47,7 +47,7 @@ def test_a_drawing_has_the_probabilities_that_the_library_gives(
     pixels = drawing(own, gray.tobytes(), 280, 280, centering)
     placing = Placing(1, 2, 5.0) if keys else Placing()
     x, _ = network_input(own, pixels, placing)
-    wanted = values_of(own, own.net, cards_of(own), x).probabilities
+    wanted = Forward(own, cards_of(own)).values(own.net, x).probabilities
     shown = tab.locator(".probabilities .bar-share").evaluate_all(
         "all => all.map(one => Number(one.title))"
     )

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.browser.static.networks import NAMES, made
 
 from convscope.serve.cards import cards_of
-from convscope.serve.forward import values_of
+from convscope.serve.forward import Forward
 
 RUN = """async ([text, cards]) => {
   const bytes = Uint8Array.from(atob(text), one => one.charCodeAt(0));
@@ -35,7 +35,7 @@ def picture(subject, seed=0):
 def library_values(subject, pixels):
     """What the network gives, card by card."""
     x = subject.preprocessing.normalize(torch.from_numpy(pixels)[None])
-    return values_of(subject, subject.net, cards_of(subject), x)
+    return Forward(subject, cards_of(subject)).values(subject.net, x)
 
 
 @pytest.mark.parametrize("name", NAMES)

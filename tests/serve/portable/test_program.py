@@ -83,8 +83,7 @@ class Choosy(nn.Module):
 def check(net, inputs):
     """The checked program of a network whose cards are its layers."""
     labels = ("", *capture(net, torch.from_numpy(inputs[:1])).keys())
-    cards = SimpleNamespace(cards=[SimpleNamespace(label=label) for label in labels])
-    return checked.checked_program(SimpleNamespace(net=net), cards, inputs)
+    return checked.checked_program(SimpleNamespace(net=net), labels, inputs)
 
 
 def test_a_network_that_decides_by_its_input_is_refused_by_name():

@@ -5,30 +5,30 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from convscope.analysis.capturing.capture import capture
-from convscope.serve.cards import Cards
 from convscope.serve.portable.interpret import interpret
 from convscope.serve.portable.lowering import program_of
 from convscope.serve.portable.program import Array, PortableError, Program
+from convscope.serve.portable.recording import outputs_of
 from convscope.serve.subject import Subject
 
 TOLERANCE = 1e-4  # of the range of a card
 
 
-def checked_program(subject: Subject, cards: Cards, inputs: Array) -> Program:
+def checked_program(
+    subject: Subject, labels: tuple[str, ...], inputs: Array
+) -> Program:
     """A program whose every card has the network's values on ``inputs``.
 
     Its constants are float16 where that leaves the values within the tolerance.
 
     Args:
         subject: Whose network.
-        cards: Of the network.
+        labels: Of the cards, and of other layers whose values matter.
         inputs: (N, C, H, W), as the network takes them.
 
     Raises:
         PortableError: A layer is not known, or a card differs.
     """
-    labels = tuple(card.label for card in cards.cards)
     program = program_of(subject.net, torch.from_numpy(inputs[:1].copy()), labels)
     found = [_values(subject, labels, x[None]) for x in inputs]
     halves = tuple(one.astype(np.float16) for one in program.constants)
@@ -52,11 +52,11 @@ def _values(
     subject: Subject, labels: tuple[str, ...], x: Array
 ) -> dict[int | None, Array]:
     """Of each card by its number; None is the answer's."""
-    found = capture(subject.net, torch.from_numpy(x.copy()))
-    values: dict[int | None, Array] = {None: found.output.numpy()}
+    found, answer = outputs_of(subject.net, torch.from_numpy(x.copy()))
+    values: dict[int | None, Array] = {None: answer.numpy()}
     for number, label in enumerate(labels):
         if number and label in found:
-            values[number] = found[label].outputs[0].numpy()
+            values[number] = found[label].numpy()
     return values
 
 

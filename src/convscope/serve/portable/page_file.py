@@ -11,16 +11,18 @@ import torch
 from convscope.errors import ConvscopeError
 from convscope.serve.page import Page
 from convscope.serve.portable.checked import checked_program
+from convscope.serve.portable.interpret import interpret
 from convscope.serve.portable.modules import name_of, one_script
 from convscope.serve.portable.packing import digest, packed_json, packed_numbers
 from convscope.serve.portable.program import Array, PortableError
+from convscope.serve.portable.recipes import Recipes
 from convscope.serve.subject import Subject
 from convscope.train.checkpoint import whole_or_absent
 from convscope.viz.tokens import stylesheet
 
 STATIC = Path(__file__).parent.parent / "static"
 SHEETS = ("page.css", "cards.css", "inspector.css")
-CAN = ("values", "fields", "examples")
+CAN = ("values", "fields", "explain", "examples")
 MOST_BYTES = 40_000_000
 MOST_MULTIPLY_ADDS = 2_000_000_000  # some seconds a drawing
 EXAMPLES, EXAMPLE_BYTES = 20, 60_000
@@ -56,7 +58,10 @@ def page_text(subject: Subject) -> str:
             "file takes those of 8. Use the page with its server: leave out --static."
         )
     examples = _examples(page)
-    program = checked_program(subject, page.cards, _inputs(subject, examples))
+    inputs = _inputs(subject, examples)
+    recipes = Recipes(subject.net, page.cards, inputs[:1])
+    program = checked_program(subject, tuple(recipes.labels), inputs)
+    values = interpret(program, inputs[:1])
     numbers, listed = packed_numbers(program.constants)
     own = subject.preprocessing
     facts = {
@@ -73,6 +78,7 @@ def page_text(subject: Subject) -> str:
         "temperature": subject.temperature,
         "fields": [page.fields(card.id) for card in page.cards.cards],
         "examples": examples,
+        "recipes": recipes.all(program, values),
     }
     made = _html(subject.title, packed_json(facts), numbers)
     if len(made) > MOST_BYTES:

@@ -6,7 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope.analysis.capturing.capture import capture
+from convscope.analysis.capturing.choosing import Everything
+from convscope.analysis.capturing.forward import passed
+from convscope.analysis.explaining.registry import is_unknown
+from convscope.analysis.tracing.calls import tensors_of
 from convscope.private_torch import DispatchMode, tree_map_only
 
 
@@ -88,19 +91,35 @@ class Recording:
     answer: Tensor
 
 
+def outputs_of(net: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """What each layer gives, by its label, and the answer.
+
+    Layers are those of `explain_unit`, which looks into modules that it does not know.
+    """
+    values: dict[str, Tensor] = {}
+    with torch.no_grad(), passed(
+        net, x, Everything(), training=False, with_inputs=False, with_graph=False,
+        where="play", opens=is_unknown,
+    ) as found:  # fmt: skip
+        for taken in found.taken:
+            tensors = tensors_of(taken.output)
+            if tensors:
+                values[taken.call.label] = tensors[0]
+        answer: Tensor = found.output
+    return values, answer
+
+
 def recorded(net: nn.Module, x: Tensor) -> Recording:
     """Follows the pass of a network in evaluation on one input, (1, C, ...)."""
     recorder = _Recorder(x)
-    with torch.no_grad(), recorder:
-        found = capture(net, x)
+    with recorder:
+        values, answer = outputs_of(net, x)
     numbers = recorder.numbers
-    outputs, values = {}, {}
-    for label, one in found.items():
-        if one.outputs:
-            values[label] = one.outputs[0]
-            if id(one.outputs[0]) in numbers:
-                outputs[label] = numbers[id(one.outputs[0])]
-    answer: Tensor = found.output
+    outputs = {
+        label: numbers[id(value)]
+        for label, value in values.items()
+        if id(value) in numbers
+    }
     return Recording(
         tuple(recorder.performed), outputs, numbers.get(id(answer)), values, answer
     )

@@ -1,5 +1,6 @@
 // Where values come from in the one-file form: the program in the file, carried out
 // here. README.md has the contract that every source keeps.
+import {Explainer} from "./engine/explain.js";
 import {Program} from "./engine/program.js";
 import {factsOf, numbersOf} from "./engine/packed.js";
 import {centered, fitted, placed, planesOf} from "./engine/pixels.js";
@@ -45,6 +46,24 @@ export class FileSource {
 
   async fields(card) {
     return this.facts.fields[card];
+  }
+
+  async explain(card, channel, position) {
+    const {label, kind, shape} = this.facts.page.cards[card];
+    if (!label || kind === "input") {
+      throw new PageError(`${label ? "The input" : "Probabilities"} cannot be explained as a unit. ` +
+        "Choose a layer's unit.");
+    }
+    if (!this.results) throw new PageError("Nothing was drawn or chosen yet.");
+    const place = shape.length > 1 ? position : [];
+    const made = new Explainer(this.program, this.results, this.facts.recipes)
+      .explain(card, label, channel, place);
+    const seen = this.facts.fields[card].before[0] ?? null;
+    const spans = seen?.map(({first, last}, axis) => {
+      const at = place[axis] ?? 0;
+      return first[at] < 0 ? null : [first[at], last[at]];
+    });
+    return {...made, receptive_field: spans ?? null};
   }
 
   async examples(from, start, count) {
