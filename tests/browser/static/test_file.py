@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.browser.play.strokes import THREE
 from tests.browser.play.test_drawing import PIXELS
-from tests.browser.static.networks import made, subject
+from tests.browser.static.networks import subject
 from torch import nn
 
 from convscope.serve.cards import cards_of
@@ -66,7 +66,7 @@ def test_names_of_classes_are_text_whatever_they_hold(opened):
 
 
 def test_what_a_file_cannot_do_is_not_offered(opened):
-    tab = opened(made("mlp"))
+    tab = opened("mlp")
     can = tab.evaluate("""async () =>
       (await new file_source_js.FileSource(document).describe()).can""")
     assert not {"why", "keep", "examples"} & set(can)

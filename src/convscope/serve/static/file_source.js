@@ -50,14 +50,14 @@ export class FileSource {
 
   async explain(card, channel, position) {
     const {label, kind, shape} = this.facts.page.cards[card];
-    if (!label || kind === "input") {
-      throw new PageError(`${label ? "The input" : "Probabilities"} cannot be explained as a unit. ` +
-        "Choose a layer's unit.");
+    if (kind === "input") {
+      throw new PageError("The input is not computed, so nothing explains it. Choose a layer's unit.");
     }
     if (!this.results) throw new PageError("Nothing was drawn or chosen yet.");
+    const explainer = new Explainer(this.program, this.results, this.facts.recipes);
+    if (!label) return explainer.explainProbability(channel, this.facts.temperature);
     const place = shape.length > 1 ? position : [];
-    const made = new Explainer(this.program, this.results, this.facts.recipes)
-      .explain(card, label, channel, place);
+    const made = explainer.explain(card, label, channel, place);
     const seen = this.facts.fields[card].before[0] ?? null;
     const spans = seen?.map(({first, last}, axis) => {
       const at = place[axis] ?? 0;

@@ -3,7 +3,7 @@
 import {PageError} from "../page_error.js";
 import {flatOf} from "./indices.js";
 import {placeText, shown} from "./words.js";
-import {RULES} from "./rules.js";
+import {RULES, quotientOf, softmaxOf} from "./rules.js";
 
 const LONGEST = 16; // layers of a chain
 
@@ -22,14 +22,26 @@ export class Explainer {
     if (index.length !== shape.length || index.some((one, axis) => !(one >= 0 && one < shape[axis]))) {
       throw new PageError(`There is no unit at ${placeText(index)}. Choose one within ${shape.join(" x ")}.`);
     }
-    const steps = this.chain(number, index, label);
-    const last = steps.at(-1);
-    return {
-      layer: label, image: 0, channel, position: index.slice(2), value: last.value,
-      network_value: last.network_value, tolerance: last.tolerance,
-      steps: steps.map(({lines, follows, ...step}) => step),
-      lines: steps.flatMap(({lines}) => lines), notes: [],
-    };
+    return recordOf(label, channel, index.slice(2), this.chain(number, index, label));
+  }
+
+  // Of the answer's softmax, which the page adds: serve/explaining.py.
+  explainProbability(channel, temperature) {
+    const at = this.program.output;
+    const index = [0, channel];
+    const number = this.program.cards.indexOf(at);
+    const steps = this.chain(number, index, "Probabilities");
+    let numbers = Array.from(this.values[at].values);
+    if (temperature !== 1) {
+      const detail = quotientOf(numbers[channel], temperature, index);
+      numbers = numbers.map(one => Math.fround(one / temperature));
+      steps.push(stepOf({label: "temperature", kind: `div(${shown(temperature)})`,
+        inputs: [steps.at(-1).label]}, index, numbers[channel], detail));
+    }
+    const detail = softmaxOf("softmax", numbers, channel, index);
+    steps.push(stepOf({label: "softmax", kind: "softmax(-1)", inputs: [steps.at(-1).label]}, index,
+      Math.fround(detail.value), detail));
+    return recordOf("softmax", channel, [], steps);
   }
 
   chain(start, begin, label) {
@@ -57,25 +69,37 @@ export class Explainer {
     const network = this.numberAt(recipe.at, index);
     const inputs = recipe.sources.map(source => this.program.cards[source]);
     const detail = RULES[recipe.rule]({recipe, index, inputs, network, explainer: this});
-    const {value, tolerance, follows, record} = detail;
-    if (!(Math.abs(value - network) <= tolerance || Object.is(value, network) || value === network)) {
-      throw new PageError(`${recipe.label} has ${network} at ${placeText(index)}, but its parts give ` +
-        `${value}. Report this to convscope.`);
-    }
-    const [image, ...rest] = index;
-    const where = rest.length ? `channel ${rest[0]}` : `image ${image}`;
-    const place = rest.length > 1 ? ` at ${placeText(rest.slice(1))}` : "";
-    return {
-      label: recipe.label, kind: recipe.kind, index, value, network_value: network, tolerance,
-      inputs: recipe.inputs, ...record, follows,
-      lines: [`${recipe.label || "the network"} = ${recipe.kind}, ${where}${place}`, ...detail.lines],
-    };
+    return stepOf(recipe, index, network, detail);
   }
 
   numberAt(at, index) {
     const {shape, values} = this.values[at];
     return values[flatOf(index, shape)];
   }
+}
+
+function recordOf(layer, channel, position, steps) {
+  const last = steps.at(-1);
+  return {
+    layer, image: 0, channel, position, value: last.value, network_value: last.network_value,
+    tolerance: last.tolerance, steps: steps.map(({lines, follows, ...step}) => step),
+    lines: steps.flatMap(({lines}) => lines), notes: [],
+  };
+}
+
+function stepOf({label, kind, inputs}, index, network, detail) {
+  const {value, tolerance, follows, record} = detail;
+  if (!(Math.abs(value - network) <= tolerance || Object.is(value, network) || value === network)) {
+    throw new PageError(`${label} has ${network} at ${placeText(index)}, but its parts give ${value}. ` +
+      "Report this to convscope.");
+  }
+  const [image, ...rest] = index;
+  const where = rest.length ? `channel ${rest[0]}` : `image ${image}`;
+  const place = rest.length > 1 ? ` at ${placeText(rest.slice(1))}` : "";
+  return {
+    label, kind, index, value, network_value: network, tolerance, inputs, ...record, follows,
+    lines: [`${label || "the network"} = ${kind}, ${where}${place}`, ...detail.lines],
+  };
 }
 
 function unknown(label, steps) {

@@ -161,18 +161,28 @@ function soft({recipe, index, inputs, explainer}) {
   const {shape} = explainer.values[inputs[0]];
   const numbers = Array.from({length: shape[axis]}, (_, i) =>
     explainer.numberAt(inputs[0], index.map((at, a) => a === axis ? i : at)));
+  return softmaxOf(recipe.what, numbers, index[axis], index);
+}
+
+export function softmaxOf(what, numbers, at, index) {
   const largest = Math.max(...numbers);
-  const x = numbers[index[axis]];
+  const x = numbers[at];
   const sumOf = total(numbers.map(value => Math.exp(value - largest)));
   const top = Math.exp(x - largest);
-  const log = recipe.what === "log softmax";
+  const log = what === "log softmax";
   const value = log ? x - largest - Math.log(sumOf) : top / sumOf;
   const text = log ? `${shown(x)} - log of ${numbers.length} exponentials`
     : `exp(${shown(x)} - ${shown(largest)}) / sum of ${numbers.length} exponentials = ` +
       `${shown(top)} / ${shown(sumOf)}`;
   const reach = Math.abs(x) + Math.abs(largest) + numbers.length + 16;
   const size = Math.max(Math.abs(value), log ? Math.abs(x - largest) : 0);
-  return formula(recipe.what, text, value, reach * UNIT * size, index, [x]);
+  return formula(what, text, value, reach * UNIT * size, index, [x]);
+}
+
+export function quotientOf(over, under, index) {
+  const value = over / under;
+  return formula("quotient", `${shown(over)} / ${shown(under)}`, value, 4 * UNIT * Math.abs(value),
+    index, [over, under]);
 }
 
 // Where an element of a value comes from, if it was only moved: serve/portable/sources.py.
