@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 import torch
@@ -352,3 +353,15 @@ def test_a_map_that_only_padding_makes_large_enough_is_averaged_in_3d(
         ours, expected if count_include_pad else expected / counts
     )
     assert torch.allclose(expected[..., 0].flatten(0, 1)[:, None] * 3, flat)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_padding_up_to_half_of_a_dilated_kernel_is_pooled_with_and_without_indices(
+    axes: int,
+) -> None:
+    x = torch.randn(1, 2, *(7,) * axes)
+    lowest = F.pad(x, (2, 2) * axes, value=-math.inf)
+    wanted = TORCH_MAX[axes](lowest, 3, stride=1, dilation=2)
+    values, _ = max_pool_with_indices(x, 3, stride=1, padding=2, dilation=2)
+    assert torch.equal(max_pool(x, 3, stride=1, padding=2, dilation=2), wanted)
+    assert torch.equal(values, wanted)

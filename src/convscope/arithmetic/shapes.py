@@ -24,6 +24,7 @@ from convscope.arithmetic.axis import (
     per_axis,
     require,
 )
+from convscope.arithmetic.borders import PaddingMode
 from convscope.arithmetic.fixes import nearest_fixes
 from convscope.arithmetic.padding import (
     PaddingLike,
@@ -299,3 +300,36 @@ def _require_all(
     require(where, "kernel_size", kernel_size, 1)
     require(where, "stride", stride, 1)
     require(where, "dilation", dilation, 1)
+
+
+def require_room(
+    sizes: Sequence[int],
+    ends: Sequence[tuple[int, int]],
+    mode: PaddingMode,
+    *,
+    where: str,
+) -> None:
+    """Refuses padding that repeats more elements than an input has.
+
+    Args:
+        sizes: Input lengths, one per spatial axis.
+        ends: Elements of padding ``(before, after)``, one pair per axis.
+        mode: What padding holds.
+        where: What an error message begins with.
+
+    Raises:
+        ShapeError: An axis is too short to be mirrored or to go round so far.
+
+    >>> require_room((4, 3), [(3, 3), (2, 0)], "reflect", where="pad")
+    """
+    if mode not in ("reflect", "symmetric", "circular"):
+        return
+    spare = 1 if mode == "reflect" else 0  # the outermost element is not repeated
+    for axis, (size, pair) in enumerate(zip(sizes, ends, strict=True)):
+        if max(pair) > size - spare:
+            raise ShapeError(
+                f"{where}, {axis_name(axis, len(sizes))}: padding={pair} with "
+                f"padding_mode={mode!r} needs {max(pair) + spare} elements, the input "
+                f"has {size}. Use padding at most {max(0, size - spare)}, or "
+                "padding_mode='replicate'."
+            )

@@ -23,10 +23,10 @@ from convscope.arithmetic import (
     BORDER_MODES,
     BorderMode,
     PaddingLike,
-    axis_name,
     border_element,
     parse_padding,
 )
+from convscope.arithmetic.shapes import require_room
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError, explains_calls
 from convscope.functional.operands import require_plain
 
@@ -99,7 +99,7 @@ def filled(
         return F.pad(x, flat)
     if mode == "constant":
         return F.pad(x, flat, value=value)
-    _require_room(x.shape[x.ndim - len(pairs) :], pairs, mode, where)
+    require_room(x.shape[x.ndim - len(pairs) :], pairs, mode, where=where)
     if mode in ("symmetric", "circular"):  # torch has the second, not channels-last
         for axis, pair in enumerate(pairs, start=x.ndim - len(pairs)):
             x = _joined(x, axis, *pair, mirrored=mode == "symmetric")
@@ -113,20 +113,6 @@ def filled(
         return F.pad(x, flat, mode)
     padded = F.pad(x.reshape(-1, *x.shape[len(lead) :]), flat, mode)
     return padded.reshape(*lead, *padded.shape[1:])
-
-
-def _require_room(
-    sizes: Sequence[int], pairs: Pairs, mode: BorderMode, where: str
-) -> None:
-    spare = 1 if mode == "reflect" else 0  # the outermost element is not repeated
-    for axis, (size, pair) in enumerate(zip(sizes, pairs, strict=True)):
-        if mode != "replicate" and max(pair) > size - spare:
-            raise ShapeError(
-                f"{where}, {axis_name(axis, len(sizes))}: padding={pair} with "
-                f"padding_mode={mode!r} needs {max(pair) + spare} elements, the input "
-                f"has {size}. Use padding at most {max(0, size - spare)}, or "
-                "padding_mode='replicate'."
-            )
 
 
 def _sources(x: Tensor, axis: int, pair: tuple[int, int], mode: BorderMode) -> Tensor:

@@ -251,7 +251,7 @@ def _ends_past(window: PoolWindow) -> bool:
     """Whether more padding at the end does no more than to round up the output."""
     for axis, (before, _) in enumerate(window.padding):
         kernel, gap = window.kernel[axis], window.dilation[axis]
-        if before > kernel_span(kernel, gap) // 2:
+        if before > kernel // 2:
             return False
         size, step = window.sizes[axis], window.stride[axis]
         if size + 2 * before + step <= kernel_span(kernel, gap):

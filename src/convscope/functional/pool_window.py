@@ -61,10 +61,10 @@ class PoolWindow:
     @property
     def torch_padding(self) -> list[int] | None:
         """The padding as torch's own pooling takes it; None where it refuses it."""
-        spans = map(kernel_span, self.kernel, self.dilation)
+        # Half of what a dilated kernel spans is refused in some of its ways.
         fits = all(
-            before == after <= span // 2
-            for (before, after), span in zip(self.padding, spans, strict=True)
+            before == after <= taps // 2
+            for (before, after), taps in zip(self.padding, self.kernel, strict=True)
         )
         if not fits or self.ceil_mode == "onnx":
             return None

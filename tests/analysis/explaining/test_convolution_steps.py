@@ -133,3 +133,10 @@ def test_wrong_settings_say_what_to_change():
 def test_negative_factors_stand_in_brackets_and_fractions_have_four_digits():
     (step,) = convolution_steps([1.0, 3.0], [-2.0, 1 / 3]).steps
     assert str(step) == "1×(−2) + 3×0.3333 = −1"
+
+
+@pytest.mark.parametrize("mode", ["reflect", "symmetric", "circular"])
+def test_padding_that_a_layer_refuses_is_refused_in_the_same_words(mode: Any) -> None:
+    image, kernel = np.ones((3, 3)), np.ones((3, 3))
+    with pytest.raises(ShapeError, match=f"padding_mode='{mode}' needs"):
+        convolution_steps(image, kernel, padding=4, padding_mode=mode)

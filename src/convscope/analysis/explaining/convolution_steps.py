@@ -27,6 +27,7 @@ from convscope.arithmetic.padding import (
     parse_padding,
     resolve_transposed_padding,
 )
+from convscope.arithmetic.shapes import require_room
 from convscope.arithmetic.windows import Table, transposed_windows, windows
 from convscope.errors import ArgumentError, ShapeError, UnknownNameError
 
@@ -211,6 +212,7 @@ def convolution_steps(
         plan = _transposed(space, taps, strides, padding, dilations, output_padding)
     else:
         plan = _plain(space, taps, strides, padding, dilations)
+        require_room(space, plan.padding, padding_mode, where=where)
     count = math.prod(plan.outputs)
     if count > MOST:
         raise ArgumentError(
