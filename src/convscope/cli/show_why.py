@@ -13,10 +13,8 @@ from convscope.analysis.attribution.record import Ranked, Trust, joined, ranking
 from convscope.cli.network import Named, named_network
 from convscope.cli.options import JsonFlag, known
 from convscope.cli.progress_bar import Complain, counting
-from convscope.cli.show_input import ScalingFlag, class_number, preprocessing_of
+from convscope.cli.show_input import class_number, preprocessing_of
 from convscope.cli.show_output import (
-    ArgumentFlag,
-    InputFlag,
     LayerFlag,
     TargetArgument,
     ThemeFlag,
@@ -90,10 +88,7 @@ def why(
         typer.Option("--compare", help="Every method side by side, ranked by trust."),
     ] = False,
     seed: Annotated[int, typer.Option(help="Of masks, orders and shuffles.")] = 0,
-    input_size: InputFlag = None,
-    arguments: ArgumentFlag = None,
     weights: WeightsFlag = None,
-    scaling: ScalingFlag = None,
     theme: ThemeFlag = "light",
     save: Annotated[
         Path | None,
@@ -111,10 +106,7 @@ def why(
     Example: convscope show why runs/photos-1 cat.jpg --save why.png
     """  # fmt: skip
     known(method, Method, "method")
-    named = named_network(
-        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights,
-        scaling=scaling,
-    )  # fmt: skip
+    named = named_network(target, where=_WHERE, weights=weights)
     if named.is_random:
         raise ArgumentError(
             f"{_WHERE}: {target} has random weights, so that nothing speaks for what "
@@ -245,8 +237,6 @@ class _Told:
                 say(f"  {one}")
         for note in self.notes:
             say(f"  {note}")
-        if self.classes is None and self.lines:
-            say("  Classes are numbered as the outputs are: their names are not known.")
 
     def print_json(self, records: Records) -> None:
         """Everything but the maps, as one object."""

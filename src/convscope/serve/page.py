@@ -51,7 +51,7 @@ class Page:
         can = [
             name
             for name in CAN
-            if (name != "keep" or (subject.run and subject.run.folder))
+            if (name != "keep" or subject.run.folder is not None)
             and (name != "examples" or subject.has_data)
         ]
         return {
@@ -77,11 +77,7 @@ class Page:
             "methods": [{"name": n, "label": text} for n, text in METHODS.items()],
             "remembers": [{"name": n, "label": text} for n, text in KINDS.items()],
             "can": can,
-            "notes": [
-                *self.cards.graph.notes,
-                *self.forward.notes,
-                *subject.notes,
-            ],
+            "notes": [*self.cards.graph.notes, *self.forward.notes],
         }
 
     def run(
@@ -188,13 +184,11 @@ class Page:
 
     def keep(self, page: Session, name: str) -> dict[str, Any]:
         """Writes the changed network as a run beside the one that is shown."""
-        own = self.subject.run
-        if own is None or own.folder is None:
+        folder = self.subject.run.folder
+        if folder is None:
             raise ArgumentError(
-                "play: this network lies in no run folder, so there is no place beside "
-                "it."
+                "play: this run lies in no folder, so there is no place beside it."
             )
-        folder = own.folder
         if not _NAME.fullmatch(name) or ".." in name:
             raise ArgumentError(
                 f"play: name={name[:70]!r} is no name for a run. Use letters, digits, "
@@ -207,6 +201,7 @@ class Page:
             if page.net is None:
                 raise ArgumentError("play: nothing was changed, so there is nothing to "
                                     "keep.")  # fmt: skip
+            own = self.subject.run
             kept = Run.load(folder)
             source = page.net
             if own.classifier is not own.net:

@@ -136,7 +136,7 @@ def test_negative_factors_stand_in_brackets_and_fractions_have_four_digits():
 
 
 @pytest.mark.parametrize("mode", ["reflect", "symmetric", "circular"])
-def test_padding_that_a_layer_refuses_is_refused_in_the_same_words(mode: Any) -> None:
+def test_padding_that_a_layer_refuses_is_refused_in_the_same_words(mode):
     image, kernel = np.ones((3, 3)), np.ones((3, 3))
     with pytest.raises(ShapeError, match=f"padding_mode='{mode}' needs"):
         convolution_steps(image, kernel, padding=4, padding_mode=mode)

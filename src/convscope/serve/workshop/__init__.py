@@ -1,0 +1,1 @@
+"""The workshop: what a lecture does at the blackboard, as records for the page."""
