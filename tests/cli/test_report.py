@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -60,3 +61,19 @@ def test_training_writes_a_report_unless_told_not_to(tmp_path):
     assert without.exit_code == 0
     assert not (tmp_path / "b" / "report.html").exists()
     assert invoke("verify", tmp_path / "a").exit_code == 0
+
+
+def test_of_a_run_without_data_it_says_what_is_missing_and_writes_the_rest(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (40, 8, 8), dtype=np.uint8)
+    fit("mlp", (pixels, np.arange(40) % 2), epochs=1, listeners=(), folder=tmp_path)
+    result = invoke("report", tmp_path)
+    assert result.exit_code == 0, result.output
+    why = "Figures, mistakes, labels and data are missing, for the images are: run"
+    assert why in " ".join(result.output.split())
+    page = (tmp_path / "report.html").read_text()
+    assert why in page
+    for chapter in ("training", "inside", "again"):
+        assert f'<section id="{chapter}">' in page
+    known = json.loads(invoke("report", tmp_path, "--json").stdout)
+    assert list(known["missing"]) == ["data"]

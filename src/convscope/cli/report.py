@@ -9,9 +9,10 @@ from convscope.cli.options import DeviceFlag, JsonFlag
 from convscope.cli.progress_bar import counting
 from convscope.errors import ArgumentError
 from convscope.terminal import json_text, say
+from convscope.train.reporting.run_report import missing_data, record
 from convscope.train.reporting.run_report import report as report_of
 from convscope.train.run import Run
-from convscope.viz.report import REPORT, save_comparison, save_report
+from convscope.viz.report import REPORT, save_comparison, save_record, save_report
 
 
 def report(
@@ -52,11 +53,18 @@ def report(
     """
     if card and len(runs) > 1:
         raise ArgumentError("report: --card describes one run. Give one RUN.")
+    loaded = [Run.load(run, device=device) for run in runs]
+    lost = missing_data(loaded[0]) if len(runs) == 1 and data is None else ""
+    if lost:
+        known = record(loaded[0], {"data": lost})
+        if as_json:
+            typer.echo(json_text(known.to_dict()))
+            return
+        say(lost, error=True)
+        say(str(save_record(known, save or runs[0] / REPORT)))
+        return
     with counting() as (advance, _):
-        found = [
-            report_of(Run.load(run, device=device), data, part, progress=advance)
-            for run in runs
-        ]
+        found = [report_of(run, data, part, progress=advance) for run in loaded]
     if as_json:
         values = [each.to_dict() for each in found]
         typer.echo(json_text(values[0] if len(values) == 1 else values))

@@ -16,7 +16,8 @@ from convscope.train.judging.uncertainty import wilson
 from convscope.train.planning import Plan, new_network, plan
 from convscope.train.recipe import Recipe
 from convscope.train.recipes import RECIPES
-from convscope.train.reporting.run_report import RunReport, report
+from convscope.train.reporting.record import RunReport
+from convscope.train.reporting.run_report import report
 from convscope.train.run import Run
 from convscope.train.spec import RunSpec
 from convscope.train.training.batch_norm_statistics import recompute_statistics

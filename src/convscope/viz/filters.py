@@ -7,10 +7,11 @@ import numpy as np
 
 from convscope.analysis import Filters
 from convscope.errors import ArgumentError, UnknownNameError
-from convscope.viz.palette import Theme, ThemeName
+from convscope.viz.palette import COUNT, Theme, ThemeName, diverging
 from convscope.viz.picture import Picture, require_matplotlib
 from convscope.viz.tiles import (
     INCH,
+    Array,
     Grid,
     captions,
     curves,
@@ -225,20 +226,14 @@ class _Panel:
     def _images(
         self, axes: "Axes", order: list[int], tiles: list[Any], limits: list[float]
     ) -> None:
-        colors = signed_colors(self.theme)
         made: list[Any] = []
         for number, tile in zip(order, tiles, strict=True):
             if tile is None:
                 made.append(None)
                 continue
-            values = tile / (2 * (limits[number] or 1.0)) + 0.5
-            if self.record.is_color:
-                gray = np.nan_to_num(values, nan=0.5)
-                made.append(np.clip(gray, 0, 1).transpose(1, 2, 0))
-            else:
-                if tile.ndim == 3:
-                    values = values[0]
-                made.append(colors(np.ma.masked_invalid(values)))
+            if not self.record.is_color and tile.ndim == 3:
+                tile = tile[0]  # of its one input channel
+            made.append(colored(tile, limits[number], self.theme))
         show_tiles(axes, self.grid, made)
 
     def _curves(
@@ -279,6 +274,33 @@ class _Panel:
         axes.text(0, -13, f"{what} →", size=6, color=theme.muted, va="bottom")
         axes.text(-4, -13, "filter ↓", size=6, color=theme.muted, va="bottom",
                   ha="right")  # fmt: skip
+
+
+def colored(tile: Array, limit: float, theme: Theme) -> Array:
+    """A kernel's colors, 0 to 1, without matplotlib; a report draws by them too.
+
+    Args:
+        tile: Weights of one input channel, or of red, green and blue.
+        limit: End of the scale.
+        theme: Its diverging palette is for one channel; in color, 0 is middle gray.
+
+    Shape:
+        tile:   (H, W) or (3, H, W)
+        return: (H, W, 3)
+
+    >>> from convscope.viz.palette import theme_named
+    >>> colored(np.zeros((3, 1, 1)), 1.0, theme_named("light")).tolist()
+    [[[0.5, 0.5, 0.5]]]
+    """
+    values = tile / (2 * (limit or 1.0)) + 0.5
+    if tile.ndim == 3:
+        mixed: Array = np.clip(np.nan_to_num(values, nan=0.5), 0, 1).transpose(1, 2, 0)
+        return mixed
+    known = np.isfinite(values)
+    steps = np.where(known, values, 0.5) * COUNT
+    colors: Array = diverging(theme.name)[np.clip(steps.astype(int), 0, COUNT - 1)]
+    gray = [int(theme.empty[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return np.where(known[..., None], colors, gray)
 
 
 def _largest(weight: Any) -> float:

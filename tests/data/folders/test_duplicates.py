@@ -38,7 +38,7 @@ def test_distances_are_the_same_without_numpy_2(monkeypatch):
 
 
 def test_groups_are_found_across_blocks(monkeypatch):
-    monkeypatch.setattr(duplicates, "BLOCK", 7)
+    monkeypatch.setattr(duplicates, "BLOCK", (7, 9))
     pictures = smooth(40)
     pictures[33] = pictures[2] // 2 + 60
     pictures[39] = pictures[2]

@@ -6,7 +6,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from convscope.data import load
 from convscope.data.dataset import Samples
 from convscope.train.judging.baselines import baselines
-from convscope.train.judging.slices import measured, slices
+from convscope.train.judging.slices import confused_pairs, measured, slices
 
 
 def test_a_planted_weakness_stands_out_and_nothing_else_does():
@@ -71,3 +71,30 @@ def test_baselines_of_one_class_are_the_majority_alone():
 def test_there_are_no_baselines_without_labels():
     none = Samples(torch.zeros(4, 1, 2, 2), torch.full((4,), -1), list("abcd"))
     assert baselines(none, none) == []
+
+
+def test_pairs_are_those_of_plain_loops():
+    rng = np.random.default_rng(3)
+    labels, called = rng.integers(0, 5, (2, 400))
+    called = np.where(rng.random(400) < 0.6, labels, called)
+    confusion = np.zeros((5, 5), int)
+    for i, j in zip(labels, called, strict=True):
+        confusion[i, j] += 1
+    found = confused_pairs(confusion.tolist())
+    assert len(found) == 10
+    counts = [p.first_called_second + p.second_called_first for p in found]
+    assert counts == sorted(counts, reverse=True)
+    assert sum(counts) == (labels != called).sum()
+    assert sum(p.share for p in found) == pytest.approx(1)
+    for p in found:
+        there = sum((labels == p.first) & (called == p.second))
+        back = sum((labels == p.second) & (called == p.first))
+        assert (p.first_called_second, p.second_called_first) == (there, back)
+        assert there >= back
+        assert p.images == sum((labels == p.first) | (labels == p.second))
+        assert p.rate == (there + back) / p.images
+        assert p.interval[0] < p.rate < p.interval[1]
+
+
+def test_without_mistakes_there_are_no_pairs():
+    assert confused_pairs([[3, 0], [0, 0]]) == []

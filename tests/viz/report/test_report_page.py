@@ -11,6 +11,7 @@ from convscope.data import load
 from convscope.data.dataset import Samples
 from convscope.errors import DataError
 from convscope.train import fit
+from convscope.train.judging.near_duplicates import Lookalikes, NearDuplicates
 from convscope.train.reporting.run_report import report
 from convscope.viz.report import comparison_page, report_page, save_report
 from convscope.viz.report.charts import Line, curves, nice_ticks
@@ -171,3 +172,38 @@ def test_a_chart_of_one_epoch_and_of_missing_values_is_drawn():
     assert "polyline" in curves(
         "Loss", [1.0, 2.0, 3.0], [Line("v", [None, 0.4, 0.3])], "nats"
     )
+
+
+def test_what_looks_like_a_training_image_is_shown_and_counted_out(found):
+    seen = tuple(range(0, 200, 2))
+    group = Lookalikes((("test", 0), ("train", 5)), False, (0, 1))
+    near = NearDuplicates((group,), seen, 359, True)
+    page = report_page(dataclasses.replace(found, near_duplicates=near))
+    kept = [i for i in range(359) if i not in seen]
+    accuracy = found.answers.hits[kept].mean()
+    assert f"without them the accuracy is {accuracy:.2%}" in page
+    assert "1 group of images looks alike; 1 across parts, 1 labeled" in page
+    many = dataclasses.replace(
+        found, near_duplicates=None, missing={"near_duplicates": "Near: too many."}
+    )
+    assert "Not here: Near: too many." in report_page(many)
+
+
+def test_health_and_pairs_are_those_of_the_record(found):
+    words = " ".join(Reader(report_page(found)).words)
+    acting = [e for e in found.health.layers if e.kind.startswith("ReLU")]
+    dead, channels = sum(len(e.dead) for e in acting), sum(e.channels for e in acting)
+    assert f"{dead} of {channels} channels of its 2 activations are dead" in words
+    assert found.health.images == 256
+    pair = found.pairs[0]
+    assert f"{pair.interval[0]:.1%} to {pair.interval[1]:.1%}" in words
+    assert "templates, one for each of its outputs" in words
+
+
+def test_a_class_without_test_images_says_so_and_stops_nothing():
+    some = DIGITS.test
+    fewer = some.subset(np.flatnonzero(some.labels.numpy() != 3))
+    data = DIGITS.replace(test=fewer)
+    run = fit("softmax_regression", data, epochs=1, listeners=())
+    words = " ".join(Reader(report_page(report(run))).words)
+    assert "3 – – – 0" in " ".join(words.split())

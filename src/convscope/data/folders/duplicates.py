@@ -1,6 +1,7 @@
 """Pictures that look alike: perceptual hashes, compared in blocks, then confirmed."""
 
 import json
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from convscope.data.folders.file_records import write
 
-BLOCK = 512  # rows of the table of distances made at a time
+BLOCK = 32, 4096  # rows, columns of the table of distances made at a time: in cache
 ALIKE = 0.99  # least correlation of thumbnails: hashes alone confuse plain pictures
 FLAT = 2.0  # gray levels of standard deviation, below which there is nothing to compare
 SLACK = 0.02  # of the spectrum's root mean square: rounding stays below
@@ -62,11 +63,69 @@ def distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.asarray(counted)
 
 
-def near_groups(thumbnails: np.ndarray, near: int) -> list[list[int]]:
-    """Groups of pictures linked by being alike, each with its members in order.
+def near_pairs(
+    thumbnails: np.ndarray, near: int, first: int | None = None
+) -> np.ndarray:
+    """Pairs of pictures that are alike, the earlier one first.
 
     Two are alike if their hashes differ in at most ``near`` bits and their thumbnails
     correlate to at least 0.99. A picture without contrast is like none.
+
+    Args:
+        thumbnails: Gray pictures.
+        near: Bits in which hashes may differ.
+        first: How many of the pictures are compared with all that follow them; by
+            default each is.
+
+    Shape:
+        thumbnails: (N, S, S) uint8
+        return:     (pairs, 2) int64
+
+    >>> ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    >>> pictures = np.concatenate([ramp, ramp.transpose(0, 2, 1), ramp // 2])
+    >>> near_pairs(pictures, 6).tolist(), near_pairs(pictures[::-1], 6, 0).tolist()
+    ([[0, 2]], [])
+    """
+    none = np.empty((0, 2), np.int64)
+    if len(thumbnails) < 2:
+        return none
+    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    spread = flat.std(axis=1)
+    eligible = np.flatnonzero(spread >= FLAT)
+    if eligible.size < 2:
+        return none
+    chosen = flat[eligible]
+    chosen = (chosen - chosen.mean(axis=1, keepdims=True)) / (
+        spread[eligible, None] * np.sqrt(np.float32(chosen.shape[1]))
+    )
+    hashes = perceptual_hashes(thumbnails[eligible])
+    count = len(hashes) if first is None else int(np.searchsorted(eligible, first))
+    found = [none]
+    for start, column in _blocks(count, len(hashes)):
+        ours = hashes[start : min(start + BLOCK[0], count)]
+        table = distances(ours, hashes[column : column + BLOCK[1]]) <= near
+        rows, columns = np.divmod(np.flatnonzero(table), table.shape[1])
+        rows, columns = rows + start, columns + column
+        later = columns > rows
+        rows, columns = rows[later], columns[later]
+        for begin in range(0, len(rows), 65536):
+            some = slice(begin, begin + 65536)
+            left, right = rows[some], columns[some]
+            alike = (chosen[left] * chosen[right]).sum(axis=1) >= ALIKE
+            pairs = np.stack([left[alike], right[alike]], axis=1)
+            found.append(eligible[pairs].astype(np.int64))
+    return np.concatenate(found)
+
+
+def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:
+    """Where blocks begin that hold something right of the diagonal."""
+    for start in range(0, rows, BLOCK[0]):
+        for column in range(start - start % BLOCK[1], columns, BLOCK[1]):
+            yield start, column
+
+
+def near_groups(thumbnails: np.ndarray, near: int) -> list[list[int]]:
+    """Groups of pictures linked by being alike, each with its members in order.
 
     Shape:
         thumbnails: (N, S, S) uint8
@@ -75,19 +134,16 @@ def near_groups(thumbnails: np.ndarray, near: int) -> list[list[int]]:
     >>> near_groups(np.concatenate([ramp, ramp.transpose(0, 2, 1), ramp // 2]), 6)
     [[0, 2]]
     """
-    if len(thumbnails) < 2:
-        return []
-    flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
-    spread = flat.std(axis=1)
-    eligible = np.flatnonzero(spread >= FLAT)
-    if eligible.size < 2:
-        return []
-    chosen = flat[eligible]
-    chosen = (chosen - chosen.mean(axis=1, keepdims=True)) / (
-        spread[eligible, None] * np.sqrt(np.float32(chosen.shape[1]))
-    )
-    hashes = perceptual_hashes(thumbnails[eligible])
-    leader = list(range(len(eligible)))
+    return grouped(near_pairs(thumbnails, near))
+
+
+def grouped(pairs: np.ndarray) -> list[list[int]]:
+    """Numbers that pairs link, directly or by others.
+
+    >>> grouped(np.array([[0, 4], [2, 3], [1, 4]]))
+    [[0, 1, 4], [2, 3]]
+    """
+    leader: dict[int, int] = {}
 
     def find(i: int) -> int:
         while leader[i] != i:
@@ -95,22 +151,15 @@ def near_groups(thumbnails: np.ndarray, near: int) -> list[list[int]]:
             i = leader[i]
         return i
 
-    for start in range(0, len(hashes), BLOCK):
-        table = distances(hashes[start : start + BLOCK], hashes[start:]) <= near
-        rows, columns = np.nonzero(table)
-        later = columns > rows
-        rows, columns = rows[later] + start, columns[later] + start
-        for begin in range(0, len(rows), 65536):
-            some = slice(begin, begin + 65536)
-            left, right = rows[some], columns[some]
-            alike = (chosen[left] * chosen[right]).sum(axis=1) >= ALIKE
-            for i, j in zip(left[alike].tolist(), right[alike].tolist(), strict=True):
-                a, b = find(i), find(j)
-                leader[max(a, b)] = min(a, b)
+    for i, j in pairs.tolist():
+        leader.setdefault(i, i)
+        leader.setdefault(j, j)
+        a, b = find(i), find(j)
+        leader[max(a, b)] = min(a, b)
     groups: dict[int, list[int]] = {}
-    for i, original in enumerate(eligible.tolist()):
-        groups.setdefault(find(i), []).append(original)
-    return [group for group in groups.values() if len(group) > 1]
+    for i in sorted(leader):
+        groups.setdefault(find(i), []).append(i)
+    return list(groups.values())
 
 
 def kept_near_groups(thumbnails: np.ndarray, near: int, path: Path) -> list[list[int]]:

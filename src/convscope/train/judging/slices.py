@@ -1,6 +1,6 @@
-"""Where a network fails: its accuracy on the bright, the dim, the small, the large."""
+"""Where a network fails: on the bright, the dim, the small, on which two classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,3 +114,60 @@ def _slice(
         interval=wilson(correct, images),
         stands_out=chance < 0.05 / tests,  # Bonferroni
     )
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Two classes that are taken for each other.
+
+    Attributes:
+        first: The class of which more are called the other, by its index.
+        second: The other class.
+        images: Images of the two.
+        first_called_second: How many of the first are called the second.
+        second_called_first: How many of the second are called the first.
+        rate: Both of these together, out of ``images``.
+        interval: 95% Wilson interval of the rate.
+        share: Both together, out of all mistakes on all classes.
+    """
+
+    first: int
+    second: int
+    images: int
+    first_called_second: int
+    second_called_first: int
+    rate: float
+    interval: tuple[float, float]
+    share: float
+
+
+def confused_pairs(confusion: Sequence[Sequence[int]]) -> list[ConfusedPair]:
+    """Each two classes that are ever taken for each other, the most frequent first.
+
+    Args:
+        confusion: Counts; a row is the true class, a column what it was called.
+
+    >>> (pair,) = confused_pairs([[8, 2, 0], [1, 9, 0], [0, 0, 10]])
+    >>> pair.images, pair.rate, pair.share
+    (20, 0.15, 1.0)
+    """
+    counts = np.asarray(confusion, dtype=np.int64)
+    of_class, both = counts.sum(axis=1), counts + counts.T
+    mistakes = int(counts.sum() - counts.trace())
+    found = []
+    for i, j in np.argwhere(np.triu(both, 1)).tolist():
+        a, b = (i, j) if counts[i, j] >= counts[j, i] else (j, i)
+        together, images = int(both[i, j]), int(of_class[i] + of_class[j])
+        found.append(
+            ConfusedPair(
+                first=a,
+                second=b,
+                images=images,
+                first_called_second=int(counts[a, b]),
+                second_called_first=int(counts[b, a]),
+                rate=together / images,
+                interval=wilson(together, images),
+                share=together / mistakes,
+            )
+        )
+    return sorted(found, key=lambda p: (-round(p.rate * p.images), p.first, p.second))

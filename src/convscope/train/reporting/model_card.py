@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from convscope.terminal import printable
-from convscope.train.reporting.run_report import RunReport
+from convscope.train.reporting.record import RunReport
 
 
 def model_card(report: RunReport) -> str:
@@ -49,7 +49,7 @@ def model_card(report: RunReport) -> str:
         f"parameters, trained by convscope {spec.convscope} on {spec.data.train:,} "
         f"images of {_plain(spec.data.name)}."
     )
-    limits = [*e.notes, *report.missing, *([e.doubt] if e.doubt else [])]
+    limits = [*e.notes, *report.missing.values(), *([e.doubt] if e.doubt else [])]
     if e.trained_on:
         limits.insert(0, f"These figures are of {e.of_what}, not of new ones.")
     classes = ", ".join(_plain(name) for name in spec.classes[:100])

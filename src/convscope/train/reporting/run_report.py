@@ -1,10 +1,9 @@
-"""Everything that a report says of a run, as one record."""
+"""Judges a run and finds out what a report says of it."""
 
-import dataclasses
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,174 +11,35 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from convscope.analysis import Attribution, attribute, summary
+from convscope.analysis import (
+    Attribution,
+    Filters,
+    Health,
+    attribute,
+    filters,
+    summary,
+    templates,
+)
+from convscope.analysis import health as measure_health
 from convscope.analysis.render import Summary
-from convscope.data import Dataset
+from convscope.data import AuditReport, Dataset, audit
 from convscope.data.dataset import Samples
 from convscope.data.progress import Progress
-from convscope.errors import ConvscopeError
+from convscope.errors import ArgumentError, ConvscopeError
 from convscope.train.judging.answers import Answers
 from convscope.train.judging.baselines import Baseline, baselines
 from convscope.train.judging.calibration import Temperature, fit_temperature
 from convscope.train.judging.label_doubts import LabelDoubt, doubtful_labels
-from convscope.train.judging.metrics import Evaluation
-from convscope.train.judging.slices import Slice, measured, slices
+from convscope.train.judging.near_duplicates import NearDuplicates, near_duplicates
+from convscope.train.judging.slices import confused_pairs, measured, slices
+from convscope.train.reporting.record import RunRecord, RunReport
 from convscope.train.run import FoundData, Run
-from convscope.train.spec import RunSpec
 
 DOUBTS = 200  # labels in question that are kept
 EXPLAINED = 24  # of the worst mistakes
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What a run is worth, on which images, and where it fails.
-
-    Attributes:
-        title: Of the run: its folder's name, or model and data.
-        spec: What was trained on what.
-        history: One dictionary for each epoch.
-        evaluation: Figures with their intervals.
-        answers: What the network said of each labeled image.
-        baselines: What can be had without a network, on the same images.
-        temperature: What would make the probabilities mean what they say, fit to
-            validation images; None where there are none, or it is in use already.
-        doubts: Labels of the judged images that are probably wrong.
-        slices: Accuracy by brightness, contrast and, of files, size.
-        reasons: Grad-CAM of the worst mistakes, for the class that they were called.
-        missing: What could not be found out, and why.
-        data: What it was judged on.
-        layers: The network's layers, counted; None where it cannot be traced.
-        filters: (out, in, kH, kW) of the first convolution, if there is one.
-        seconds: How long all this took.
-    """
-
-    title: str
-    spec: RunSpec
-    history: tuple[dict[str, Any], ...]
-    evaluation: Evaluation
-    answers: Answers
-    baselines: tuple[Baseline, ...]
-    temperature: Temperature | None
-    doubts: tuple[LabelDoubt, ...]
-    slices: tuple[Slice, ...]
-    reasons: Attribution | None
-    missing: tuple[str, ...]
-    data: Dataset
-    layers: Summary | None
-    filters: npt.NDArray[np.float32] | None
-    seconds: float
-
-    @property
-    def findings(self) -> tuple[str, ...]:
-        """What matters most, in sentences; at most three."""
-        return tuple(
-            said
-            for said in (
-                _worst_confusion(self.evaluation),
-                self._most_doubtful(),
-                _overconfidence(self.evaluation),
-                self._weak_slice(),
-            )
-            if said
-        )[:3]
-
-    @property
-    def advice(self) -> tuple[str, ...]:
-        """What to do next, the most useful first."""
-        e, steps = self.evaluation, []
-        if e.trained_on:
-            steps.append("Judge it on images that it was not trained on.")
-        elif e.doubt:
-            how = "" if e.remedy is None else f", or {e.remedy.in_python()}"
-            steps.append(f"Get more labeled images to judge it by{how}: {e.doubt}")
-        if len(self.doubts) > max(2, 0.01 * e.samples):
-            steps.append(
-                f"Look at the {len(self.doubts):,} labels that are probably wrong, the "
-                "surest first; every one that is mended counts twice, in training and "
-                "in judging."
-            )
-        beaten = [b for b in self.baselines if b.accuracy >= e.accuracy]
-        if beaten:
-            steps.append(
-                f"The method {beaten[0].name!r} is as good: train longer, with more "
-                "images, or from weights."
-            )
-        if self.temperature is not None and self.temperature.error_before > 0.03:
-            steps.append(
-                f"Calibrate it: a temperature of {self.temperature.value:.2f}"
-                f" takes the calibration error from {self.temperature.error_before:.1%}"
-                f" to {self.temperature.error_after:.1%} on validation images."
-            )
-        weakest = min(
-            (s for s in e.per_class if s.recall is not None and s.support >= 5),
-            key=lambda s: s.recall or 0.0,
-            default=None,
-        )
-        if weakest is not None and (weakest.recall or 0) < 0.9 * e.accuracy:
-            steps.append(
-                f"Add training images of {weakest.name!r}: {weakest.recall:.0%} of its "
-                "images are found, fewer than of any other class."
-            )
-        return tuple(steps)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings, sequences and None, without pixels."""
-        names = self.answers.samples.names
-        classes = self.answers.classes
-        return {
-            "title": self.title,
-            "spec": self.spec.model_dump(mode="json"),
-            "history": list(self.history),
-            "evaluation": self.evaluation.to_dict(),
-            "baselines": [dataclasses.asdict(each) for each in self.baselines],
-            "temperature": self.temperature and dataclasses.asdict(self.temperature),
-            "doubts": [
-                {
-                    "image": str(names[doubt.index]),
-                    "given": classes[doubt.given],
-                    "suggested": classes[doubt.suggested],
-                    "margin": doubt.margin,
-                }
-                for doubt in self.doubts
-            ],
-            "slices": [
-                {**dataclasses.asdict(each), "accuracy": each.accuracy}
-                for each in self.slices
-            ],
-            "reasons": self.reasons and self.reasons.to_dict(),
-            "findings": list(self.findings),
-            "advice": list(self.advice),
-            "missing": list(self.missing),
-            "seconds": self.seconds,
-        }
-
-    def _most_doubtful(self) -> str:
-        if not self.doubts:
-            return ""
-        count = len(self.doubts)
-        worst = self.doubts[0]
-        classes, names = self.answers.classes, self.answers.samples.names
-        labels = "1 label is" if count == 1 else f"{count:,} labels are"
-        return (
-            f"{labels} probably wrong; the most doubtful: "
-            f"{Path(str(names[worst.index])).name} is labeled "
-            f"{classes[worst.given]!r} and looks like {classes[worst.suggested]!r}."
-        )
-
-    def _weak_slice(self) -> str:
-        weak = [
-            s for s in self.slices
-            if s.stands_out and s.accuracy < self.evaluation.accuracy
-        ]  # fmt: skip
-        if not weak:
-            return ""
-        worst = min(weak, key=lambda s: s.accuracy)
-        return (
-            f"It is right on {worst.accuracy:.1%} of the {worst.images:,} images with "
-            f"{worst.quantity} from {worst.low:.3g} to {worst.high:.3g}, and on "
-            f"{self.evaluation.accuracy:.1%} of all."
-        )
+LOOKED_AT = 256  # images over which the health of layers is measured, at most
+WORK = 4e11  # multiply-adds that this may take; of one image it takes nine passes
+Found = TypeVar("Found")
 
 
 def report(
@@ -216,24 +76,32 @@ def report(
         part = data.part_to_judge
     answers = run.answers(on, part, progress=progress).labeled()
     evaluation = answers.evaluation()
-    missing = []
-    simple: list[Baseline] = []
+    missing: dict[str, str] = {}
+    on_own = own and tuple(data.classes) == answers.classes
     if not own:
-        missing.append(
+        missing["baselines"] = (
             "Simple methods beside it: they would have to learn from this run's own "
             "training images, and it was judged on other data."
         )
     elif in_folds:
-        missing.append(
+        missing["baselines"] = (
             "Simple methods beside it: they would have to be trained for each fold."
         )
-    elif tuple(data.classes) == answers.classes:
+    simple: list[Baseline] = []
+    if on_own and not in_folds:
         simple = baselines(data.train, answers.samples, seed=run.spec.recipe.seed)
     if in_folds and evaluation.folds is not None and evaluation.folds.repeats > 1:
-        missing.append("Images as later repeats judged them; the figures are of all.")
+        missing["repeats"] = (
+            "Images as later repeats judged them; the figures are of all."
+        )
+    if own and not in_folds and answers.part != "test" and not len(data.test):
+        missing["part"] = (
+            f"Figures of test images: the data have none, so these are of its "
+            f"{_PARTS.get(answers.part, answers.part)}, on which choices were made too."
+        )
     doubts: list[LabelDoubt] = []
     if answers.trained_on:
-        missing.append(
+        missing["labels"] = (
             "Labels that are probably wrong: the network was trained on these very "
             "images and has learned their labels, wrong ones too."
         )
@@ -241,36 +109,87 @@ def report(
         doubts = doubtful_labels(answers.probabilities, answers.labels)[:DOUBTS]
     temperature, why = _temperature(run, on, answers)
     if why:
-        missing.append(why)
-    try:
-        layers = summary(run.net, run.spec.input_shape)
-    except ConvscopeError as error:
-        layers = None
-        missing.append(f"The table of its layers: {error}")
-    reasons, why = _reasons(run, answers)
-    if why:
-        missing.append(why)
+        missing["temperature"] = why
+    own_record = record(run, missing)
     quantities = measured(answers.samples)
     sizes = _sizes(answers.samples)
     if sizes is not None:
         quantities["size"] = sizes
     return RunReport(
-        title=_title(run),
-        spec=run.spec,
-        history=tuple(run.history),
+        **vars(own_record),
         evaluation=evaluation,
         answers=answers,
         baselines=tuple(simple),
         temperature=temperature,
         doubts=tuple(doubts),
         slices=tuple(slices(quantities, answers.hits)),
-        reasons=reasons,
-        missing=tuple(missing),
+        pairs=tuple(confused_pairs(evaluation.confusion)),
+        near_duplicates=_near(data, answers, missing, own=own and not in_folds),
+        reasons=_found(
+            missing, "reasons", "What in the worst mistakes spoke for the wrong class",
+            lambda: _reasons(run, answers),
+        ),
+        health=_found(
+            missing, "health", "Whether its layers work", lambda: _health(run, answers)
+        ),
         data=data,
-        layers=layers,
-        filters=_first_filters(run),
+        audit=_audit(data),
         seconds=time.perf_counter() - began,
-    )
+    )  # fmt: skip
+
+
+_PARTS = {"val": "validation images", "train": "training images"}
+
+
+def record(run: Run, missing: dict[str, str] | None = None) -> RunRecord:
+    """What a run says of itself, without any data.
+
+    Args:
+        run: A trained network.
+        missing: What is known to be missing, by name; what is found to be is added.
+
+    >>> from convscope.train import fit
+    >>> run = fit("softmax_regression", "digits", epochs=1, listeners=())
+    >>> record(run).filters.is_template
+    True
+    """
+    missing = {} if missing is None else missing
+    return RunRecord(
+        title=_title(run),
+        spec=run.spec,
+        history=tuple(run.history),
+        layers=_found(missing, "layers", "The table of its layers",
+                      lambda: _layers(run)),
+        filters=_found(missing, "filters", "The filters of its first layer",
+                       lambda: _filters(run)),
+        missing=missing,
+    )  # fmt: skip
+
+
+def missing_data(run: Run) -> str:
+    """Why the run's own data cannot be had, and what a report lacks then.
+
+    Empty where they can be had.
+    """
+    try:
+        run.data()
+    except ConvscopeError as error:
+        return (
+            "Figures, mistakes, labels and data are missing, for the images are: "
+            f"{error} Until then: curves, layers and recipe."
+        )
+    return ""
+
+
+def _found(
+    missing: dict[str, str], name: str, what: str, find: Callable[[], Found | None]
+) -> Found | None:
+    """What ``find`` gives; where it refuses, why is kept."""
+    try:
+        return find()
+    except ConvscopeError as error:
+        missing[name] = f"{what}: {error}"
+        return None
 
 
 def mistakes_csv(answers: Answers) -> str:
@@ -327,28 +246,70 @@ def _temperature(
         return None, f"The temperature that would mend its calibration: {error}"
 
 
-def _reasons(run: Run, answers: Answers) -> tuple[Attribution | None, str]:
-    """What in the worst mistakes spoke for the wrong class; why not, where not."""
+def _reasons(run: Run, answers: Answers) -> Attribution | None:
+    """What in the worst mistakes spoke for the wrong class."""
     worst = answers.wrong[:EXPLAINED]
     if not len(worst):
-        return None, ""
-    place = next(run.net.parameters()).device
-    pixels = answers.samples.subset(worst).pixels.to(place)
+        return None
     called = torch.from_numpy(answers.predicted[worst])
+    return attribute(run.classifier, _inputs(run, answers.samples, worst), called)
+
+
+def _inputs(run: Run, samples: Samples, which: npt.NDArray[np.intp]) -> Tensor:
+    """Some images as the network gets them, where it is."""
+    place = next(run.net.parameters()).device
+    pixels = samples.subset(which).pixels.to(place)
+    return run.spec.preprocessing.normalize(pixels)
+
+
+def _layers(run: Run) -> Summary:
+    return summary(run.net, run.spec.input_shape)
+
+
+def _filters(run: Run) -> Filters:
     try:
-        inputs = run.spec.preprocessing.normalize(pixels)
-        return attribute(run.classifier, inputs, called), ""
-    except ConvscopeError as error:
-        return None, f"What in the worst mistakes spoke for the wrong class: {error}"
+        return filters(run.net)
+    except ArgumentError:  # without a convolution
+        return templates(run.net, run.spec.input_shape)
 
 
-def _first_filters(run: Run) -> npt.NDArray[np.float32] | None:
-    for module in run.net.modules():
-        weight = getattr(module, "weight", None)
-        if isinstance(weight, Tensor) and weight.ndim == 4 and weight.shape[-1] > 1:
-            kernels: npt.NDArray[np.float32] = weight.detach().float().cpu().numpy()
-            return kernels
-    return None
+def _health(run: Run, answers: Answers) -> Health:
+    each = max(1, _layers(run).multiply_adds)
+    most = int(min(LOOKED_AT, max(16, WORK / (9 * each)), len(answers)))
+    chosen = np.linspace(0, len(answers) - 1, most).round().astype(np.intp)
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for some in np.array_split(chosen, -(-most // 32)):
+            labels = answers.samples.labels[torch.from_numpy(some)]
+            yield _inputs(run, answers.samples, some), labels
+
+    return measure_health(run.classifier, batches(), most=most)
+
+
+def _near(
+    data: Dataset, answers: Answers, missing: dict[str, str], *, own: bool
+) -> NearDuplicates | None:
+    """What looks alike among the judged images, and between them and the others."""
+    parts = {answers.part: answers.samples}
+    if own and answers.part in data.parts:
+        parts |= {k: part for k, part in data.parts.items() if k != answers.part}
+    found = near_duplicates(parts, answers.part)
+    if found is None:
+        count = sum(map(len, parts.values()))
+        missing["near_duplicates"] = (
+            f"Near duplicates: {count:,} images are too many to compare here."
+        )
+    return found
+
+
+def _audit(data: Dataset) -> AuditReport | None:
+    """What an audit of its folder finds; what reading it has taught is kept."""
+    if not data.source or not Path(data.source).is_dir():
+        return None
+    try:
+        return audit(data.source, layout=data.options.get("layout", "auto"))
+    except ConvscopeError:
+        return None  # it has changed since
 
 
 def _sizes(samples: Samples) -> npt.NDArray[np.float64] | None:
@@ -361,31 +322,3 @@ def _sizes(samples: Samples) -> npt.NDArray[np.float64] | None:
         except (OSError, ValueError):
             return None
     return np.array(found)
-
-
-def _worst_confusion(e: Evaluation) -> str:
-    if not e.confused:
-        return f"Every one of the {e.samples:,} images is called by its name."
-    count, i, j = e.confused[0]
-    of = e.per_class[i].support
-    return (
-        f"The worst confusion: {count:,} of {of:,} images of "
-        f"{e.classes[i]!r} are called {e.classes[j]!r}."
-    )
-
-
-def _overconfidence(e: Evaluation) -> str:
-    bins = [b for b in e.calibration if b.count >= max(10, 0.01 * e.samples)]
-    gaps = [
-        (b.confidence - b.accuracy, b) for b in bins
-        if b.confidence is not None and b.accuracy is not None
-    ]  # fmt: skip
-    if not gaps:
-        return ""
-    gap, worst = max(gaps, key=lambda pair: pair[0] * pair[1].count)
-    if gap < 0.02:
-        return ""
-    return (
-        f"It is overconfident: of the {worst.count:,} images of which it is "
-        f"{worst.low:.0%} to {worst.high:.0%} sure, {worst.accuracy:.0%} are right."
-    )

@@ -3,7 +3,12 @@
 from convscope.viz.report.attributions import save_attributions
 from convscope.viz.report.comparison import comparison_page
 from convscope.viz.report.page import report_page
-from convscope.viz.report.saving import REPORT, save_comparison, save_report
+from convscope.viz.report.saving import (
+    REPORT,
+    save_comparison,
+    save_record,
+    save_report,
+)
 
 __all__ = [
     "REPORT",
@@ -11,5 +16,6 @@ __all__ = [
     "report_page",
     "save_attributions",
     "save_comparison",
+    "save_record",
     "save_report",
 ]

@@ -126,6 +126,8 @@ def nice_ticks(low: float, high: float, about: int = 4) -> list[float]:
     >>> nice_ticks(0.13, 0.97)
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
+    if low == high:  # one epoch: far enough apart to be told apart
+        low, high = low - 0.05 * abs(low), high + 0.05 * abs(high)
     span = max(high - low, 1e-9 * max(1.0, abs(high)))
     raw = span / about
     power = 10 ** math.floor(math.log10(raw))

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 from convscope.train.judging.comparison import Comparison, compare
-from convscope.train.reporting.run_report import RunReport
+from convscope.train.reporting.record import RunReport
 from convscope.viz.report import charts
 from convscope.viz.report.markup import Markup, chapter, document, table, text
 from convscope.viz.report.thumbnails import Thumbnails

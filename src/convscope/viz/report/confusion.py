@@ -29,8 +29,9 @@ def confusion(answers: Answers, e: Evaluation, room: Thumbnails) -> str:
 
 def _note(shown: str) -> str:
     return (
-        '<p class="note">A row is the true class, a column what it was called. Choose '
-        f"a number outside the diagonal to see its pictures{shown}.</p>"
+        '<p class="note">A row is the true class, a column what it was called. Point '
+        "at a number outside the diagonal to see its pictures, choose it to keep "
+        f"them{shown}.</p>"
     )
 
 

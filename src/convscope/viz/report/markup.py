@@ -5,8 +5,10 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 
 from convscope.terminal import printable
+from convscope.train.reporting.record import RunRecord
 from convscope.viz.tokens import stylesheet
 
 
@@ -61,6 +63,38 @@ def chapter(identity: str, title: str, *pieces: str) -> str:
     if not body:
         return ""
     return f'<section id="{identity}"><h2>{text(title)}</h2>{body}</section>'
+
+
+def picture(source: str, name: str, title: str, note: str, beside: str = "") -> str:
+    """A picture with its name; with another beside it, if there is one.
+
+    Args:
+        source: Its address; empty where there was no room for it.
+        name: Of its file.
+        title: What it is.
+        note: What is said of it.
+        beside: The address of the other.
+    """
+    image = f'<img src="{source}" alt="">' if source else '<span class="none"></span>'
+    if beside:
+        image = f'<div class="two">{image}<img src="{beside}" alt=""></div>'
+    return (
+        f'<figure title="{text(name)}">{image}<figcaption><b>{text(title)}</b><br>'
+        f"{text(note)}<br><small>{text(Path(name).name)}</small></figcaption></figure>"
+    )
+
+
+def sentences(said: Sequence[str]) -> str:
+    """Sentences under each other; empty if there are none."""
+    if not said:
+        return ""
+    return f"<ul>{''.join(f'<li>{text(each)}</li>' for each in said)}</ul>"
+
+
+def why_missing(record: RunRecord, *names: str) -> str:
+    """In place of what could not be found out: why not."""
+    said = (record.missing[name] for name in names if name in record.missing)
+    return "".join(f'<p class="note">Not here: {text(each)}</p>' for each in said)
 
 
 def document(title: str, chapters: Sequence[tuple[str, str]], body: str) -> str:

@@ -3,22 +3,27 @@
 import platform
 import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-import numpy as np
-
+from convscope.data.words import counted
 from convscope.train.judging.metrics import percent
-from convscope.train.reporting.run_report import RunReport
-from convscope.viz.palette import COUNT, diverging
+from convscope.train.reporting.record import RunRecord, RunReport
 from convscope.viz.report import charts
 from convscope.viz.report.confusion import confusion
-from convscope.viz.report.markup import Markup, chapter, document, table, text
+from convscope.viz.report.data_chapter import data_chapter
+from convscope.viz.report.inside_chapter import inside_chapter
+from convscope.viz.report.markup import (
+    chapter,
+    document,
+    picture,
+    sentences,
+    table,
+    text,
+    why_missing,
+)
+from convscope.viz.report.slices import pairs_table, slices_table
 from convscope.viz.report.thumbnails import Thumbnails
 
-SAMPLES = 6  # training pictures of each class
-CLASSES = 40  # of which sample pictures are shown
 MISTAKES, DOUBTS = 24, 24
-FILTERS = 64
 
 
 def report_page(report: RunReport) -> str:
@@ -33,9 +38,9 @@ def report_page(report: RunReport) -> str:
         ("judgment", "Judgment", _judgment(report, room)),
         ("mistakes", "Mistakes", _mistakes(report, room)),
         ("labels", "Labels", _labels(report, room)),
-        ("data", "Data", _data(report, room)),
+        ("data", "Data", data_chapter(report, room)),
         ("training", "Training", _training(report)),
-        ("inside", "Inside", _inside(report, room)),
+        ("inside", "Inside", inside_chapter(report, room)),
         ("again", "Recipe", _again(report)),
     ]
     body = "".join(chapter(key, name, inner) for key, name, inner in chapters)
@@ -43,7 +48,25 @@ def report_page(report: RunReport) -> str:
     return document(f"{report.title} - convscope", there, _head(report) + body)
 
 
-def _head(report: RunReport) -> str:
+def record_page(record: RunRecord) -> str:
+    """What can be said of a run without data, and what cannot, as one HTML file.
+
+    Args:
+        record: From ``train.reporting.run_report.record``.
+    """
+    room = Thumbnails()
+    chapters = [
+        ("result", "Result", _warning(record.missing.get("data", ""))),
+        ("training", "Training", _training(record)),
+        ("inside", "Inside", inside_chapter(record, room)),
+        ("again", "Recipe", _again(record)),
+    ]
+    body = "".join(chapter(key, name, inner) for key, name, inner in chapters)
+    there = [(key, name) for key, name, inner in chapters if inner]
+    return document(f"{record.title} - convscope", there, _head(record) + body)
+
+
+def _head(report: RunRecord) -> str:
     spec = report.spec
     model = spec.model.name or "a network of its own"
     shape = " x ".join(map(str, spec.input_shape[1:]))
@@ -78,11 +101,12 @@ def _result(report: RunReport) -> str:
         f'<div class="first"><div><p class="figure">{e.accuracy:.2%}</p>'
         f"<p>of {text(e.judged_on)} of {text(e.data)} are called by "
         f"their name<br>95% interval {low:.2%} to {high:.2%}</p>"
-        f"{_warning(warning)}{beside}</div>"
-        f"<div><h3>What matters</h3>{_list(report.findings)}"
+        f"{_warning(warning)}{beside}"
+        f"{why_missing(report, 'part', 'baselines', 'repeats')}</div>"
+        f"<div><h3>What matters</h3>{sentences(report.findings)}"
         f"<h3>What to do next</h3>"
-        f"{_list(report.advice) or '<p>Nothing stands out.</p>'}</div></div>"
-        f"{_notes((*e.notes, *report.missing))}"
+        f"{sentences(report.advice) or '<p>Nothing stands out.</p>'}</div></div>"
+        f"{_notes(e.notes)}"
     )
 
 
@@ -103,14 +127,15 @@ def _judgment(report: RunReport, room: Thumbnails) -> str:
             ("negative log-likelihood", f"{e.negative_log_likelihood:.4f} nats"),
             *_temperature_rows(report),
         ],
-    )
+    ) + why_missing(report, "temperature")
     return (
         "<h3>Per class</h3>"
         + table(("class", "precision", "recall", "F1", "images"), scores)
         + confusion(report.answers, e, room)
         + f'<div class="pair">{charts.reliability(e.calibration)}'
         + f"<div>{figures}</div></div>"
-        + _slices(report)
+        + pairs_table(report)
+        + slices_table(report)
     )
 
 
@@ -126,37 +151,13 @@ def _temperature_rows(report: RunReport) -> Iterator[tuple[str, str]]:
         )
 
 
-def _slices(report: RunReport) -> str:
-    if not report.slices:
-        return ""
-    rows = [
-        (
-            s.quantity,
-            f"{s.low:.3g} to {s.high:.3g}",
-            f"{s.images:,}",
-            f"{s.accuracy:.1%}",
-            f"{s.interval[0]:.1%} to {s.interval[1]:.1%}",
-            Markup("<b>stands out</b>") if s.stands_out else "",
-        )
-        for s in report.slices
-    ]
-    return (
-        "<h3>Where it fails: quarters of the images</h3>"
-        + table(("of", "from, to", "images", "accuracy", "95% interval", ""), rows)
-        + '<p class="note">Brightness and contrast are mean and spread of an image\'s '
-        "pixels on a scale from 0 to 1, size is the larger side of the file in pixels. "
-        "What stands out differs from all other images by more than chance explains."
-        "</p>"
-    )
-
-
 def _mistakes(report: RunReport, room: Thumbnails) -> str:
     answers = report.answers
     wrong = answers.wrong
     if not len(wrong):
         return "<p>There are none.</p>"
     shown = [
-        _picture(
+        picture(
             room.of(answers.samples.pixels[int(i)]),
             str(answers.samples.names[i]),
             f"{answers.classes[answers.labels[i]]}",
@@ -177,7 +178,8 @@ def _mistakes(report: RunReport, room: Thumbnails) -> str:
         )
     return (
         f"<p>The {len(shown)} surest of {len(wrong):,}, each under its true class."
-        f'{more}{looked}</p><div class="pictures">{"".join(shown)}</div>'
+        f"{more}{looked}</p>{why_missing(report, 'reasons')}"
+        f'<div class="pictures">{"".join(shown)}</div>'
     )
 
 
@@ -192,9 +194,9 @@ def _reason(report: RunReport, place: int, room: Thumbnails) -> str:
 def _labels(report: RunReport, room: Thumbnails) -> str:
     answers = report.answers
     if not report.doubts:
-        return "" if answers.trained_on else "<p>No label is in question.</p>"
+        return why_missing(report, "labels") or "<p>No label is in question.</p>"
     shown = [
-        _picture(
+        picture(
             room.of(answers.samples.pixels[doubt.index]),
             str(answers.samples.names[doubt.index]),
             f"labeled {answers.classes[doubt.given]}",
@@ -213,62 +215,10 @@ def _labels(report: RunReport, room: Thumbnails) -> str:
     )
 
 
-def _data(report: RunReport, room: Thumbnails) -> str:
-    data, spec = report.data, report.spec
-    names = list(data.classes)
-    counts = {
-        part: np.bincount(
-            samples.labels.numpy()[samples.labels.numpy() >= 0], minlength=len(names)
-        )
-        for part, samples in data.parts.items()
-    }
-    rows = [
-        (name, *(f"{counts[part][number]:,}" for part in data.parts))
-        for number, name in enumerate(names)
-    ]
-    rows.append(("all", *(f"{len(samples):,}" for samples in data.parts.values())))
-    aside = ""
-    if data.set_aside:
-        lines = table(
-            ("file", "why it could not be used"),
-            [(each.path, each.reason) for each in data.set_aside[:50]],
-            names=2,
-        )
-        aside = (
-            f"<details><summary>{len(data.set_aside):,} files could not be used"
-            f"</summary>{lines}</details>"
-        )
-    return (
-        table(("class", "training", "validation", "test"), rows)
-        + _list(spec.data.notes)
-        + aside
-        + _sample_pictures(report, room)
-        + f'<p class="note">fingerprint {text(spec.data.fingerprint[:16])}</p>'
-    )
-
-
-def _sample_pictures(report: RunReport, room: Thumbnails) -> str:
-    data, made = report.data, []
-    labels = data.train.labels.numpy()
-    for number, name in enumerate(data.classes[:CLASSES]):
-        own = np.flatnonzero(labels == number)[:SAMPLES]
-        images = "".join(
-            f'<img src="{source}" alt="{text(name)}">'
-            for source in (room.of(data.train.pixels[int(i)]) for i in own)
-            if source
-        )
-        if images:
-            made.append(f"<div><span>{text(name)}</span>{images}</div>")
-    if not made:
-        return ""
-    what = "<h3>Training pictures, as the network gets them</h3>"
-    return f'{what}<div class="samples">{"".join(made)}</div>'
-
-
-def _training(report: RunReport) -> str:
+def _training(report: RunRecord) -> str:
     history = report.history
     if not history:
-        return ""
+        return '<p class="note">No epoch has been trained.</p>'
     x = [float(row["epoch"]) for row in history]
 
     def line(name: str, key: str) -> charts.Line:
@@ -289,67 +239,12 @@ def _training(report: RunReport) -> str:
     kept = report.spec.kept_epoch
     which = f", of which epoch {kept} is kept" if kept is not None else ""
     return (
-        f"<p>{len(history)} epochs{which}, {_duration(seconds)}.</p>"
+        f"<p>{counted(len(history), 'epoch')}{which}, {_duration(seconds)}.</p>"
         f'<div class="pair">{"".join(drawn)}</div>'
     )
 
 
-def _inside(report: RunReport, room: Thumbnails) -> str:
-    pieces = []
-    if report.filters is not None:
-        pieces.append(_filters(report.filters, room))
-    if report.layers is not None:
-        rows = [
-            (
-                Markup("&nbsp;" * 2 * row.depth + text(row.name)),
-                row.kind,
-                " x ".join(map(str, row.output_shapes[0][1:])) if row.output_shapes
-                else "",
-                f"{row.parameters:,}",
-                f"{row.multiply_adds:,}",
-            )
-            for row in report.layers.rows
-        ]  # fmt: skip
-        heads = ("layer", "kind", "output", "parameters", "multiply-adds")
-        inner = table(heads, rows, names=3)
-        total = (
-            f"{report.layers.parameters:,} parameters, "
-            f"{report.layers.multiply_adds:,} multiply-adds for an image"
-        )
-        pieces.append(
-            f"<details{' open' if len(rows) <= 16 else ''}><summary>{len(rows)} "
-            f"layers: {total}</summary>{inner}</details>"
-        )
-    return "".join(pieces)
-
-
-def _filters(kernels: np.ndarray, room: Thumbnails) -> str:
-    out, channels = kernels.shape[:2]
-    top = float(np.abs(kernels).max()) or 1.0
-    images = []
-    for kernel in kernels[:FILTERS]:
-        if channels == 3:
-            shown = 0.5 + kernel.transpose(1, 2, 0) / (2 * top)
-            pixels = (255 * shown).round().astype(np.uint8)
-        else:
-            places = ((kernel[0] / top + 1) / 2 * (COUNT - 1)).round().astype(int)
-            pixels = (255 * diverging()[places]).round().astype(np.uint8)
-        source = room.of_array(pixels)
-        if source:
-            images.append(f'<img src="{source}" alt="">')
-    what = "in color" if channels == 3 else "orange negative, blue positive"
-    if channels not in (1, 3):
-        what += f", for the first of {channels} channels"
-    count = f"{len(images)} of {out}" if len(images) < out else f"{out}"
-    return (
-        f"<h3>Filters of the first convolution</h3>"
-        f'<div class="filters">{"".join(images)}</div>'
-        f'<p class="note">{count} filters of {kernels.shape[2]} x {kernels.shape[3]}, '
-        f"{what}; the scale goes from {-top:.3g} to {top:.3g} for all.</p>"
-    )
-
-
-def _again(report: RunReport) -> str:
+def _again(report: RunRecord) -> str:
     spec = report.spec
     source = spec.data.source or "DATA"
     words = ["convscope", "train", source, "--recipe", "recipe.toml"]
@@ -383,28 +278,12 @@ def _lines(value: str) -> str:
     return "\n".join(text(line) for line in value.splitlines())
 
 
-def _picture(source: str, name: str, title: str, note: str, beside: str = "") -> str:
-    image = f'<img src="{source}" alt="">' if source else '<span class="none"></span>'
-    if beside:
-        image = f'<div class="two">{image}<img src="{beside}" alt=""></div>'
-    return (
-        f'<figure title="{text(name)}">{image}<figcaption><b>{text(title)}</b><br>'
-        f"{text(note)}<br><small>{text(Path(name).name)}</small></figcaption></figure>"
-    )
-
-
-def _list(sentences: Sequence[str]) -> str:
-    if not sentences:
-        return ""
-    return f"<ul>{''.join(f'<li>{text(each)}</li>' for each in sentences)}</ul>"
-
-
-def _notes(sentences: Sequence[str]) -> str:
-    if not sentences:
+def _notes(said: Sequence[str]) -> str:
+    if not said:
         return ""
     return (
         '<details class="notes"><summary>What to know about these figures</summary>'
-        f"{_list(sentences)}</details>"
+        f"{sentences(said)}</details>"
     )
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from convscope.errors import RunError
 from convscope.train.checkpoint import whole_or_absent
 from convscope.train.reporting.model_card import model_card
-from convscope.train.reporting.run_report import RunReport, mistakes_csv
+from convscope.train.reporting.record import RunRecord, RunReport
+from convscope.train.reporting.run_report import mistakes_csv
 from convscope.viz.report.comparison import comparison_page
-from convscope.viz.report.page import report_page
+from convscope.viz.report.page import record_page, report_page
 
 MISTAKES, CARD = "mistakes.csv", "README.md"
 REPORT = "report.html"
@@ -48,6 +49,22 @@ def save_report(
     for path, content in texts.items():
         _write(path, content)
     return list(texts)
+
+
+def save_record(record: RunRecord, place: str | Path) -> Path:
+    """Writes the page of a run without data: curves, filters, layers, recipe.
+
+    Args:
+        record: From ``train.reporting.run_report.record``.
+        place: Of the page; it is replaced.
+
+    Raises:
+        RunError: The folder cannot be made.
+        WriteError: The file cannot be written; what was there before still is.
+    """
+    place = Path(place)
+    _write(place, record_page(record))
+    return place
 
 
 def save_comparison(reports: Sequence[RunReport], place: str | Path) -> Path:
