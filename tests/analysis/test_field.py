@@ -80,7 +80,7 @@ NET = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
         (("1x",), UnknownNameError, "unknown layer '1x'. Did you mean '1'?"),
         (("0", (6, 0)), ArgumentError, "unit_field: position=(6, 0) is outside the "
          "map, which has 6 units along the height. Use 0 to 5."),
-        (("0", (1,)), ArgumentError, "unit_field: position=(1,) has 1 numbers, the map "
+        (("0", (1,)), ArgumentError, "unit_field: position=(1,) has 1 number, the map "
          "has 2 axes. Give 2."),
     ],
 )  # fmt: skip

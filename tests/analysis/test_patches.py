@@ -84,7 +84,7 @@ REFUSED = [
     (lambda: top_patches(NET, X[:0], "0"), DataError, "there are no images"),
     (lambda: top_patches(NET, X, "*"), ArgumentError, "means 0, 1. Name one of them."),
     (lambda: top_patches(NET, load("digits"), "0", part="tests"), ArgumentError,
-     "part='tests' is none of train, val, test"),
+     "unknown part 'tests'. Did you mean 'test'"),
     (lambda: maximize(NET, (1, 8, 8), "x", 0), UnknownNameError, "unknown layer 'x'"),
     (lambda: maximize(NET, (1, 8, 8), "0", 5), ArgumentError,
      "channel=5 is outside the 2 of layer='0'"),

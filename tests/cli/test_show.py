@@ -52,8 +52,9 @@ def test_a_second_network_shows_the_same_filters(convscope):
         (["runs/nothing"], "show filters: runs/nothing is not there. Give a run "
          "folder, a model's name, or package.module:factory."),
         (["lenet5", "--theme", "drak"], "unknown theme 'drak'. Did you mean 'dark'?"),
-        (["lenet5", "--save", "a.gif"], "Picture.save: path='a.gif' ends in '.gif', "
-         "which is no format of this. Use .png, .svg or .pdf."),
+        (["lenet5", "--save", "a.gif"],
+         "show filters --save: path='a.gif' ends in '.gif', which is no format of "
+         "this. Use .png, .svg or .pdf."),
         (["torch.nn:Linear", "--arg", "in_features=4", "--arg", "out_features=2"],
          "show filters: Linear does not say what input it takes. Give --input, such as "
          "--input 1,28,28."),

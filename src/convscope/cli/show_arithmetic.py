@@ -9,7 +9,7 @@ from convscope.analysis import convolution_steps
 from convscope.arithmetic.axis import per_axis
 from convscope.arithmetic.borders import PADDING_MODES, PaddingMode
 from convscope.cli.options import JsonFlag, known
-from convscope.cli.show_output import SaveFlag, as_json, deliver
+from convscope.cli.show_output import SaveFilmFlag, as_json, deliver
 from convscope.errors import ArgumentError
 
 _WHERE = "show arithmetic"
@@ -44,7 +44,7 @@ def arithmetic(
         bool, typer.Option("--flip", help="Turn the kernel, as signal processing does.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the numbers on the cells.")] = 0,
-    save: SaveFlag = None,
+    save: SaveFilmFlag = None,
     show_json: JsonFlag = False,
 ) -> None:
     """Draw a film of a convolution: window, products, sum, row of its matrix.

@@ -8,7 +8,7 @@ import typer
 from convscope.cli.options import JsonFlag, RunArgument
 from convscope.cli.show_output import (
     LayerFlag,
-    SaveFlag,
+    SaveFilmFlag,
     ThemeFlag,
     as_json,
     deliver,
@@ -22,7 +22,7 @@ def film(
     layer: LayerFlag = None,
     seconds: Annotated[float, typer.Option(help="Between two frames.")] = 0.6,
     theme: ThemeFlag = "light",
-    save: SaveFlag = None,
+    save: SaveFilmFlag = None,
     show_json: JsonFlag = False,
 ) -> None:
     """Show how filters and maps changed in training, of a run that kept a film.

@@ -10,7 +10,7 @@ from convscope.cli.options import JsonFlag
 from convscope.cli.show_output import (
     ArgumentFlag,
     InputFlag,
-    SaveFlag,
+    SaveGraphFlag,
     TargetArgument,
     ThemeFlag,
     as_json,
@@ -33,7 +33,7 @@ def graph(
     input_size: InputFlag = None,
     arguments: ArgumentFlag = None,
     theme: ThemeFlag = "light",
-    save: SaveFlag = None,
+    save: SaveGraphFlag = None,
     show_json: JsonFlag = False,
 ) -> None:
     """Draw layers as rows, with shapes, fields and costs, and what skips rows.

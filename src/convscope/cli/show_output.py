@@ -12,17 +12,34 @@ import typer
 from convscope.cli.options import known
 from convscope.errors import ArgumentError
 from convscope.terminal import json_text, say
+from convscope.viz.film import SUFFIXES as FILM_SUFFIXES
 from convscope.viz.palette import ThemeName
+from convscope.viz.picture import SUFFIXES, require_free_place, suffix_of
+from convscope.viz.structure import SUFFIXES as GRAPH_SUFFIXES
 
-SaveFlag = Annotated[
-    Path | None,
-    typer.Option(
+
+def _save_flag(suffixes: tuple[str, ...]) -> Any:
+    """``--save``, which refuses what cannot be written before anything is done."""
+
+    def checked(context: typer.Context, path: Path | None) -> Path | None:
+        if path is not None:
+            where = f"show {context.info_name} --save"
+            suffix_of(path, suffixes, where)
+            require_free_place(path, where)
+        return path
+
+    return typer.Option(
         "--save",
         metavar="FILE",
         help="Where to write it; its ending says the format. By default a temporary "
         "file, which opens where there is a screen.",
-    ),
-]
+        callback=checked,
+    )
+
+
+SaveFlag = Annotated[Path | None, _save_flag(SUFFIXES)]
+SaveFilmFlag = Annotated[Path | None, _save_flag(FILM_SUFFIXES)]
+SaveGraphFlag = Annotated[Path | None, _save_flag(GRAPH_SUFFIXES)]
 ThemeFlag = Annotated[
     str, typer.Option("--theme", metavar="light|dark", help="Colors of the picture.")
 ]

@@ -33,10 +33,12 @@ from convscope.train.judging.attribution import (
 )
 from convscope.train.judging.prediction import Failure
 from convscope.viz.palette import ThemeName
+from convscope.viz.picture import SUFFIXES as _DRAWN
+from convscope.viz.picture import require_free_place, suffix_of
 
 _WHERE = "show why"
 MOST = 16  # pictures in one drawing
-_DRAWN = (".png", ".svg", ".pdf")
+_PAGES = (".html", ".htm")
 
 Records: TypeAlias = Iterator[PictureAttributions]
 Classes: TypeAlias = tuple[str, ...] | None
@@ -106,6 +108,7 @@ def why(
     Example: convscope show why runs/photos-1 cat.jpg --save why.png
     """  # fmt: skip
     known(method, Method, "method")
+    _require_place(save)
     named = named_network(target, where=_WHERE, weights=weights)
     if named.is_random:
         raise ArgumentError(
@@ -135,6 +138,25 @@ def why(
             told.print()
     if told.failed:
         raise typer.Exit(1)
+
+
+def _require_place(save: Path | None) -> None:
+    """Refuses what could not be written, before anything is done.
+
+    Raises:
+        ArgumentError: An ending of another kind of file, or a place that takes none.
+    """
+    if save is None:
+        return
+    where = f"{_WHERE} --save"
+    if save.suffix and not save.is_dir():
+        suffix_of(save, (*_DRAWN, *_PAGES), where)
+    if save.suffix.lower() in _DRAWN:
+        require_free_place(save, where)
+    else:  # its folder is made where there is none
+        place = save / "index.html" if save.is_dir() or not save.suffix else save
+        folder = next(each for each in place.parents if each.exists())
+        require_free_place(folder / place.name, where)
 
 
 def _class(given: str | None, loss: bool, named: Named) -> int | ClassOf | None:

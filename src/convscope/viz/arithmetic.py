@@ -9,6 +9,7 @@ import numpy.typing as npt
 from convscope.analysis.explaining.convolution_steps import ConvolutionSteps, Step
 from convscope.errors import ArgumentError
 from convscope.viz.film import Film, Frame
+from convscope.viz.picture import require_record
 from convscope.viz.scene import WIDTH_OF_LETTER, Box, Boxes, Item, Scene, Words, fitted
 
 Array = npt.NDArray[np.float64]
@@ -41,6 +42,9 @@ def arithmetic(
     >>> len(film.frames), film.frames[5].title
     (16, 'output (1, 1): 1×1 = 1')
     """
+    require_record(
+        found, ConvolutionSteps, "arithmetic", "cs.analysis.convolution_steps"
+    )
     if len(found.steps) > FRAMES:
         raise ArgumentError(
             f"arithmetic: {len(found.steps):,} windows make too long a film. Give an "

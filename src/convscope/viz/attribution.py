@@ -10,7 +10,7 @@ import numpy.typing as npt
 from convscope.analysis import Attribution
 from convscope.errors import ArgumentError
 from convscope.viz.palette import Theme, ThemeName
-from convscope.viz.picture import Picture, require_matplotlib
+from convscope.viz.picture import Picture, require_matplotlib, require_records
 from convscope.viz.tiles import positive_colors, signed_colors
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ def attribution(
     'What speaks for class 1'
     """
     require_matplotlib()
-    records = (found,) if isinstance(found, Attribution) else tuple(found)
-    if not records:
-        raise ArgumentError("attribution: found is empty. Give at least one record.")
+    records = require_records(found, Attribution, "attribution", "cs.attribute")
     shown = np.asarray(inputs, dtype=np.float32)
     for each in records:
         if each.maps.shape != (len(shown), *shown.shape[2:]):
@@ -189,12 +187,13 @@ def _flat(image: Array) -> Array:
 
 def _picture(image: Array) -> npt.NDArray[Any]:
     """(H, W) or (H, W, 3) from 0 to 1, of any channels and numbers."""
-    low, high = float(image.min()), float(image.max())
-    shown: npt.NDArray[Any] = image
+    finite = image[np.isfinite(image)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0, 0)
+    shown: npt.NDArray[Any] = np.nan_to_num(image, nan=low, posinf=high, neginf=low)
     if low < 0 or high > 255:
-        shown = (image - low) / ((high - low) or 1.0)
+        shown = (shown - low) / ((high - low) or 1.0)
     elif high > 1:
-        shown = image / 255
+        shown = shown / 255
     if len(shown) == 3:
         return np.ascontiguousarray(shown.transpose(1, 2, 0))
     return np.asarray(shown.mean(0))

@@ -8,7 +8,7 @@ import numpy as np
 from convscope.analysis import Equivariance
 from convscope.errors import ArgumentError
 from convscope.viz.palette import Theme, ThemeName
-from convscope.viz.picture import Picture, require_matplotlib
+from convscope.viz.picture import Picture, require_matplotlib, require_records
 from convscope.viz.tiles import positive_colors
 
 if TYPE_CHECKING:
@@ -43,12 +43,15 @@ def equivariance(
     'images that keep their class'
     """
     require_matplotlib()
-    if len({each.shifts for each in found}) != 1:
+    records = require_records(
+        found, Equivariance, "equivariance", "cs.analysis.equivariance"
+    )
+    if len({each.shifts for each in records}) != 1:
         raise ArgumentError(
             "equivariance: found must hold measurements with the same shifts, at least "
             "one. Measure all networks with the same shifts."
         )
-    return Picture(found, lambda theme: _drawn(found, theme), theme)
+    return Picture(records, lambda theme: _drawn(records, theme), theme)
 
 
 def _drawn(found: Sequence[Equivariance], theme: Theme) -> "Figure":

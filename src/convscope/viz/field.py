@@ -9,7 +9,7 @@ from convscope.analysis import UnitField
 from convscope.analysis.probes.field import FieldStep
 from convscope.errors import ArgumentError
 from convscope.viz.palette import Theme, ThemeName, hexadecimal, sequential
-from convscope.viz.picture import Picture, require_matplotlib
+from convscope.viz.picture import Picture, require_matplotlib, require_record
 from convscope.viz.receptive_field import FLOOR
 from convscope.viz.tiles import INCH, positive_colors, wrapped
 
@@ -51,6 +51,7 @@ def unit_field(
     >>> unit_field(found).get_suptitle()
     'Conv2d: unit (3, 3) of its output sees\n3 x 3 of 9 x 9 elements'
     """
+    require_record(found, UnitField, "unit_field", "cs.analysis.unit_field")
     require_matplotlib()
     space = found.input_shape[1:]
     if not 1 <= len(space) <= 3:

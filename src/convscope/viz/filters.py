@@ -8,7 +8,7 @@ import numpy as np
 from convscope.analysis import Filters
 from convscope.errors import ArgumentError, UnknownNameError
 from convscope.viz.palette import COUNT, Theme, ThemeName, diverging
-from convscope.viz.picture import Picture, require_matplotlib
+from convscope.viz.picture import Picture, require_matplotlib, require_records
 from convscope.viz.tiles import (
     INCH,
     Array,
@@ -65,13 +65,11 @@ def filters(
     'Conv2d: 12 filters of Conv2d(1, 12, 3)'
     """
     require_matplotlib()
-    records = (found,) if isinstance(found, Filters) else tuple(found)
+    records = require_records(found, Filters, "filters", "cs.analysis.filters")
     if scale not in get_args(Scale):
         raise UnknownNameError("scale", str(scale), get_args(Scale))
     if limit is not None and not limit > 0:
         raise ArgumentError(f"filters: limit={limit} is not above 0. Leave it out.")
-    if not records:
-        raise ArgumentError("filters: found is empty. Give at least one record.")
     shapes = {each.weight.shape[1:] for each in records}
     if len(shapes) > 1:
         listed = " and ".join(str(shape) for shape in sorted(shapes))

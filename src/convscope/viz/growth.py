@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope.errors import ArgumentError
 from convscope.viz.palette import Theme, ThemeName
-from convscope.viz.picture import Picture, require_matplotlib
+from convscope.viz.picture import Picture, require_matplotlib, require_record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,6 +41,7 @@ def growth(
     >>> picture.axes[0].get_xlabel()
     'images in a batch'
     """
+    require_record(record, dict, "growth", "cs.bench.growth")
     require_matplotlib()
     if not record["curves"]:
         raise ArgumentError("growth: record holds no curve. Let one axis grow.")

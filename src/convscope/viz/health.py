@@ -7,7 +7,7 @@ import numpy as np
 
 from convscope.analysis import Health, LayerHealth
 from convscope.viz.palette import Theme, ThemeName
-from convscope.viz.picture import Picture, require_matplotlib
+from convscope.viz.picture import Picture, require_matplotlib, require_record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +41,7 @@ def health(found: Health, *, theme: ThemeName = "light") -> Picture[Health]:
     >>> health(measure(net, images)).get_suptitle()
     'Sequential over 4 images'
     """
+    require_record(found, Health, "health", "cs.analysis.health")
     require_matplotlib()
     return Picture(found, lambda theme: _drawn(found, theme), theme)
 

@@ -1,5 +1,6 @@
 """A picture of what layers give for one input."""
 
+import math
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from convscope.analysis import FeatureMaps, LayerMaps
 from convscope.errors import UnknownNameError
 from convscope.viz.palette import Theme, ThemeName
-from convscope.viz.picture import Picture, require_matplotlib
+from convscope.viz.picture import Picture, require_matplotlib, require_record
 from convscope.viz.tiles import (
     INCH,
     captions,
@@ -56,6 +57,7 @@ def feature_maps(
     >>> picture.get_suptitle()
     'Conv2d: what its layers give for one input'
     """
+    require_record(found, FeatureMaps, "feature_maps", "cs.analysis.feature_maps")
     require_matplotlib()
     if scale not in get_args(MapScale):
         raise UnknownNameError("scale", str(scale), get_args(MapScale))
@@ -97,7 +99,8 @@ def _input(
 ) -> None:
     size = "x".join(map(str, found.input.shape))
     what = f"input  {size}"
-    low, high = float(np.nanmin(found.input)), float(np.nanmax(found.input))
+    finite = found.input[np.isfinite(found.input)]
+    low, high = (finite.min(), finite.max()) if finite.size else (math.nan,) * 2
     what += f", values {_number(low)} to {_number(high)}"
     axes.text(12, top + 12, what, size=8, weight="bold", color=theme.ink)
     side = 90.0

@@ -8,7 +8,7 @@ import numpy as np
 from convscope.analysis import Maximized, Patches
 from convscope.errors import ArgumentError
 from convscope.viz.palette import Theme, ThemeName
-from convscope.viz.picture import Picture, require_matplotlib
+from convscope.viz.picture import Picture, require_matplotlib, require_record
 from convscope.viz.tiles import INCH, captions, curves, grid, show_tiles, wrapped
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def top_patches(
     >>> top_patches(found).get_suptitle().splitlines()[0]
     'Conv2d: what excites its channels most,'
     """
+    require_record(found, Patches, "top_patches", "cs.analysis.top_patches")
     require_matplotlib()
     if maximized and tuple(each.channel for each in maximized) != found.channels:
         raise ArgumentError(

@@ -146,6 +146,47 @@ def require_matplotlib() -> None:
         raise MissingExtraError("matplotlib", "viz") from None
 
 
+def require_record(found: object, kind: type, where: str, maker: str) -> None:
+    """Refuses to draw what is not such a record, as a network is not.
+
+    Args:
+        found: What was given.
+        kind: The record's class.
+        where: What an error message begins with.
+        maker: The function that makes such a record.
+
+    Raises:
+        ArgumentError: It is something else.
+
+    >>> require_record({}, dict, "race", "cs.bench.record")
+    """
+    if not isinstance(found, kind):
+        raise ArgumentError(
+            f"{where}: found is of class {type(found).__name__}, not "
+            f"{kind.__name__}. Give what {maker} returns."
+        )
+
+
+def require_records(
+    found: object, kind: type[Record], where: str, maker: str
+) -> tuple[Record, ...]:
+    """One record, or several, as a tuple.
+
+    Raises:
+        ArgumentError: There is none, or something else.
+
+    >>> require_records([{}, {}], dict, "race", "cs.bench.record")
+    ({}, {})
+    """
+    several = isinstance(found, list | tuple)
+    records = tuple(found) if isinstance(found, list | tuple) else (found,)
+    if several and not records:
+        raise ArgumentError(f"{where}: found is empty. Give at least one record.")
+    for each in records:
+        require_record(each, kind, where, maker)
+    return records
+
+
 def suffix_of(path: Path, known: tuple[str, ...], where: str) -> str:
     """The format that a file's name asks for, without its dot.
 
@@ -182,11 +223,33 @@ def write(path: Path, content: bytes, where: str) -> Path:
             Path(draft).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise ArgumentError(
-            f"{where}: path={str(path)!r} cannot be written: "
-            f"{error.strerror or error}. Give a file in a folder that is there."
-        ) from error
+        raise _cannot_be_written(path, error, where) from error
     return path
+
+
+def require_free_place(path: Path, where: str) -> None:
+    """Refuses a place that `write` could not write to; nothing is left there.
+
+    Raises:
+        ArgumentError: It is a folder, or its folder takes no file.
+    """
+    if path.is_dir():
+        raise ArgumentError(
+            f"{where}: path={str(path)!r} is a folder. Give a file in it."
+        )
+    try:
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise _cannot_be_written(path, error, where) from error
+    os.close(handle)
+    Path(draft).unlink()
+
+
+def _cannot_be_written(path: Path, error: OSError, where: str) -> ArgumentError:
+    return ArgumentError(
+        f"{where}: path={str(path)!r} cannot be written: {error.strerror or error}. "
+        "Give a file in a folder that is there."
+    )
 
 
 def _take_literally(figure: "Figure") -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope.errors import ArgumentError
 from convscope.viz.palette import Theme, ThemeName
-from convscope.viz.picture import Picture, require_matplotlib
+from convscope.viz.picture import Picture, require_matplotlib, require_records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ def race(
         ArgumentError: There is no record, or one in which nobody was timed.
         UnknownNameError: There is no such theme.
     """
-    _require_times(records)
+    _require_times(records, "race")
     return Picture(records, lambda theme: _bars(records, theme), theme)
 
 
@@ -45,7 +45,7 @@ def roofline(
         ArgumentError: There is no record, or one in which nobody was timed.
         UnknownNameError: There is no such theme.
     """
-    _require_times(records)
+    _require_times(records, "roofline")
     return Picture(records, lambda theme: _limits(records, theme), theme)
 
 
@@ -129,10 +129,13 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _require_times(records: Sequence[dict[str, Any]]) -> None:
+def _require_times(records: Sequence[dict[str, Any]], where: str) -> None:
     require_matplotlib()
-    if not records or not all(_timed(record) for record in records):
-        raise ArgumentError("race: records hold nobody who was timed. Run the race.")
+    every = require_records(records, dict, where, "cs.bench.record")
+    if not all(_timed(record) for record in every):
+        raise ArgumentError(
+            f"{where}: records hold nobody who was timed. Run the race."
+        )
 
 
 def _timed(record: dict[str, Any]) -> list[dict[str, Any]]:

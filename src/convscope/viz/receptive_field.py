@@ -7,7 +7,7 @@ import numpy as np
 from convscope.analysis import EffectiveField
 from convscope.errors import ArgumentError
 from convscope.viz.palette import Theme, ThemeName
-from convscope.viz.picture import Picture, require_matplotlib
+from convscope.viz.picture import Picture, require_matplotlib, require_record
 from convscope.viz.tiles import positive_colors
 
 if TYPE_CHECKING:
@@ -40,6 +40,12 @@ def receptive_field(
     >>> receptive_field(field).get_suptitle().splitlines()[0]
     "the network's output (3, 3): may see 3 x 3 (frame);"
     """
+    require_record(
+        field,
+        EffectiveField,
+        "receptive_field",
+        "cs.analysis.effective_receptive_field",
+    )
     require_matplotlib()
     axes = field.energy.ndim
     if axes > 3:

@@ -8,7 +8,7 @@ from typing import Any
 from convscope.analysis.structure import Block, NetworkGraph, Part, nodes_of
 from convscope.errors import ArgumentError
 from convscope.viz.palette import ThemeName, theme_named
-from convscope.viz.picture import suffix_of, write
+from convscope.viz.picture import require_record, suffix_of, write
 from convscope.viz.scene import Box, Scene, Words, fitted
 from convscope.viz.scene import Path as Line
 from convscope.viz.structure_page import structure_page
@@ -129,6 +129,7 @@ def structure(
     >>> structure(cs.analysis.network_graph(net, (3, 32, 32)))
     Diagram(Sequential, 73 nodes)
     """
+    require_record(found, NetworkGraph, "structure", "cs.analysis.network_graph")
     return Diagram(found, theme, depth)
 
 

@@ -15,7 +15,7 @@ from convscope.viz.film import Film, Frame
 from convscope.viz.filters import filters
 from convscope.viz.maps import feature_maps
 from convscope.viz.palette import ThemeName, theme_named
-from convscope.viz.picture import Picture
+from convscope.viz.picture import Picture, require_record
 
 MOST = 40  # frames
 
@@ -43,6 +43,7 @@ def training_film(
         ArgumentError: The film is empty.
         UnknownNameError: Filters of that layer were not kept; names those that were.
     """
+    require_record(found, TrainingFilm, "training_film", "cs.Run.film")
     if not found.looks:
         raise ArgumentError("training_film: found holds no epoch. Train with film.")
     looks = _some(found.looks)

@@ -7,7 +7,7 @@ import numpy as np
 from convscope.analysis import PoolingWinners
 from convscope.errors import ArgumentError
 from convscope.viz.palette import Theme, ThemeName
-from convscope.viz.picture import Picture, require_matplotlib
+from convscope.viz.picture import Picture, require_matplotlib, require_record
 from convscope.viz.tiles import INCH, positive_colors, signed_colors, wrapped
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ def pooling_winners(
     >>> [axes.get_title() for axes in picture.axes[::2]]
     ['before: 4 of 16 elements win', 'after']
     """
+    require_record(
+        found, PoolingWinners, "pooling_winners", "cs.analysis.pooling_winners"
+    )
     require_matplotlib()
     if found.before.ndim > 2:
         raise ArgumentError(

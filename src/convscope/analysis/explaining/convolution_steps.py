@@ -210,6 +210,11 @@ def convolution_steps(
                 "is cut off the output, as of a transposed convolution. Leave it out."
             )
         plan = _transposed(space, taps, strides, padding, dilations, output_padding)
+    elif np.any(output_padding):
+        raise ArgumentError(
+            f"{where}: output_padding={output_padding} is for transposed convolutions. "
+            "Leave it out, or give transposed=True."
+        )
     else:
         plan = _plain(space, taps, strides, padding, dilations)
         require_room(space, plan.padding, padding_mode, where=where)

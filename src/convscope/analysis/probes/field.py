@@ -193,7 +193,8 @@ def _position(wanted: Shape | None, sizes: Shape, where: str) -> Shape:
         return tuple(size // 2 for size in sizes)
     if len(wanted) != len(sizes):
         raise ArgumentError(
-            f"{where}: position={wanted} has {len(wanted)} numbers, the map has "
+            f"{where}: position={wanted} has {len(wanted)} "
+            f"number{'s' * (len(wanted) != 1)}, the map has "
             f"{len(sizes)} axes. Give {len(sizes)}."
         )
     for axis, (index, size) in enumerate(zip(wanted, sizes, strict=True)):

@@ -21,7 +21,7 @@ from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
 from convscope.analysis.tracing.preserve import Snapshot
 from convscope.data.batching.batches import plain
 from convscope.data.dataset import UNLABELED, Dataset
-from convscope.errors import ArgumentError, DataError
+from convscope.errors import ArgumentError, DataError, UnknownNameError
 from convscope.private_torch import AnyBatchNorm
 
 Labeled: TypeAlias = Dataset | Iterable[tuple[Tensor, Tensor]]
@@ -329,9 +329,7 @@ def _pairs(
             yield x, labels.long()
         return
     if part not in data.parts:
-        raise ArgumentError(
-            f"{where}: part={part!r} is none of {', '.join(data.parts)}."
-        )
+        raise UnknownNameError("part", part, data.parts)
     samples = data.parts[part]
     if len(samples) > most:  # from all of it: parts may be sorted by class
         chosen = np.linspace(0, len(samples) - 1, most).round().astype(int)

@@ -21,7 +21,7 @@ from convscope.analysis.summary import exact_ranges, summary
 from convscope.data.batching.batches import plain
 from convscope.data.dataset import Dataset
 from convscope.data.progress import Progress
-from convscope.errors import ArgumentError, DataError
+from convscope.errors import ArgumentError, DataError, UnknownNameError
 
 Box = tuple[tuple[int, int], ...]
 MOST = 16  # channels, where nobody says which
@@ -143,9 +143,7 @@ def top_patches(
             f"{where}: top={top}, batch_size={batch_size}: both must be at least 1."
         )
     if isinstance(data, Dataset) and part not in data.parts:
-        raise ArgumentError(
-            f"{where}: part={part!r} is none of {', '.join(data.parts)}."
-        )
+        raise UnknownNameError("part", part, data.parts)
     pixels = data.parts[part].pixels if isinstance(data, Dataset) else data
     if not len(pixels):
         raise DataError(f"{where}: there are no images. Choose another part.")
