@@ -16,16 +16,14 @@ SHAPES = {1: (8, 8, 8), 4: (16, 2, 2), 7: (10,)}
 
 def change(page, number):
     """Waits until so many changes are listed and what follows is shown."""
-    page.tab.wait_for_function(
-        "wanted => document.querySelector('#tab-changes').textContent === wanted",
-        arg=f"Changes ({number})" if number else "Changes",
-    )
+    says = f"Changes ({number})" if number else "Changes"
+    page.tab.wait_for_selector(f'#tab-changes:text-is("{says}")')
     page.settle()
 
 
 @pytest.fixture
 def page(opened):
-    page = opened(width=3000)
+    page = opened(width=2400)
     page.draw(THREE)
     page.maps(1).press("Enter")
     page.tab.click("#tab-filters")
@@ -61,11 +59,10 @@ def test_a_named_filter_is_what_its_name_says(page, digits_run):
     net = copy.deepcopy(digits_run.classifier)
     page.tab.get_by_label("Named filter").select_option("sharpen")
     change(page, 1)
-    page.tab.wait_for_function("document.querySelectorAll('.taps input')[4].value == 5")
-    shown = page.tab.locator(".taps input").evaluate_all(
-        "all => all.map(one => one.title)"
-    )
-    assert [float(each) for each in shown] == np.ravel(SHARPEN).tolist()
+    page.tab.wait_for_selector('.taps input[title="5"]')
+    taps = page.tab.locator(".taps input")
+    shown = taps.evaluate_all("all => all.map(one => Number(one.title))")
+    assert shown == np.ravel(SHARPEN).tolist()
     with torch.no_grad():
         net[0].weight[0, 0] = torch.tensor(SHARPEN)
     assert_shows(page, digits_run, net)
@@ -93,9 +90,8 @@ def test_a_changed_network_is_kept_as_a_run_that_loads(page, digits_run):
     page.tab.get_by_label("Name of the new run").fill("kept-1")
     page.tab.get_by_role("button", name="Keep as a new run").click()
     page.tab.wait_for_selector("text=Kept: kept-1")
-    kept = cs.Run.load(
-        digits_run.folder.parent / "kept-1", copy.deepcopy(digits_run.net)
-    )
+    net = copy.deepcopy(digits_run.net)
+    kept = cs.Run.load(digits_run.folder.parent / "kept-1", net)
     assert kept.classifier[0].weight[0, 0, 0, 2] == -2
     assert_shows(page, kept, None)
 

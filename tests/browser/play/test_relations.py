@@ -9,7 +9,7 @@ SHAPES = {2: (8, 8, 8), 3: (8, 4, 4), 4: (16, 2, 2)}
 
 
 def test_hovering_lights_up_what_a_unit_sees_and_what_sees_it(opened, digits_run):
-    page = opened(width=3000)
+    page = opened(width=2400)
     page.draw(THREE)
     x = oracle.drawing(digits_run, page.pixels)
     for card, unit in ((4, (0, 0, 0)), (4, (5, 1, 1)), (3, (2, 1, 3)), (2, (1, 5, 0))):
