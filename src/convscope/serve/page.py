@@ -185,8 +185,8 @@ class Page:
 
     def keep(self, page: Session, name: str) -> dict[str, Any]:
         """Writes the changed network as a run beside the one that is shown."""
-        folder = self.subject.run.folder
-        if folder is None:
+        own = self.subject.run
+        if own.folder is None:
             raise ArgumentError(
                 "play: this run lies in no folder, so there is no place beside it."
             )
