@@ -57,9 +57,19 @@ def test_a_window_is_stepped_through_for_others(opened):
     page = opened(motion="no-preference")
     page.draw(THREE)
     page.explain(1)
-    page.tab.get_by_role("button", name="Step through").click()
-    page.tab.wait_for_selector('.products td.marked[data-at="2"]')
-    page.tab.get_by_role("button", name="Stop").click()
+    page.tab.evaluate("""() => {
+      window.marked = [];
+      const products = document.querySelector(".products");
+      new MutationObserver(() => {
+        const one = products.querySelector("td.marked");
+        if (one) window.marked.push(Number(one.dataset.at));
+      }).observe(products, {attributes: true, subtree: true});
+    }""")
+    step = page.tab.get_by_role("button", name="Step through")
+    step.click()
+    page.tab.get_by_role("button", name="Stop").wait_for()
+    step.wait_for()  # it is through
+    assert list(dict.fromkeys(page.tab.evaluate("window.marked"))) == list(range(9))
     assert page.tab.locator(".products td.marked").count() == 0
 
 
