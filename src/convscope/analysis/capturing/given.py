@@ -41,7 +41,7 @@ def require_network(net: object, where: str) -> None:
                 f"{where}: {name} is compiled by TorchScript, which hides its layers. "
                 "Give the network that it was made from."
             )
-    require_layers(net, where)
+        _require_no_program(module, where)
     tensors = [*net.parameters(), *net.buffers()]
     if any(is_lazy(t) or t.is_meta for t in tensors):
         raise ArgumentError(
@@ -57,12 +57,16 @@ def require_layers(net: nn.Module, where: str) -> None:
         ArgumentError: It is one of ``torch.export``, which has no layers.
     """
     for module in plain_network(net).modules():
-        changed = getattr(vars(module).get("train"), "__module__", None)
-        if changed == "torch.export.exported_program":
-            raise ArgumentError(
-                f"{where}: net is a program of torch.export, which has operations in "
-                "place of layers. Give the network that it was made from."
-            )
+        _require_no_program(module, where)
+
+
+def _require_no_program(module: nn.Module, where: str) -> None:
+    changed = getattr(vars(module).get("train"), "__module__", None)
+    if changed == "torch.export.exported_program":
+        raise ArgumentError(
+            f"{where}: net is a program of torch.export, which has operations in place "
+            "of layers. Give the network that it was made from."
+        )
 
 
 class GivenInputs:
