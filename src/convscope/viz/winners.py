@@ -14,21 +14,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_SLICES = 8  # of a volume
 _WRITTEN = 12  # elements along an axis up to which numbers stand in the cells
 
 
 def pooling_winners(
     found: PoolingWinners, *, theme: ThemeName = "light"
 ) -> Picture[PoolingWinners]:
-    """Draw a map before and after max pooling, winners framed, and the gradient.
+    """Draw a map before and after max pooling, winners marked, and the gradient.
+
+    Winners of images are framed; signals are curves with a dot at each, of volumes
+    at most 8 slices stand beside each other.
 
     Args:
-        found: From `convscope.analysis.pooling_winners`; of a signal or an image.
+        found: From `convscope.analysis.pooling_winners`; of one to three axes.
         theme: ``light`` or ``dark``.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        ArgumentError: The map has three axes.
+        ArgumentError: ``found`` is no such record, or its map has more axes.
         UnknownNameError: There is no such theme.
 
     >>> import torch
@@ -42,7 +46,7 @@ def pooling_winners(
         found, PoolingWinners, "pooling_winners", "cs.analysis.pooling_winners"
     )
     require_matplotlib()
-    if found.before.ndim > 2:
+    if found.before.ndim > 3:
         raise ArgumentError(
             f"pooling_winners: a map of {found.before.ndim} axes has no picture. Use "
             "found.wins."
@@ -53,37 +57,97 @@ def pooling_winners(
 def _drawn(found: PoolingWinners, theme: Theme) -> "Figure":
     from matplotlib.figure import Figure
 
-    before, after = np.atleast_2d(found.before), np.atleast_2d(found.after)
     won = int((found.wins > 0).sum())
     panels: list[tuple[str, Any, bool]] = [
-        (f"before: {won} of {found.wins.size} elements win", before, True),
-        ("after", after, False),
+        (f"before: {won} of {found.wins.size} elements win", found.before, True),
+        ("after", found.after, False),
     ]
     if found.gradient_after is not None and found.gradient_before is not None:
         panels += [
-            (f"gradient of {found.target}", np.atleast_2d(found.gradient_after), False),
-            ("goes to the winners", np.atleast_2d(found.gradient_before), True),
+            (f"gradient of {found.target}", found.gradient_after, False),
+            ("goes to the winners", found.gradient_before, True),
         ]
-    rows = len(panels) // 2
-    tall = max(2.95 * min(before.shape[0] / before.shape[1], 1.5), 0.5)
-    width, height = 7.6, rows * (tall + 0.75) + 0.55
     where = ", ".join(filter(None, (found.network, found.layer)))
     title = f"{where}: channel {found.channel} of {found.kind}"
+    axes = found.before.ndim
+    columns = 2 if axes == 2 else 1  # signals and volumes lie below each other
+    rows = len(panels) // columns
+    wide = 2.95 if columns == 2 else 6.6
+    shape = found.before.shape
+    tall = 1.1 if axes == 1 else wide * min(shape[-2] / shape[-1], 1.5)
+    if axes == 3:
+        tall = max(tall / (1.1 * min(shape[0], _SLICES)), 0.5)
+    tall = max(tall, 0.5)
+    width, height = 7.6, rows * (tall + 0.75) + 0.55
     figure = Figure(figsize=(width, height))
     figure.suptitle(wrapped(title, width * INCH), y=1 - 0.08 / height, va="top",
                     fontsize=10)  # fmt: skip
     for number, (name, values, marked) in enumerate(panels):
-        row, column = divmod(number, 2)
+        row, column = divmod(number, columns)
         bottom = height - 0.72 - (row + 1) * tall - row * 0.75
+        left = 0.2 if axes > 1 else 0.6
         place = (
-            (0.2 + column * 3.75) / width, bottom / height, 2.95 / width, tall / height
+            (left + column * 3.75) / width, bottom / height, wide / width,
+            tall / height,
         )  # fmt: skip
         plot = figure.add_axes(place)
-        _map(figure, plot, values, place, theme)
         plot.set_title(name, fontsize=8)
-        if marked:
-            _frames(plot, np.atleast_2d(found.wins), theme)
+        wins = found.wins if marked else None
+        if axes == 1:
+            _curve(plot, values, wins, theme)
+        elif axes == 2:
+            _map(figure, plot, values, place, theme)
+            _frames(plot, wins, theme)
+        else:
+            _volume(figure, plot, values, wins, theme)
     return figure
+
+
+def _curve(plot: "Axes", values: Any, wins: Any, theme: Theme) -> None:
+    """A signal, a dot at each element that won a window."""
+    places = np.arange(len(values))
+    plot.axhline(0, color=theme.line, linewidth=0.8, zorder=0)
+    plot.plot(places, values, color=theme.accent, linewidth=1.2, marker=".",
+              markersize=3)  # fmt: skip
+    if wins is not None:
+        won = np.flatnonzero(wins)
+        plot.plot(won, values[won], "o", color=theme.mark, markersize=4.5)
+    plot.set_xlim(-0.5, len(values) - 0.5)
+    plot.tick_params(labelsize=6)
+    plot.spines[["top", "right"]].set_visible(False)
+
+
+def _volume(
+    figure: "Figure", plot: "Axes", values: Any, wins: Any, theme: Theme
+) -> None:
+    """Slices beside each other, each with its number below."""
+    depth, _, across = values.shape
+    shown = np.unique(
+        np.linspace(0, depth - 1, min(depth, _SLICES)).round().astype(int)
+    )
+    gap = max(1, across // 8)
+    room = plot.get_position()
+    flat = _beside(values[shown].astype(float), gap, np.nan)
+    # As wide as its cells are high, from the left.
+    ratio = flat.shape[1] / flat.shape[0]
+    across_room = room.height * figure.get_figheight() * ratio / figure.get_figwidth()
+    place = (room.x0, room.y0, min(across_room, room.width), room.height)
+    plot.set_position(place)
+    _map(figure, plot, flat, place, theme)
+    _frames(plot, None if wins is None else _beside(wins[shown], gap, 0), theme)
+    for number in range(1, len(shown)):
+        end = number * (across + gap) - 0.5
+        plot.axvspan(end - gap, end, color=theme.paper)  # no elements
+    centers = [i * (across + gap) + (across - 1) / 2 for i in range(len(shown))]
+    plot.set_xticks(centers, [f"slice {i}" for i in shown], fontsize=6)
+    plot.tick_params(length=0, pad=2)
+
+
+def _beside(slices: Any, gap: int, filling: float) -> Any:
+    """(n, H, W) as one (H, n W and gaps)."""
+    parts = [np.pad(each, ((0, 0), (0, gap)), constant_values=filling)
+             for each in slices]  # fmt: skip
+    return np.concatenate(parts, 1)[:, :-gap]
 
 
 def _map(figure: "Figure", plot: "Axes", values: Any, place: Any, theme: Theme) -> None:
@@ -106,6 +170,8 @@ def _map(figure: "Figure", plot: "Axes", values: Any, place: Any, theme: Theme) 
     if max(values.shape) > _WRITTEN:
         return
     for (row, column), value in np.ndenumerate(values):
+        if not np.isfinite(value):
+            continue
         light = image.cmap(image.norm(value))[:3] @ np.array([0.21, 0.72, 0.07])
         plot.text(column, row, f"{value:.2g}".replace("-", "−"), fontsize=6,
                   ha="center", va="center",
@@ -114,6 +180,8 @@ def _map(figure: "Figure", plot: "Axes", values: Any, place: Any, theme: Theme) 
 
 def _frames(plot: "Axes", wins: Any, theme: Theme) -> None:
     """A frame around each element that won a window."""
+    if wins is None:
+        return
     from matplotlib.collections import LineCollection
 
     squares = [
