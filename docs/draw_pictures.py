@@ -1,6 +1,7 @@
 """Draws the pictures of the README and of the gallery that are not of a terminal.
 
-Usage: python docs/draw_pictures.py    (of a terminal: see terminal_picture.py)
+Usage: python docs/draw_pictures.py    (of a terminal: see terminal_picture.py; of
+the page: film_page.py)
 """
 
 import dataclasses
