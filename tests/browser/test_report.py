@@ -1,5 +1,7 @@
 """The report in a real browser, from a file, without a network."""
 
+import dataclasses
+
 import pytest
 
 from convscope.data import load
@@ -115,3 +117,37 @@ def test_a_comparison_is_for_everybody_too(page_at, found, violations, tmp_path)
     tab = page_at(comparison, 390)
     assert violations(tab) == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+NASTY = (
+    '<b>bold</b> & "q"', "\U0001f600\U0001f468\u200d\U0001f469 cat",
+    "\u0645\u0631\u062d\u0628\u0627",
+    "x" * 200, "a very long name of a class with words " * 5, "\u202egnp.exe",
+    "</script><img src=x onerror=alert(1)>", "`|*_[a](b)", "8", "9",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_names_of_any_kind_are_text_and_widen_nothing(
+    page_at, found, violations, tmp_path, width
+):
+    named = dataclasses.replace(
+        found,
+        title=NASTY[3],
+        evaluation=dataclasses.replace(found.evaluation, classes=NASTY),
+        answers=dataclasses.replace(found.answers, classes=NASTY),
+        data=found.data.replace(classes=NASTY),
+    )
+    save_report(named, tmp_path / "report.html")
+    other = dataclasses.replace(named, title=NASTY[4])
+    save_comparison([named, other], tmp_path / "comparison.html")
+    for name in ("report.html", "comparison.html"):
+        tab = page_at(tmp_path / name, width)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.locator("img[src=x], main b > b").count() == 0
+        assert violations(tab) == []
+        if name == "report.html":
+            cells = tab.locator(".matrix tbody td").evaluate_all(
+                "all => all.map(one => one.getBoundingClientRect().width)"
+            )
+            assert max(cells) < 100

@@ -11,6 +11,7 @@ from convscope.data import load
 from convscope.data.dataset import Samples
 from convscope.errors import DataError
 from convscope.train import fit
+from convscope.train.judging.label_doubts import LabelDoubt
 from convscope.train.judging.near_duplicates import Lookalikes, NearDuplicates
 from convscope.train.reporting.run_report import report
 from convscope.viz.report import comparison_page, report_page, save_report
@@ -100,7 +101,7 @@ def test_names_from_outside_are_no_markup(found):
 
 
 def test_the_headline_holds_the_figure_its_interval_and_the_advice(found):
-    words = " ".join(Reader(report_page(found)).words)
+    words = " ".join(Reader(report_page(found)).words).replace("\u200e", "")
     e = found.evaluation
     assert f"{e.accuracy:.2%}" in words
     assert f"{e.interval[0]:.2%} to {e.interval[1]:.2%}" in words
@@ -200,10 +201,44 @@ def test_health_and_pairs_are_those_of_the_record(found):
     assert "templates, one for each of its outputs" in words
 
 
+def test_of_very_many_classes_the_weakest_stand_first_and_all_can_be_opened(found):
+    e = found.evaluation
+    scores = tuple(
+        dataclasses.replace(e.per_class[0], name=f"class {i}", f1=i / 200, support=5)
+        for i in range(200)
+    )
+    many = dataclasses.replace(
+        found, evaluation=dataclasses.replace(e, per_class=scores)
+    )
+    page = report_page(many)
+    opened = page.index("<summary>All 200 classes</summary>")
+    for i in range(200):
+        row = f"<bdi>class {i}</bdi>"
+        assert page.count(row) == 1 + (i < 12)
+        assert (page.index(row) < opened) == (i < 12)
+
+
+def test_a_network_that_a_simple_method_beats_does_not_judge_labels(found):
+    best = dataclasses.replace(found.baselines[1], accuracy=1.0)
+    doubt = LabelDoubt(0, 0, 1, 0.9)
+    beaten = dataclasses.replace(found, baselines=(best,), doubts=(doubt,) * 30)
+    assert not any("probably wrong" in said for said in beaten.findings)
+    assert not any("probably wrong" in said for said in beaten.advice)
+    assert any(
+        "right more often than this network (100.0%)" in s for s in beaten.advice
+    )
+
+
+def test_one_epoch_has_an_axis_whose_ends_differ():
+    drawn = curves("Accuracy", [1.0], [Line("validation", [0.9855])], "%")
+    labels = re.findall(r'class="end"[^>]*>([^<]*)<', drawn)
+    assert len(labels) == len(set(labels)) >= 2
+
+
 def test_a_class_without_test_images_says_so_and_stops_nothing():
     some = DIGITS.test
     fewer = some.subset(np.flatnonzero(some.labels.numpy() != 3))
     data = DIGITS.replace(test=fewer)
     run = fit("softmax_regression", data, epochs=1, listeners=())
     words = " ".join(Reader(report_page(report(run))).words)
-    assert "3 – – – 0" in " ".join(words.split())
+    assert "No judged image is of 3 : how often it is found" in " ".join(words.split())

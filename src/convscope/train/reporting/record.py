@@ -110,17 +110,19 @@ class RunReport(RunRecord):
         elif e.doubt:
             how = "" if e.remedy is None else f", or {e.remedy.in_python()}"
             steps.append(f"Get more labeled images to judge it by{how}: {e.doubt}")
-        if len(self.doubts) > max(2, 0.01 * e.samples):
+        if self.stronger:
+            best = max(self.stronger, key=lambda b: b.accuracy)
+            than = "as often as" if best.accuracy == e.accuracy else "more often than"
+            steps.append(
+                f"The method {best.name!r} is right {than} this network "
+                f"({best.accuracy:.1%}): train longer, with more images, or from "
+                "weights."
+            )
+        if len(self.doubts) > max(2, 0.01 * e.samples) and not self.stronger:
             steps.append(
                 f"Look at the {len(self.doubts):,} labels that are probably wrong, the "
                 "surest first; every one that is mended counts twice, in training and "
                 "in judging."
-            )
-        beaten = [b for b in self.baselines if b.accuracy >= e.accuracy]
-        if beaten:
-            steps.append(
-                f"The method {beaten[0].name!r} is as good: train longer, with more "
-                "images, or from weights."
             )
         if self.temperature is not None and self.temperature.error_before > 0.03:
             steps.append(
@@ -135,10 +137,17 @@ class RunReport(RunRecord):
         )
         if weakest is not None and (weakest.recall or 0) < 0.9 * e.accuracy:
             steps.append(
-                f"Add training images of {weakest.name!r}: {weakest.recall:.0%} of its "
-                "images are found, fewer than of any other class."
+                f"Add training images of {_quoted(weakest.name)}: "
+                f"{weakest.recall:.0%} of its images are found, fewer than of any "
+                "other class."
             )
         return tuple(steps)
+
+    @property
+    def stronger(self) -> tuple[Baseline, ...]:
+        """Simple methods that are right as often, or more often."""
+        accuracy = self.evaluation.accuracy
+        return tuple(each for each in self.baselines if each.accuracy >= accuracy)
 
     @property
     def unseen(self) -> tuple[int, int]:
@@ -183,8 +192,8 @@ class RunReport(RunRecord):
         }
 
     def _most_doubtful(self) -> str:
-        if not self.doubts:
-            return ""
+        if not self.doubts or self.stronger:
+            return ""  # whom a simple method beats is no judge of labels
         count = len(self.doubts)
         worst = self.doubts[0]
         classes, names = self.answers.classes, self.answers.samples.names
@@ -192,7 +201,8 @@ class RunReport(RunRecord):
         return (
             f"{labels} probably wrong; the most doubtful: "
             f"{Path(str(names[worst.index])).name} is labeled "
-            f"{classes[worst.given]!r} and looks like {classes[worst.suggested]!r}."
+            f"{_quoted(classes[worst.given])} and looks like "
+            f"{_quoted(classes[worst.suggested])}."
         )
 
     def _weak_slice(self) -> str:
@@ -234,7 +244,7 @@ def _worst_confusion(e: Evaluation) -> str:
     of = e.per_class[i].support
     return (
         f"The worst confusion: {count:,} of {of:,} images of "
-        f"{e.classes[i]!r} are called {e.classes[j]!r}."
+        f"{_quoted(e.classes[i])} are called {_quoted(e.classes[j])}."
     )
 
 
@@ -253,3 +263,8 @@ def _overconfidence(e: Evaluation) -> str:
         f"It is overconfident: of the {worst.count:,} images of which it is "
         f"{worst.low:.0%} to {worst.high:.0%} sure, {worst.accuracy:.0%} are right."
     )
+
+
+def _quoted(name: str) -> str:
+    """A name within a sentence, cut where it is very long."""
+    return f"'{name}'" if len(name) <= 48 else f"'{name[:47]}…'"

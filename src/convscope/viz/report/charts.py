@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convscope.train.judging.uncertainty import CalibrationBin
+from convscope.viz.report.markup import name as shown
 from convscope.viz.report.markup import text
 
 WIDTH, HEIGHT = 420, 240
@@ -108,7 +109,7 @@ def intervals(rows: Sequence[tuple[str, float, tuple[float, float], bool]]) -> s
             100 * (max(v, low) - low) / (1 - low) for v in (value, start, end)
         )
         made.append(
-            f'<div class="interval{" main" if main else ""}"><span>{text(name)}</span>'
+            f'<div class="interval{" main" if main else ""}"><span>{shown(name)}</span>'
             '<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
             '<line x1="0" x2="100" y1="5" y2="5"/>'
             f'<rect x="{left:.2f}" width="{max(right - left, 0.4):.2f}" y="2" '

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from convscope.train.judging.comparison import Comparison, compare
 from convscope.train.reporting.record import RunReport
 from convscope.viz.report import charts
-from convscope.viz.report.markup import Markup, chapter, document, table, text
+from convscope.viz.report.markup import Markup, chapter, document, name, table, text
 from convscope.viz.report.thumbnails import Thumbnails
 
 CHANGED = 18  # pictures shown of each kind
@@ -29,7 +29,7 @@ def comparison_page(reports: Sequence[RunReport]) -> str:
         ("run", "accuracy", "parameters", "multiply-adds", "epochs"),
         [
             (
-                r.title,
+                name(r.title),
                 f"{r.evaluation.accuracy:.2%}",
                 f"{r.spec.model.parameters:,}",
                 "–" if r.layers is None else f"{r.layers.multiply_adds:,}",
@@ -75,10 +75,11 @@ def _pairs(pairs: Sequence[tuple[RunReport, RunReport, Comparison]]) -> str:
     corrected = holm([found.chance for *_, found in pairs])
     rows = [
         (
-            one.title,
-            two.title,
-            f"{-100 * found.difference:+.2f}",
-            f"{-100 * found.interval[1]:+.2f} to {-100 * found.interval[0]:+.2f}",
+            name(one.title),
+            name(two.title),
+            f"{0.0 - 100 * found.difference:+.2f}",
+            f"{0.0 - 100 * found.interval[1]:+.2f} to "
+            f"{0.0 - 100 * found.interval[0]:+.2f}",
             f"{len(found.first_only):,}",
             f"{len(found.second_only):,}",
             f"{chance:.2g}",
@@ -113,7 +114,7 @@ def _changed(
         if len(places) > CHANGED:
             count += f", the first {CHANGED}"
         made.append(
-            f"<h3>Right by {text(right.title)}, wrong by {text(wrong.title)}: {count}"
+            f"<h3>Right by {name(right.title)}, wrong by {name(wrong.title)}: {count}"
             f'</h3><div class="pictures">{shown}</div>'
         )
     return "".join(made)
@@ -125,6 +126,6 @@ def _picture(report: RunReport, i: int, room: Thumbnails) -> str:
     image = f'<img src="{source}" alt="">' if source else '<span class="none"></span>'
     return (
         f'<figure title="{text(answers.samples.names[i])}">{image}<figcaption><b>'
-        f"{text(answers.classes[answers.labels[i]])}</b><br>called "
-        f"{text(answers.classes[answers.predicted[i]])}</figcaption></figure>"
+        f"{name(answers.classes[answers.labels[i]])}</b><br>called "
+        f"{name(answers.classes[answers.predicted[i]])}</figcaption></figure>"
     )

@@ -6,6 +6,7 @@ from typing import Any
 from convscope.train.judging.answers import Answers
 from convscope.train.judging.metrics import Evaluation
 from convscope.viz.report.markup import Markup, table, text
+from convscope.viz.report.markup import name as shorter
 from convscope.viz.report.thumbnails import Thumbnails
 
 MATRIX = 30  # classes at most; beyond that only the pairs are shown
@@ -24,7 +25,7 @@ def confusion(answers: Answers, e: Evaluation, room: Thumbnails) -> str:
     )
     if len(e.classes) <= MATRIX:
         return f"<h3>Confusion</h3>{_note(shown)}{_matrix(e)}{payload}"
-    return f"<h3>Most often confused</h3>{_note(shown)}{_pairs(e)}{payload}"
+    return f"<h3>Most often confused</h3>{_hint(shown)}{_pairs(e)}{payload}"
 
 
 def _note(shown: str) -> str:
@@ -35,10 +36,18 @@ def _note(shown: str) -> str:
     )
 
 
+def _hint(shown: str) -> str:
+    return (
+        '<p class="note">Point at a number to see its pictures, choose it to keep '
+        f"them{shown}.</p>"
+    )
+
+
 def _matrix(e: Evaluation) -> str:
     most = e.confused[0][0]
     heads = "".join(
-        f'<th scope="col"><span>{text(name)}</span></th>' for name in e.classes
+        f'<th scope="col"><span title="{text(name)}">{text(name)}</span></th>'
+        for name in e.classes
     )
     rows = []
     for i, (name, counts) in enumerate(zip(e.classes, e.confusion, strict=True)):
@@ -60,7 +69,8 @@ def _matrix(e: Evaluation) -> str:
                 )
             else:
                 cells.append('<td class="zero">·</td>')
-        rows.append(f'<tr><th scope="row">{text(name)}</th>{"".join(cells)}</tr>')
+        head = f'<th scope="row" title="{text(name)}">{text(name)}</th>'
+        rows.append(f"<tr>{head}{''.join(cells)}</tr>")
     return (
         f'<div class="scroll" tabindex="0"><table class="matrix"><thead><tr><td></td>'
         f"{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
@@ -70,8 +80,8 @@ def _matrix(e: Evaluation) -> str:
 def _pairs(e: Evaluation) -> str:
     rows = [
         (
-            e.classes[i],
-            e.classes[j],
+            shorter(e.classes[i]),
+            shorter(e.classes[j]),
             Markup(f'<button data-cell="{i},{j}">{count:,}</button>'),
             f"{count / e.per_class[i].support:.1%}",
         )

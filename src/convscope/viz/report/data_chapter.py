@@ -8,7 +8,14 @@ from convscope.data.dataset import Samples
 from convscope.train.judging.near_duplicates import Lookalikes
 from convscope.train.judging.uncertainty import wilson
 from convscope.train.reporting.record import RunReport
-from convscope.viz.report.markup import picture, sentences, table, text, why_missing
+from convscope.viz.report.markup import (
+    name,
+    picture,
+    sentences,
+    table,
+    text,
+    why_missing,
+)
 from convscope.viz.report.thumbnails import Thumbnails
 
 SAMPLES = 6  # training pictures of each class
@@ -28,8 +35,8 @@ def data_chapter(report: RunReport, room: Thumbnails) -> str:
         for part, samples in data.parts.items()
     }
     rows = [
-        (name, *(f"{counts[part][number]:,}" for part in data.parts))
-        for number, name in enumerate(names)
+        (name(label), *(f"{counts[part][number]:,}" for part in data.parts))
+        for number, label in enumerate(names)
     ]
     rows.append(("all", *(f"{len(samples):,}" for samples in data.parts.values())))
     told = set() if report.audit is None else {p.message for p in report.audit.problems}
@@ -46,7 +53,7 @@ def data_chapter(report: RunReport, room: Thumbnails) -> str:
             f"</summary>{lines}</details>"
         )
     return (
-        table(("class", "training", "validation", "test"), rows)
+        _counts(rows)
         + sentences(notes)
         + aside
         + _audit(report)
@@ -56,13 +63,24 @@ def data_chapter(report: RunReport, room: Thumbnails) -> str:
     )
 
 
+def _counts(rows: list[tuple[str, ...]]) -> str:
+    """Images of each class; of very many classes only the sums, the rest to open."""
+    heads = ("class", "training", "validation", "test")
+    if len(rows) <= CLASSES:
+        return table(heads, rows)
+    return (
+        f"{table(heads, rows[-1:])}<details><summary>Each of the {len(rows) - 1:,} "
+        f"classes</summary>{table(heads, rows)}</details>"
+    )
+
+
 def _audit(report: RunReport) -> str:
     """What an audit of its folder found, and what its files are like."""
     audit = report.audit
     if audit is None:
         return ""
     (width, height), most = audit.sizes[0] if audit.sizes else ((0, 0), 0)
-    kinds = ", ".join(f"{name} {n:,}" for name, n in audit.formats.items())
+    kinds = ", ".join(f"{kind} {n:,}" for kind, n in audit.formats.items())
     sizes = f"{width:,} x {height:,} pixels" + (
         f" the most frequent of {len(audit.sizes):,} sizes ({most:,})"
         if len(audit.sizes) > 1 else ""
@@ -131,9 +149,9 @@ def _group(
     names = report.answers.classes
     made = []
     for (part, i), label in list(zip(group.members, group.labels, strict=True))[:ALIKE]:
-        name = names[label] if 0 <= label < len(names) else "no label"
+        known = name(names[label]) if 0 <= label < len(names) else "no label"
         made.append(
-            picture(room.of(parts[part].pixels[i]), str(parts[part].names[i]), name,
+            picture(room.of(parts[part].pixels[i]), str(parts[part].names[i]), known,
                     PARTS.get(part, part))
         )  # fmt: skip
     said = "the same picture" if group.are_equal else "alike"
@@ -146,15 +164,17 @@ def _group(
 def _sample_pictures(report: RunReport, room: Thumbnails) -> str:
     data, made = report.data, []
     labels = data.train.labels.numpy()
-    for number, name in enumerate(data.classes[:CLASSES]):
+    for number, label in enumerate(data.classes[:CLASSES]):
         own = np.flatnonzero(labels == number)[:SAMPLES]
         images = "".join(
-            f'<img src="{source}" alt="{text(name)}">'
+            f'<img src="{source}" alt="{text(label)}">'
             for source in (room.of(data.train.pixels[int(i)]) for i in own)
             if source
         )
         if images:
-            made.append(f"<div><span>{text(name)}</span>{images}</div>")
+            made.append(
+                f'<div><span title="{text(label)}">{text(label)}</span>{images}</div>'
+            )
     if not made:
         return ""
     what = "<h3>Training pictures, as the network gets them</h3>"

@@ -43,6 +43,22 @@ def table(
     )
 
 
+LONGEST = 48  # letters of a name, beyond which its end is left to the tooltip
+
+
+def name(value: object) -> "Markup":
+    """A class's or a run's name as markup: set apart, and cut where it is very long.
+
+    >>> name("cat"), name("x" * 60)[-16:]
+    ('<bdi>cat</bdi>', 'xxxxxxxxx…</bdi>')
+    """
+    whole = str(value)
+    if len(whole) <= LONGEST:
+        return Markup(f"<bdi>{text(whole)}</bdi>")
+    cut = text(whole[: LONGEST - 1])
+    return Markup(f'<bdi title="{text(whole)}">{cut}…</bdi>')
+
+
 class Markup(str):
     """HTML that was made here."""
 
@@ -65,30 +81,38 @@ def chapter(identity: str, title: str, *pieces: str) -> str:
     return f'<section id="{identity}"><h2>{text(title)}</h2>{body}</section>'
 
 
-def picture(source: str, name: str, title: str, note: str, beside: str = "") -> str:
+def picture(source: str, file: str, title: str, note: str, beside: str = "") -> str:
     """A picture with its name; with another beside it, if there is one.
 
     Args:
         source: Its address; empty where there was no room for it.
-        name: Of its file.
-        title: What it is.
-        note: What is said of it.
+        file: Its name.
+        title: What it is, as markup.
+        note: What is said of it, as markup.
         beside: The address of the other.
     """
     image = f'<img src="{source}" alt="">' if source else '<span class="none"></span>'
     if beside:
         image = f'<div class="two">{image}<img src="{beside}" alt=""></div>'
     return (
-        f'<figure title="{text(name)}">{image}<figcaption><b>{text(title)}</b><br>'
-        f"{text(note)}<br><small>{text(Path(name).name)}</small></figcaption></figure>"
+        f'<figure title="{text(file)}">{image}<figcaption><b>{title}</b><br>'
+        f"{note}<br><small>{text(Path(file).name)}</small></figcaption></figure>"
     )
 
 
 def sentences(said: Sequence[str]) -> str:
-    """Sentences under each other; empty if there are none."""
+    """Sentences under each other; empty if there are none.
+
+    A mark behind each quote keeps names that are written from right to left from
+    taking what follows with them.
+    """
     if not said:
         return ""
-    return f"<ul>{''.join(f'<li>{text(each)}</li>' for each in said)}</ul>"
+    return f"<ul>{''.join(f'<li>{_marked(each)}</li>' for each in said)}</ul>"
+
+
+def _marked(sentence: str) -> str:
+    return text(sentence).replace("&#x27;", "&#x27;&lrm;")
 
 
 def why_missing(record: RunRecord, *names: str) -> str:

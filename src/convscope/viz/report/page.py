@@ -14,6 +14,7 @@ from convscope.viz.report.inside_chapter import inside_chapter
 from convscope.viz.report.markup import (
     chapter,
     document,
+    name,
     picture,
     sentences,
     table,
@@ -24,6 +25,7 @@ from convscope.viz.report.slices import pairs_table, slices_table
 from convscope.viz.report.thumbnails import Thumbnails
 
 MISTAKES, DOUBTS = 24, 24
+CLASSES = 40  # of which every row is shown
 
 
 def report_page(report: RunReport) -> str:
@@ -115,7 +117,7 @@ def _judgment(report: RunReport, room: Thumbnails) -> str:
     scores: list[tuple[str, ...]] = []
     for s in e.per_class:
         found = (percent(s.precision), percent(s.recall), percent(s.f1))
-        scores.append((s.name, *found, f"{s.support:,}"))
+        scores.append((name(s.name), *found, f"{s.support:,}"))
     mean = (e.macro.precision, e.macro.recall, e.macro.f1)
     scores.append(("mean of classes", *map(percent, mean), f"{e.samples:,}"))
     figures = table(
@@ -130,12 +132,40 @@ def _judgment(report: RunReport, room: Thumbnails) -> str:
     ) + why_missing(report, "temperature")
     return (
         "<h3>Per class</h3>"
-        + table(("class", "precision", "recall", "F1", "images"), scores)
+        + _per_class(scores)
+        + _without_images(report)
         + confusion(report.answers, e, room)
         + f'<div class="pair">{charts.reliability(e.calibration)}'
         + f"<div>{figures}</div></div>"
         + pairs_table(report)
         + slices_table(report)
+    )
+
+
+def _per_class(scores: list[tuple[str, ...]]) -> str:
+    """All classes; of very many the weakest first, the others to be opened."""
+    heads = ("class", "precision", "recall", "F1", "images")
+    *classes, mean = scores
+    if len(classes) <= CLASSES:
+        return table(heads, scores)
+    weakest = sorted(classes, key=lambda row: float(row[3].rstrip("%–") or 0))[:12]
+    return (
+        f'<p class="note">The {len(weakest)} with the smallest F1</p>'
+        f"{table(heads, [*weakest, mean])}<details><summary>All {len(classes):,} "
+        f"classes</summary>{table(heads, scores)}</details>"
+    )
+
+
+def _without_images(report: RunReport) -> str:
+    """Which classes are not judged at all."""
+    absent = [s.name for s in report.evaluation.per_class if not s.support]
+    if not absent:
+        return ""
+    them = "it is" if len(absent) == 1 else "they are"
+    return (
+        f'<p class="note">No judged image is of {", ".join(map(name, absent[:10]))}'
+        f"{' and others' * (len(absent) > 10)}: how often {them} found is not "
+        "known.</p>"
     )
 
 
@@ -160,8 +190,8 @@ def _mistakes(report: RunReport, room: Thumbnails) -> str:
         picture(
             room.of(answers.samples.pixels[int(i)]),
             str(answers.samples.names[i]),
-            f"{answers.classes[answers.labels[i]]}",
-            f"called {answers.classes[answers.predicted[i]]}, "
+            name(answers.classes[answers.labels[i]]),
+            f"called {name(answers.classes[answers.predicted[i]])}, "
             f"{answers.confidence[i]:.0%} sure",
             _reason(report, place, room),
         )
@@ -199,8 +229,8 @@ def _labels(report: RunReport, room: Thumbnails) -> str:
         picture(
             room.of(answers.samples.pixels[doubt.index]),
             str(answers.samples.names[doubt.index]),
-            f"labeled {answers.classes[doubt.given]}",
-            f"looks like {answers.classes[doubt.suggested]} "
+            f"labeled {name(answers.classes[doubt.given])}",
+            f"looks like {name(answers.classes[doubt.suggested])} "
             f"(by {100 * doubt.margin:.0f} points)",
         )
         for doubt in report.doubts[:DOUBTS]

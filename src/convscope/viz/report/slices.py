@@ -1,7 +1,7 @@
 """Where a network fails, as tables: quarters of the images, pairs of classes."""
 
 from convscope.train.reporting.record import RunReport
-from convscope.viz.report.markup import Markup, table, text
+from convscope.viz.report.markup import Markup, name, table
 
 PAIRS = 12  # of classes at most
 
@@ -13,8 +13,8 @@ def pairs_table(report: RunReport) -> str:
     classes = report.evaluation.classes
     rows = [
         (
-            Markup(f"{text(classes[p.first])} <small>and</small> "
-                   f"{text(classes[p.second])}"),
+            Markup(f"{name(classes[p.first])} <small>and</small> "
+                   f"{name(classes[p.second])}"),
             f"{p.images:,}",
             f"{p.first_called_second + p.second_called_first:,}",
             f"{p.rate:.1%}",
