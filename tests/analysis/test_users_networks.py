@@ -202,6 +202,21 @@ def test_health_is_that_of_what_hooks_see(name):
             assert norms[path] == pytest.approx(norm, rel=1e-4, abs=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("name", "layer"), [("attention", "attend"), ("an LSTM", "lstm")]
+)
+def test_health_has_the_gradient_at_layers_that_give_several_tensors(name, layer):
+    (net, x), theirs, labels = made(name), uncompiled(name), torch.tensor([0, 3])
+    kept = []
+    theirs.get_submodule(layer).register_forward_hook(
+        lambda _, __, out: kept.append(out[0])
+    )
+    error = F.cross_entropy(called(theirs, x), labels, reduction="sum")
+    slope = torch.autograd.grad(error, kept[0])[0].square().mean().sqrt().item()
+    rows = {row.label: row for row in analysis.health(net, [(x, labels)]).layers}
+    assert rows[layer].gradient == pytest.approx(slope, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_everything_leaves_the_network_and_its_inputs_as_they_were(name):
     net, x = made(name)

@@ -310,8 +310,7 @@ def _batches(
         size = _fitting(net, x, batch_size)
         for first in range(0, min(len(x), left), size):
             last = min(first + size, left)
-            some, few = x[first:last].to(place), labels[first:last].to(place)
-            yield some, few
+            yield x[first:last].to(place), labels[first:last].to(place)
         left -= len(x)
 
 
@@ -392,7 +391,8 @@ class _Layer:
         low, high = y.amin(rest), y.amax(rest)
         self.low = low if self.low is None else torch.minimum(self.low, low)
         self.high = high if self.high is None else torch.maximum(self.high, high)
-        slopes = each.gradient
+        given = each.gradient
+        slopes = given[0] if isinstance(given, tuple) else given  # of the first tensor
         if isinstance(slopes, Tensor):  # of the batch's mean loss
             squares = float(slopes.double().square().sum()) * labeled**2
             self.gradient = (self.gradient or 0.0) + squares
