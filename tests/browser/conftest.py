@@ -24,6 +24,12 @@ def digits_run(tmp_path_factory):
     return cs.Run.load(folder, net)
 
 
+CAMERA = (  # one that films a test picture, and needs no asking
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+)
+
+
 def missing():
     """What is not there for looking at pages, and how to get it; empty if all is."""
     for package in ("playwright", "axe_playwright_python"):
@@ -53,7 +59,8 @@ def chromium():
 
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(
-            executable_path=program(), args=["--no-sandbox"]
+            executable_path=program(),
+            args=["--no-sandbox", *CAMERA],
         )
         yield opened
         opened.close()
@@ -63,18 +70,20 @@ def chromium():
 def page_at(chromium):
     """Opens a file or an address; the page may not complain, nor ask anybody else.
 
-    A file has no network at all.
+    A file has no network at all. What was complained of is in ``troubles``.
     """
     contexts, troubles = [], []
 
-    def opens(place, width=1440, scheme="light", height=900, touch=False):
+    def opens(
+        place, width=1440, scheme="light", height=900, touch=False, motion="reduce"
+    ):
         address = str(place)
         is_file = "://" not in address
         if is_file:
             address = Path(address).resolve().as_uri()
         context = chromium.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme,
-            reduced_motion="reduce", offline=is_file, has_touch=touch,
+            reduced_motion=motion, offline=is_file, has_touch=touch,
         )  # fmt: skip
         contexts.append(context)
         tab = context.new_page()
@@ -82,6 +91,7 @@ def page_at(chromium):
         tab.goto(address)
         return tab
 
+    opens.troubles = troubles
     yield opens
     for context in contexts:
         context.close()

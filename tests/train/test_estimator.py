@@ -1,5 +1,6 @@
 import pickle
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,15 +8,22 @@ import torch
 from PIL import Image
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
 from convscope import models
-from convscope.errors import ArgumentError, BadImageError, UnknownNameError
+from convscope.errors import (
+    ArgumentError,
+    BadImageError,
+    DataError,
+    UnknownNameError,
+)
 from convscope.models.published_weights import is_installed, pretrained
+from convscope.train.embedding.features import features
 from convscope.train.estimator import ConvClassifier
 from convscope.train.recipe import Recipe
 from convscope.train.run import Run
@@ -251,7 +259,7 @@ def test_weights_are_a_parameter_like_any_other(run_weights):
     copy = clone(asked)
     assert copy.get_params() == asked.get_params()
     assert copy.weights == run_weights
-    with pytest.raises(ArgumentError, match="Name the model too"):
+    with pytest.raises(DataError, match=r"start='mine.pth' is not there"):
         classifier(weights="mine.pth").fit(*halves(20, 12, 12, 3))
     images, y = halves(20, 12, 12, 3)
     with pytest.raises(ArgumentError, match=r"from 0 to 255; with weights"):
@@ -306,3 +314,32 @@ def fitted():
 def test_wrong_input_says_what_to_change(call, text):
     with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
         call()
+
+
+@needs_weights
+def test_arrays_that_must_not_be_written_into_are_as_good_as_others():
+    """As joblib gives them to the processes of a cross-validation."""
+    images, y = halves(16, 12, 12, 3)
+    asked = classifier(
+        weights="imagenet", head_only=True, image_size=32, recipe=UNMEASURED
+    )
+    fixed = images.copy()
+    fixed.setflags(write=False)
+    one = cross_val_score(asked, images, y, cv=2, error_score="raise")
+    other = cross_val_score(asked, fixed, y, cv=2, error_score="raise")
+    np.testing.assert_array_equal(one, other)
+    assert one.mean() == 1.0
+    asked.fit(fixed, y)
+    assert np.array_equal(fixed, images)
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(clone(asked).fit(images, y))).predict_proba(fixed),
+        asked.predict_proba(images),
+    )
+
+
+def test_features_are_a_step_of_a_pipeline(run_weights):
+    images, y = halves(16, 12, 12, 3)
+    look = FunctionTransformer(partial(features, str(run_weights), optimize=False))
+    steps = make_pipeline(look, StandardScaler(), LogisticRegression())
+    copy = pickle.loads(pickle.dumps(clone(steps)))
+    assert cross_val_score(copy, images, y, cv=2, error_score="raise").mean() == 1.0

@@ -1,9 +1,11 @@
 """Training that begins with weights: chosen by rule, head first, held layers."""
 
+import dataclasses
 from collections import OrderedDict
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from convscope import models
@@ -16,6 +18,7 @@ from convscope.train.run import Run
 from convscope.train.starting_weights import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    begin_with,
     find_start,
 )
 from convscope.train.training import loop
@@ -100,7 +103,7 @@ def test_of_many_images_the_first_layer_fit_takes_some_of_each_class(
     seen = []
 
     def fitted(found, labels, classes, **kept):
-        seen.append((len(found), len(labels), set(labels.tolist())))
+        seen.append((len(found), kept["calibrate"], set(labels.tolist())))
         return fit_linear_head(found, labels, classes, **kept)
 
     fit("mlp", tiny, epochs=1, listeners=()).save(tmp_path / "first")
@@ -110,7 +113,7 @@ def test_of_many_images_the_first_layer_fit_takes_some_of_each_class(
     fit(None, tiny, **start)
     fit(None, tiny, **start, head_only=True)
     half, whole = len(tiny.train) // 2, len(tiny.train)
-    assert seen == [(half, half, {0, 1, 2}), (whole, whole, {0, 1, 2})]
+    assert seen == [(half, False, {0, 1, 2}), (whole, True, {0, 1, 2})]
 
 
 def test_a_run_is_begun_with_as_weights(tiny, tmp_path):
@@ -124,6 +127,29 @@ def test_a_run_is_begun_with_as_weights(tiny, tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     with pytest.raises(ArgumentError, match="is a run of mlp, not of lenet5"):
         find_start(str(tmp_path / "first"), "lenet5")
+
+
+@pytest.mark.parametrize("start", ["runs/mine-1", "nowhere.pth"])
+@pytest.mark.parametrize("model", [None, "mlp"])
+def test_a_path_that_is_not_there_is_not_taken_for_a_name(start, model):
+    with pytest.raises(DataError) as caught:
+        find_start(start, model)
+    assert str(caught.value) == (
+        f"start='{start}' is not there. Give a weights file, a run folder, or the name "
+        "of published weights, imagenet."
+    )
+
+
+def test_of_a_run_it_is_not_said_what_nobody_can_doubt(tmp_path):
+    net = models.build("efficientnet_lite0", num_classes=3, input_size=(32, 32))
+    for folder in ("run", "other"):
+        (tmp_path / folder).mkdir()
+        save_file(net.state_dict(), tmp_path / folder / "weights.safetensors")
+    (tmp_path / "run" / "spec.json").write_text('{"format": 1, "convscope": "0.1"}')
+    start = find_start(str(tmp_path / "other/weights.safetensors"), net.built_from.name)
+    assert "taken for weights of origin='tensorflow'" in begin_with(net, start).notes[0]
+    own = dataclasses.replace(start, path=tmp_path / "run/weights.safetensors")
+    assert begin_with(net, own).notes == ()
 
 
 def test_the_plan_keeps_the_weights_that_a_recipe_names(tiny, tmp_path):
@@ -145,8 +171,15 @@ def test_a_file_of_timm_is_scaled_as_in_its_own_training(tmp_path):
 def test_a_file_is_begun_with(tiny, tmp_path):
     net = models.build("mlp", in_channels=1, input_size=(12, 12), num_classes=3)
     torch.save(net.state_dict(), tmp_path / "mlp.pth")
-    with pytest.raises(ArgumentError, match="Name the model too"):
+    with pytest.raises(ArgumentError) as caught:
         plan(tiny, start=str(tmp_path / "mlp.pth"))
+    assert str(caught.value) == (
+        f"start='{tmp_path}/mlp.pth' is a file, which does not say what network it is "
+        "for. Its names are those of mlp. Name the model too (model='mlp')."
+    )
+    torch.save({"my.own": torch.ones(2)}, tmp_path / "own.pth")
+    with pytest.raises(ArgumentError, match=r"it is for\. Name the model too \(model="):
+        plan(tiny, start=str(tmp_path / "own.pth"))
     with pytest.raises(DataError, match="is not there"):
         plan(tiny, "mlp", start="nowhere.pth").network()
 

@@ -76,8 +76,8 @@ def from_arrays(
         )
     parts = assign(content_hashes(pixels), numbers, validation=validation, test=test)
     whole = Samples(
-        torch.from_numpy(pixels),
-        torch.from_numpy(numbers),
+        as_tensor(pixels),
+        as_tensor(numbers),
         [f"{name}/{i}" for i in range(len(numbers))],
     )
     train, val, tested = (whole.subset(indices) for indices in share_out(parts))
@@ -113,6 +113,20 @@ def _as_array(values: np.ndarray | Tensor | Sequence[Any]) -> np.ndarray:
     if isinstance(values, Tensor):
         return values.detach().cpu().numpy()
     return np.asarray(values)
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """The array as a tensor, copied where it must not be written into.
+
+    Memory maps and what joblib gives its workers are such arrays, and torch warns of
+    them.
+
+    >>> fixed = np.arange(3)
+    >>> fixed.setflags(write=False)
+    >>> as_tensor(fixed)
+    tensor([0, 1, 2])
+    """
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
 def as_pixels(images: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:

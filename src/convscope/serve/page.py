@@ -1,5 +1,6 @@
 """What the page's questions are answered with; `application.py` has their addresses."""
 
+import copy
 import re
 import threading
 import time
@@ -184,8 +185,8 @@ class Page:
 
     def keep(self, page: Session, name: str) -> dict[str, Any]:
         """Writes the changed network as a run beside the one that is shown."""
-        folder = self.subject.run.folder
-        if folder is None:
+        own = self.subject.run
+        if own.folder is None:
             raise ArgumentError(
                 "play: this run lies in no folder, so there is no place beside it."
             )
@@ -194,20 +195,18 @@ class Page:
                 f"play: name={name[:70]!r} is no name for a run. Use letters, digits, "
                 "'.', '_' and '-', 64 at most."
             )
-        place = Path(folder).resolve().parent / name
+        place = Path(own.folder).resolve().parent / name
         if place.exists():
             raise ArgumentError(f"play: {name} is there already. Choose another name.")
         with page.lock:
             if page.net is None:
                 raise ArgumentError("play: nothing was changed, so there is nothing to "
                                     "keep.")  # fmt: skip
-            own = self.subject.run
-            kept = Run.load(folder)
-            source = page.net
+            net, source = copy.deepcopy(own.net), page.net
             if own.classifier is not own.net:
                 source = next(m for m in page.net.children())
-            kept.net.load_state_dict(source.state_dict())
-            Run(kept.net, kept.spec, kept.history, kept.set_aside).save(place)
+            net.load_state_dict(source.state_dict())
+            Run(net, own.spec, own.history, own.set_aside).save(place)
         return {"run": place.name}
 
     def _change(self, page: Session, changes: tuple[Change, ...]) -> dict[str, Any]:

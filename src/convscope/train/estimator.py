@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
 from torch import Tensor, nn
 
 from convscope import models
+from convscope.data.arrays import as_tensor
 from convscope.data.batching.augmentation import Augmentation
 from convscope.data.dataset import UNLABELED, Dataset, Samples
 from convscope.data.preprocessing import Preprocessing
@@ -410,7 +411,7 @@ def _planes(X: npt.NDArray[Any]) -> Tensor:  # noqa: N803
         )
     if images.dtype not in (np.uint8, np.uint16):
         images = images.astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(images))
+    return as_tensor(images)
 
 
 def _in_bytes(images: Tensor) -> Tensor:

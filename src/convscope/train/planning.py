@@ -192,6 +192,8 @@ def _from_weights(
         data = data.replace(notes=(*data.notes, *found))
     now = data.input_shape[1:]
     instead = "" if now == before else f" (not {before[0]} x {before[1]})"
+    if data.preprocessing.bits < as_loaded.preprocessing.bits:
+        instead += " with 8 bits (not 16)"
     note = (
         f"pictures are read at {now[0]} x {now[1]}{instead}, scaled as for "
         f"{start.source}"

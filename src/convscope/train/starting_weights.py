@@ -12,11 +12,12 @@ from convscope.data import Dataset, load
 from convscope.data.preprocessing import Preprocessing
 from convscope.data.progress import Progress
 from convscope.data.resizing import converted
-from convscope.errors import ArgumentError, DataError
-from convscope.models import LoadedWeights, load_weights
+from convscope.errors import ArgumentError, DataError, Remedy
+from convscope.models import LoadedWeights, load_weights, read_weights
 from convscope.models.efficientnet_lite import ORIGIN
 from convscope.models.published_weights import PRETRAINED
-from convscope.train.run_folder import WEIGHTS, RunFolder
+from convscope.models.weight_misfits import best_model
+from convscope.train.run_folder import WEIGHTS, RunFolder, is_run
 
 MODEL = "efficientnet_lite0"  # what begins from weights when nobody names a model
 # What torchvision and timm scale inputs by, for files of the other models.
@@ -84,23 +85,30 @@ def find_start(
 
     Raises:
         UnknownNameError: The model has no weights of that name; names the nearest.
-        DataError: The package that carries them is not installed.
+        DataError: The package that carries them is not installed, or the file is not
+            there or cannot be read.
         ArgumentError: A file without a model, or a run of another model.
 
     >>> find_start("weights.pth", None)
     Traceback (most recent call last):
-    convscope.errors.ArgumentError: start='weights.pth' is a file, which does not say \
-what network it is for. Name the model too.
+    convscope.errors.DataError: start='weights.pth' is not there. Give a weights file, \
+a run folder, or the name of published weights, imagenet.
     """
     names = {each.name for each in PRETRAINED.values()}
     place = Path(start)
     if start not in names and place.is_dir():
         return _of_run(place, model)
-    if start not in names and (place.suffix or place.exists()):
+    if start not in names and (
+        place.suffix or place.exists() or place.name != start  # a path
+    ):
         if model is None:
+            _require_there(place)
+            best = best_model(read_weights(place))
+            fits = f" Its names are those of {best}." if best else ""
             raise ArgumentError(
                 f"start={start!r} is a file, which does not say what network it is "
-                "for. Name the model too."
+                f"for.{fits}",
+                remedies=[Remedy("name the model too", "model", best or None)],
             )
         return _of_file(place, model, options or {})
     name = model or MODEL
@@ -112,11 +120,7 @@ what network it is for. Name the model too.
 
 
 def _of_file(path: Path, model: str, options: Mapping[str, Any]) -> Start:
-    if not path.exists():
-        raise DataError(
-            f"start={str(path)!r} is not there. Give a weights file, a run folder, or "
-            "the name of published weights, imagenet."
-        )
+    _require_there(path)
     card = models.find(model)
     known = PRETRAINED.get(model)
     height, width = card.input_shape[1:]
@@ -129,6 +133,14 @@ def _of_file(path: Path, model: str, options: Mapping[str, Any]) -> Start:
         str(path), model, {}, path, (height, width), mean, std, filter_,
         f"weights of {path.name}",
     )  # fmt: skip
+
+
+def _require_there(path: Path) -> None:
+    if not path.exists():
+        raise DataError(
+            f"start={str(path)!r} is not there. Give a weights file, a run folder, or "
+            "the name of published weights, imagenet."
+        )
 
 
 def _of_run(place: Path, model: str | None) -> Start:
@@ -156,7 +168,10 @@ def begin_with(net: nn.Module, start: Start) -> LoadedWeights:
         ArgumentError: It is for another network; names the model that it fits.
         ShapeError: A tensor has another shape.
     """
-    return replace(load_weights(net, start.path), classes=None)
+    loaded = load_weights(net, start.path)
+    own = start.path.name == WEIGHTS and is_run(start.path.parent)
+    # Of a run it is known what network it has: there is nothing to be in doubt of.
+    return replace(loaded, classes=None, notes=() if own else loaded.notes)
 
 
 def loaded_for(

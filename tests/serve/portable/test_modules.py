@@ -48,6 +48,14 @@ def test_other_forms_are_refused_with_their_line(tmp_path, line, what):
     assert str(caught.value) == f"play: a.js:2: {line} is no known {what}."
 
 
+def test_indentation_is_left_out_and_a_text_of_several_lines_is_refused(tmp_path):
+    made = script(tmp_path, {"a.js": "if (x) {\n    // why\n\n    y(`z`);\n}"})
+    assert "\nif (x) {\ny(`z`);\n}\n" in made
+    with pytest.raises(ArgumentError) as caught:
+        script(tmp_path, {"a.js": "f(`one\n  two`);"})
+    assert str(caught.value) == "play: a.js:1: a text spans several lines."
+
+
 def test_modules_that_import_each_other_are_refused(tmp_path):
     files = {"a.js": 'import {b} from "./b.js";', "b.js": 'import {a} from "./a.js";'}
     with pytest.raises(ArgumentError, match=r"^play: a.js and b.js import each other"):

@@ -130,15 +130,46 @@ def test_too_few_pictures_are_not_measured(pictures):
     assert choose_start(color, None, None, {}).start.model == "efficientnet_lite0"
 
 
-def test_16_bits_and_published_data_are_not_asked_about(tmp_path, pictures):
-    for number in range(24):
-        place = tmp_path / "wide" / "ab"[number % 2]
-        place.mkdir(parents=True, exist_ok=True)
-        wide = np.full((16, 16), 900 * number, np.uint16)
-        Image.fromarray(wide).save(place / f"{number}.png")
-    pictures({"a": 1})  # a cache of its own
-    assert not may_pay(load(tmp_path / "wide"))
+def test_published_data_are_not_asked_about():
     assert not may_pay(load("digits"))
+
+
+@needs_weights
+@pytest.mark.parametrize("pays", [True, False])
+def test_one_file_of_16_bits_does_not_keep_a_folder_from_weights(
+    pictures, monkeypatch, pays
+):
+    folder = pictures({"a": 12, "b": 12}, channels=3)
+    wide = np.full((16, 16), 9000, np.uint16)
+    Image.fromarray(wide).save(folder / "a" / "wide.png")
+    assert load(folder).preprocessing.bits == 16
+    assert may_pay(load(folder))
+    with_answer(monkeypatch, pays=pays)
+    made = plan(folder, flip=False)
+    said = any("with 16 bits per pixel: kept" in note for note in made.data.notes)
+    if pays:
+        assert made.recipe.start == "imagenet"
+        assert made.data.train.pixels.dtype == torch.uint8
+        assert " with 8 bits (not 16), scaled as for ImageNet" in made.notes[0]
+        assert not said
+    else:
+        assert made.recipe.start is None
+        assert made.data.train.pixels.dtype == torch.uint16
+        assert said
+
+
+@needs_weights
+def test_pictures_of_16_bits_are_measured_as_weights_take_them(tmp_path, pictures):
+    pictures({"a": 1})  # a cache of its own
+    for number in range(44):
+        place = tmp_path / "dots" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        gray = textured(number, number % 2)[..., 0].astype(np.uint16) * 257
+        Image.fromarray(gray).save(place / f"{number}.png")
+    data = load(tmp_path / "dots", validation=0.2, test=0)
+    assert data.preprocessing.bits == 16
+    found = probe_weights(data, find_start("imagenet", None), size=64)
+    assert found.right_at[0][1] >= 41  # as of color, below
 
 
 def textured(seed, label):

@@ -77,8 +77,16 @@ def test_every_kind_of_images_gives_the_same(net, pixels, expected, tmp_path):
         found = cs.features(net, images, preprocessing=PLAIN, batch_size=4)
         assert found.dtype == np.float32, kind
         np.testing.assert_allclose(found, expected, **CLOSE, err_msg=kind)
+    for kind in ("array", "channels last", "from 0 to 1"):  # as memory maps are
+        fixed = kinds[kind].copy()
+        fixed.setflags(write=False)
+        found = cs.features(net, fixed, preprocessing=PLAIN)
+        np.testing.assert_allclose(found, expected, **CLOSE, err_msg=kind)
     inputs = (torch.from_numpy(pixels).float() / 255 - 0.4) / 0.3
     np.testing.assert_allclose(cs.features(net, inputs), expected, **CLOSE)
+    fixed = inputs.numpy().copy()
+    fixed.setflags(write=False)
+    np.testing.assert_allclose(cs.features(net, fixed), expected, **CLOSE)
     np.testing.assert_allclose(cs.features(net, inputs.numpy()), expected, **CLOSE)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -18,12 +19,46 @@ def test_it_gives_what_a_scaled_regression_gives():
     x, y = PIXELS[:600].astype(np.float32), LABELS[:600]
     found = fit_linear_head(x, y, 10)
     judge = make_pipeline(StandardScaler(), LogisticRegression(C=found.strength))
-    theirs = judge.fit(x, y).predict_proba(PIXELS[600:])
+    theirs = judge.fit(x, y).decision_function(PIXELS[600:]) * found.scale
+    theirs = softmax(theirs, axis=1)
     logits = PIXELS[600:] @ found.weight.T + found.bias
     ours = np.exp(logits - logits.max(1, keepdims=True))
     ours /= ours.sum(1, keepdims=True)
     np.testing.assert_allclose(ours, theirs, atol=2e-3)
     assert found.accuracy > 0.9
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_probabilities_are_as_high_as_images_that_it_has_not_seen_are_right(classes):
+    rng = np.random.default_rng(0)
+    centers = rng.normal(0, 1, (classes, 200))
+    labels = np.arange(2000) % classes
+    x = (centers[labels] + rng.normal(0, 6, (2000, 200))).astype(np.float32)
+    learn, rest = slice(5 * classes), slice(5 * classes, None)
+    found = fit_linear_head(x[learn], labels[learn], classes)
+    p = softmax(x[rest] @ found.weight.T + found.bias, axis=1)
+    right = (p.argmax(1) == labels[rest]).mean()
+    assert 1.5 / classes < right + 0.25 * (classes == 2) < 0.99  # neither is nothing
+    # Four of five images are learned from to choose it: it is too modest, if anything.
+    assert abs(p.max(1).mean() - right) < 0.15
+    plain = softmax(np.log(p) / found.scale, axis=1)  # as they would be without
+    assert _loss(p, labels[rest]) <= _loss(plain, labels[rest])
+
+
+def _loss(p, labels):
+    return -np.log(p[np.arange(len(p)), labels]).mean()
+
+
+def test_images_that_are_all_right_do_not_make_it_certain():
+    x = np.repeat(np.eye(4, dtype=np.float32), 5, axis=0)
+    found = fit_linear_head(x, np.arange(20) // 5, 4)
+    p = softmax(x @ found.weight.T + found.bias, axis=1).max(1)
+    assert found.accuracy == 1.0
+    # Platt's target for 20 of 20 is 21/24. With so strong a penalty outputs grow with
+    # the number of images, and the scale was chosen with four of five of them.
+    sure = 21 / 24
+    more = 5 / 4 * np.log(sure / (1 - sure) * 3)
+    np.testing.assert_allclose(p, 1 / (1 + 3 * np.exp(-more)), atol=0.01)
 
 
 @pytest.mark.parametrize("classes", [[3, 8], [0, 1, 2]])

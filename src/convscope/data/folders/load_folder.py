@@ -137,7 +137,7 @@ def load_folder(
             *reasons,
             *trouble,
             *about_parts,
-            *_from_audit(listing, known, at, str(path)),
+            *_from_audit(listing, known, at, str(path), declared.bits),
         ),
         options={
             "validation": validation,
@@ -253,7 +253,7 @@ def _how_parted(listing: Scan, samples: Mapping[str, Samples]) -> str:
 
 
 def _from_audit(
-    listing: Scan, known: Mapping[str, FileRecord], at: Path, path: str
+    listing: Scan, known: Mapping[str, FileRecord], at: Path, path: str, bits: int
 ) -> Iterable[str]:
     """What an audit would say must be fixed, and files that are not used."""
     report = examine(listing, known, at)
@@ -268,6 +268,8 @@ def _from_audit(
         "several frames or pages",
     )
     for finding in report.problems:
+        if finding.kind == "16 bits" and bits == 8:
+            continue  # it says that they are kept
         if finding.severity == "must fix" or finding.kind in shown:
             yield finding.message
     if report.must_fix:

@@ -3,6 +3,7 @@
 Each module becomes a function of its own that returns what it exports, so that names
 stay apart. Only two forms are known, which is all that the page's modules use:
 ``import {a, b} from "./x.js";`` and ``export`` before a function, class or const.
+Comments and indentation are left out, so no text may span several lines.
 """
 
 import posixpath
@@ -24,8 +25,8 @@ def one_script(folder: Path, entries: tuple[str, ...], last: str) -> str:
         last: What runs at the end.
 
     Raises:
-        ArgumentError: A module has an import or export of another form, or two import
-            each other.
+        ArgumentError: A module has an import or export of another form or a text of
+            several lines, or two import each other.
     """
     made: dict[str, str] = {}
     for entry in entries:
@@ -63,8 +64,10 @@ def _add(folder: Path, path: str, made: dict[str, str], above: tuple[str, ...]) 
                 )
             names.append(exported[2])
             line = line.removeprefix("export ")
-        if not line.lstrip().startswith("//"):
-            lines.append(line)
+        if line.count("`") % 2:
+            raise ArgumentError(f"play: {path}:{number}: a text spans several lines.")
+        if line.strip() and not line.lstrip().startswith("//"):
+            lines.append(line.lstrip())
     body = "\n".join(lines)
     made[path] = (
         f"const {name_of(path)} = (() => {{\n{body}\n"

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 
 from convscope.errors import ConvscopeError
+from convscope.functional.filters import filter_kernel
+from convscope.serve.edits import kernels, named_filters
 from convscope.serve.page import Page
 from convscope.serve.portable.checked import checked_program
 from convscope.serve.portable.interpret import interpret
 from convscope.serve.portable.modules import name_of, one_script
 from convscope.serve.portable.packing import digest, packed_json, packed_numbers
-from convscope.serve.portable.program import Array, PortableError
+from convscope.serve.portable.program import Array, PortableError, Program
 from convscope.serve.portable.recipes import Recipes
 from convscope.serve.subject import Subject
 from convscope.train.checkpoint import whole_or_absent
@@ -22,7 +24,7 @@ from convscope.viz.tokens import stylesheet
 
 STATIC = Path(__file__).parent.parent / "static"
 SHEETS = ("page.css", "cards.css", "inspector.css")
-CAN = ("values", "fields", "explain", "examples")
+CAN = ("values", "fields", "explain", "filters", "edit", "examples")
 MOST_BYTES = 40_000_000
 MOST_MULTIPLY_ADDS = 2_000_000_000  # some seconds a drawing
 EXAMPLES, EXAMPLE_BYTES = 20, 60_000
@@ -65,7 +67,7 @@ def page_text(subject: Subject) -> str:
     numbers, listed = packed_numbers(program.constants)
     own = subject.preprocessing
     facts = {
-        "page": _described(page, bool(examples["pictures"])),
+        "page": _described(page, program, bool(examples["pictures"])),
         "program": {
             "operations": program.operations,
             "constants": listed,
@@ -78,6 +80,7 @@ def page_text(subject: Subject) -> str:
         "temperature": subject.temperature,
         "fields": [page.fields(card.id) for card in page.cards.cards],
         "examples": examples,
+        "filters": {name: _filter(name) for name in named_filters()},
         "recipes": recipes.all(program, values),
     }
     made = _html(subject.title, packed_json(facts), numbers)
@@ -108,11 +111,40 @@ def _require_small(page: Page) -> None:
         )
 
 
-def _described(page: Page, has_examples: bool) -> dict[str, Any]:
+def _described(page: Page, program: Program, has_examples: bool) -> dict[str, Any]:
+    """What the page is told first: nothing that a file cannot do."""
     found = page.describe()
-    can = [name for name in CAN if name != "examples" or has_examples]
-    kept = [one for one in found["methods"] if one["name"] == "occlusion"]
-    return {**found, "can": can, "methods": kept}
+    cards = [
+        {**card, "has_filters": _has_filters(page, program, card["id"])}
+        for card in found["cards"]
+    ]
+    changes = any(card["has_filters"] for card in cards)
+    needs = {"examples": has_examples, "filters": changes, "edit": changes}
+    can = [name for name in CAN if needs.get(name, True)]
+    return {**found, "cards": cards, "can": can, "methods": []}
+
+
+def _has_filters(page: Page, program: Program, number: int) -> bool:
+    """Whether a card's kernels are constants of the program, as the layer has them."""
+    card = page.cards[number]
+    weight, bias = program.parameters.get(number, (None, None))
+    if not card.has_filters or weight is None:
+        return False
+    constant = program.constants[weight]
+    if program.operations[(program.cards[number] or 0) - 1]["op"] != "conv":
+        return False
+    own = [kernels(page.subject.net, card, k) for k in range(len(constant))]
+    return all(
+        taken.shape == row.shape
+        and np.allclose(taken.numpy(), row, atol=1e-3)
+        and (shift is None) == (bias is None)
+        for (taken, shift), row in zip(own, constant, strict=True)
+    )
+
+
+def _filter(name: str) -> dict[str, Any]:
+    kernel = filter_kernel(name)
+    return {"shape": list(kernel.shape), "values": kernel.flatten().tolist()}
 
 
 def _examples(page: Page) -> dict[str, Any]:

@@ -18,6 +18,7 @@ export class Asker {
   async pump() {
     if (this.busy || this.state.get("gone") || !this.state.get("input")) return;
     this.busy = true;
+    this.state.set({busy: true});
     try {
       while (this.stale || this.missing().length) await this.step();
     } catch (error) {
@@ -25,6 +26,7 @@ export class Asker {
       else this.state.set({problem: {where: "input", error}});
     } finally {
       this.busy = false;
+      this.state.set({busy: false});
     }
   }
 

@@ -72,6 +72,9 @@ export class Card {
     const unit = this.keyed ?? this.beginning();
     const last = this.one.shape[0] - 1;
     if (event.key === "Enter") {
+      if (this.state.get("chosen") === unit) {
+        this.state.set({entering: this.state.get("entering") + 1});
+      }
       this.choose(unit);
     } else if (event.key === "PageDown" || event.key === "PageUp") {
       const by = event.key === "PageDown" ? 1 : -1;

@@ -1,5 +1,6 @@
 // Where values come from in the one-file form: the program in the file, carried out
 // here. README.md has the contract that every source keeps.
+import {Edits} from "./engine/edits.js";
 import {Explainer} from "./engine/explain.js";
 import {Program} from "./engine/program.js";
 import {factsOf, numbersOf} from "./engine/packed.js";
@@ -17,6 +18,8 @@ export class FileSource {
     this.facts ??= await factsOf(facts);
     const {program} = this.facts;
     this.program ??= new Program(program, await numbersOf(numbers, program.constants[0]?.type));
+    this.edits ??= new Edits(this.program, this.facts.page.cards, program.parameters,
+      this.facts.filters);
     return this.facts.page;
   }
 
@@ -64,6 +67,26 @@ export class FileSource {
       return first[at] < 0 ? null : [first[at], last[at]];
     });
     return {...made, receptive_field: spans ?? null};
+  }
+
+  async filters(card, channel) {
+    const {weight, bias} = this.edits.kernels(card, channel);
+    const arrays = new Map([["weight", arrayOf(weight.shape, weight.values)]]);
+    if (bias) arrays.set("bias", arrayOf(bias.shape, bias.values));
+    return {arrays};
+  }
+
+  async edit(change) {
+    return this.changed(this.edits.add(change));
+  }
+
+  async restore(index) {
+    return this.changed(this.edits.restore(index));
+  }
+
+  changed(edits) {
+    if (this.input) this.forward();
+    return edits;
   }
 
   async examples(from, start, count) {

@@ -5,8 +5,8 @@ const KEYS = [
   ["Tab", "from layer to layer"],
   ["Arrows", "on a layer: move the unit; on the board: shift the input"],
   ["Page up, Page down", "on a layer: the map before, the map behind"],
-  ["Enter", "explain the unit"],
-  ["Escape", "close"],
+  ["Enter", "explain the unit; again: go to its explanation"],
+  ["Escape", "close, and back to the layer"],
   ["[ and ]", "on the board: turn the input by 5 degrees; 0 puts it back"],
   ["Ctrl+Z", "take back the last stroke"],
 ];

@@ -30,6 +30,10 @@ export class Inspector {
     this.hint = `Click a unit, or press Enter on it. ${outputs.label || "The output"} is at the ` +
       "right end of the row.";
     state.on(["chosen", "tab"], () => this.show());
+    state.on(["entering"], () => {
+      this.open(true);
+      this.views.find(one => one.name === state.get("tab"))?.tab.focus();
+    });
     state.on(["problem"], () => this.tell(source));
     this.show();
   }

@@ -37,9 +37,10 @@ export async function open(source) {
   new Relations(state, source);
   new Asker(state, source);
   showProblems(state, source);
+  state.on(["busy"], () => { document.body.dataset.busy = state.get("busy"); });
   layers.read();
   addEventListener("keydown", event => {
-    if (event.key === "Escape") state.set({chosen: null, pointed: null});
+    if (event.key === "Escape" && !dialog.open) inspector.shut();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
     state.set({arrays: new Map(state.get("arrays"))}));

@@ -43,6 +43,8 @@ export function beginning(page) {
     tab: "unit",
     problem: null, // {where, error}
     gone: false,
+    busy: false, // whether values are on their way
+    entering: 0, // counts how often the keys ask for the inspector
   });
 }
 

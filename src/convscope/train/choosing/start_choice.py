@@ -101,8 +101,8 @@ def choose_start(
 def may_pay(data: Dataset) -> bool:
     """Whether it is worth asking what weights bring.
 
-    It is for a folder of 8-bit pictures, up to ``FEW`` of them, where the package with
-    the weights is installed.
+    It is for a folder of up to ``FEW`` pictures, where the package with the weights is
+    installed. Those of 16 bits are measured as weights take them, with 8.
     """
     return _may_ask(data) and is_installed(MODEL)
 
@@ -136,7 +136,7 @@ def _seen(start: Start, data: Dataset) -> str:
 
 
 def _may_begin(data: Dataset) -> bool:
-    return data.input_shape[0] in (1, 3) and data.preprocessing.bits == 8
+    return data.input_shape[0] in (1, 3)
 
 
 def _is_published(start: Start) -> bool:

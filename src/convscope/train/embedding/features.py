@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from convscope.data.arrays import as_pixels
+from convscope.data.arrays import as_pixels, as_tensor
 from convscope.data.dataset import Dataset, Samples
 from convscope.data.loading import load
 from convscope.data.preprocessing import Preprocessing
@@ -130,7 +130,7 @@ def features_of(
         array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
         if _has_alpha(array):
             return _of_pictures(source, list(array), layer, batch_size, progress)
-        pixels = torch.from_numpy(as_pixels(array, "features")[0])
+        pixels = as_tensor(as_pixels(array, "features")[0])
     if pixels is not None:
         return _of_pixels(source, pixels, layer, batch_size, progress)
     sequence: Any = [images] if isinstance(images, str | Path) else images
@@ -149,7 +149,7 @@ def _has_alpha(array: np.ndarray) -> bool:
 
 def _inputs(source: Source, images: np.ndarray | Tensor) -> Tensor | None:
     """Floating-point numbers that are inputs already; None where they are pictures."""
-    array = images if isinstance(images, Tensor) else torch.from_numpy(images)
+    array = images if isinstance(images, Tensor) else as_tensor(images)
     if not array.is_floating_point():
         if array.dtype not in (torch.uint8, torch.uint16, torch.bool):
             raise ArgumentError(

@@ -216,7 +216,13 @@ class Training:
             pre = self.data.preprocessing
             found = features(self.net, part, pre, self.setting, layer=place)
         labels = part.labels.numpy()
-        fitted = fit_linear_head(found, labels, len(self.data.classes), seed=seed)
+        fitted = fit_linear_head(
+            found,
+            labels,
+            len(self.data.classes),
+            seed=seed,
+            calibrate=self.recipe.head_only,
+        )
         fitted.copy_into(head)
         if self.average is not None:
             self.average.module.load_state_dict(self.net.state_dict())
