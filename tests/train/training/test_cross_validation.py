@@ -261,6 +261,25 @@ def test_last_layers_share_their_features_and_nothing_else(
         assert torch.allclose(tensor, slow.net.state_dict()[name], atol=1e-4), name
 
 
+def test_every_training_begins_again_with_the_weights(tiny, begun_with, monkeypatch):
+    before, after = [], []
+
+    def watched(training, *arguments, **options):
+        before.append({n: t.clone() for n, t in training.net.state_dict().items()})
+        run = carry_out(training, *arguments, **options)
+        after.append(run.net.state_dict())
+        return run
+
+    carry_out = cross_validation.carry_out
+    monkeypatch.setattr(cross_validation, "carry_out", watched)
+    cross_validate(tiny, start=begun_with, folds=3, **QUICK)
+    theirs = Run.load(begun_with).net.state_dict()
+    assert len(before) == 4  # three folds, and the network that is kept
+    for begins, ends in zip(before, after, strict=True):
+        assert all(torch.equal(begins[name], theirs[name]) for name in theirs)
+        assert not torch.equal(ends["1.weight"], theirs["1.weight"])
+
+
 def test_weights_that_have_seen_the_images_are_refused(tiny, pictures, tmp_path):
     source, seen = pictures({"a": 6, "b": 6}), tmp_path / "seen"
     for data in (tiny, source):
