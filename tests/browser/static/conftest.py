@@ -1,6 +1,7 @@
 """Pages in one file, opened from disk with the network off."""
 
 import pytest
+from tests.browser.play.conftest import Page
 from tests.browser.static.networks import made
 
 pytest.importorskip("starlette", reason="needs the extra serve")
@@ -29,6 +30,6 @@ def opened(page_at, written):
     def opens(which, **how):
         tab = page_at(written(which), **how)
         tab.wait_for_selector(".card")
-        return tab
+        return Page(tab, page_at.troubles)
 
     return opens

@@ -53,7 +53,7 @@ def test_changes_do_what_they_do_in_the_library(opened):
     pixels, png = picture(own)
     cards, given = cards_of(own), changes_of(cards_of(own))
     looked = [given[0]["card"], 1]
-    found = opened("lenet_page").evaluate(EDIT, [png, given, looked])
+    found = opened("lenet_page").tab.evaluate(EDIT, [png, given, looked])
     changes = [TypeAdapter(Change).validate_python(one) for one in given[1:]]
     net = changed(own.net, cards, changes)
     x = own.preprocessing.normalize(torch.from_numpy(pixels)[None])
@@ -85,7 +85,9 @@ def test_changes_that_do_not_fit_are_refused_in_the_librarys_words(opened):
         {**base, "kind": "tap", "at": [0, 0], "value": 1.0, "input": 7},
         {**base, "kind": "tap", "at": [0, 0], "value": 1.0, "channel": 99},
     ]
-    found = opened("lenet_page").evaluate(EDIT, [picture(own)[1], given, [one.id, 0]])
+    found = opened("lenet_page").tab.evaluate(
+        EDIT, [picture(own)[1], given, [one.id, 0]]
+    )
     wanted = []
     for change in given:
         try:

@@ -85,7 +85,7 @@ def test_every_cards_units_are_explained_as_the_library_explains_them(opened, na
     shown = [card for card in cards.cards[1:] if card.label]
     shown = shown[::4] if len(shown) > 40 else shown
     units = [unit for card in shown for unit in units_of(card)]
-    told = opened(name).evaluate(EXPLAIN, [png, units])
+    told = opened(name).tab.evaluate(EXPLAIN, [png, units])
     assert len(told) == len(units) >= 16
     for ours, (number, channel, place) in zip(told, units, strict=True):
         assert not isinstance(ours, str), ours
@@ -107,7 +107,7 @@ def test_probabilities_are_explained_as_the_server_explains_them(opened):
     pixels, png = picture(own)
     x = own.preprocessing.normalize(torch.from_numpy(pixels)[None])
     card = cards_of(own).cards[-1]
-    (ours,) = opened("mlp").evaluate(EXPLAIN, [png, [[card.id, 3, []]]])
+    (ours,) = opened("mlp").tab.evaluate(EXPLAIN, [png, [[card.id, 3, []]]])
     theirs = explanation(own.net, x, card, 3, (), own.temperature)
     for record in (ours, theirs):
         for name in ("layer", "receptive_field"):
@@ -130,7 +130,7 @@ def test_planted_differences_are_noticed():
 
 
 def test_the_window_opens_on_a_click_with_the_value_on_the_page(opened):
-    tab = opened("lenet_page")
+    tab = opened("lenet_page").tab
     tab.locator("canvas.board").click(position={"x": 120, "y": 120})
     tab.wait_for_timeout(300)
     tab.locator('[data-card="1"] .maps').click(position={"x": 30, "y": 30})

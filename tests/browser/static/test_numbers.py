@@ -43,7 +43,7 @@ def test_every_card_has_the_librarys_values(opened, name):
     subject = made(name)
     pixels, png = picture(subject)
     wanted = library_values(subject, pixels)
-    given = opened(name).evaluate(RUN, [png, list(wanted.maps)])
+    given = opened(name).tab.evaluate(RUN, [png, list(wanted.maps)])
     for card, values in wanted.maps.items():
         size = max(1.0, float(np.abs(values).max()))
         np.testing.assert_allclose(
@@ -56,7 +56,7 @@ def test_every_card_has_the_librarys_values(opened, name):
 
 def test_another_picture_has_other_values(opened):
     subject = made("mlp")
-    tab = opened("mlp")
+    tab = opened("mlp").tab
     wanted = library_values(subject, picture(subject, seed=1)[0]).probabilities
     given = tab.evaluate(RUN, [picture(subject, seed=0)[1], []])["probabilities"]
     assert np.abs(np.array(given) - wanted).max() > 1e-3
