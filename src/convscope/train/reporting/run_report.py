@@ -39,6 +39,7 @@ DOUBTS = 200  # labels in question that are kept
 EXPLAINED = 24  # of the worst mistakes
 LOOKED_AT = 256  # images over which the health of layers is measured, at most
 WORK = 4e11  # multiply-adds that this may take; of one image it takes nine passes
+UNKNOWN = 1_000_000_000  # multiply-adds of a network that cannot be traced
 Found = TypeVar("Found")
 
 
@@ -130,7 +131,8 @@ def report(
             lambda: _reasons(run, answers),
         ),
         health=_found(
-            missing, "health", "Whether its layers work", lambda: _health(run, answers)
+            missing, "health", "Whether its layers work",
+            lambda: _health(run, answers, own_record.layers),
         ),
         data=data,
         audit=_audit(data),
@@ -273,15 +275,14 @@ def _filters(run: Run) -> Filters:
         return templates(run.net, run.spec.input_shape)
 
 
-def _health(run: Run, answers: Answers) -> Health:
-    each = max(1, _layers(run).multiply_adds)
+def _health(run: Run, answers: Answers, layers: Summary | None) -> Health:
+    each = max(1, layers.multiply_adds if layers is not None else UNKNOWN)
     most = int(min(LOOKED_AT, max(16, WORK / (9 * each)), len(answers)))
     chosen = np.linspace(0, len(answers) - 1, most).round().astype(np.intp)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for some in np.array_split(chosen, -(-most // 32)):
-            labels = answers.samples.labels[torch.from_numpy(some)]
-            yield _inputs(run, answers.samples, some), labels
+        labels = answers.samples.labels[torch.from_numpy(chosen)]
+        yield _inputs(run, answers.samples, chosen), labels
 
     return measure_health(run.classifier, batches(), most=most)
 

@@ -94,9 +94,10 @@ def _behind(answers: Answers, room: Thumbnails) -> tuple[dict[str, Any], str]:
     """The pictures of each cell, the surest first, and what is left out."""
     cells: dict[str, list[list[object]]] = {}
     totals: dict[str, int] = {}
-    wrong = answers.wrong
-    for i in map(int, wrong):
-        key = f"{answers.labels[i]},{answers.predicted[i]}"
+    labels, predicted = answers.labels, answers.predicted
+    confidence = answers.confidence
+    for i in map(int, answers.wrong):
+        key = f"{labels[i]},{predicted[i]}"
         totals[key] = totals.get(key, 0) + 1
         own = cells.setdefault(key, [])
         if len(own) < BEHIND:
@@ -104,7 +105,7 @@ def _behind(answers: Answers, room: Thumbnails) -> tuple[dict[str, Any], str]:
                 [
                     room.of(answers.samples.pixels[i]),
                     str(answers.samples.names[i]),
-                    round(float(answers.confidence[i]), 4),
+                    round(float(confidence[i]), 4),
                 ]
             )
     most = max(totals.values(), default=0)

@@ -183,16 +183,16 @@ def _temperature_rows(report: RunReport) -> Iterator[tuple[str, str]]:
 
 def _mistakes(report: RunReport, room: Thumbnails) -> str:
     answers = report.answers
-    wrong = answers.wrong
+    wrong, labels = answers.wrong, answers.labels
+    predicted, confidence = answers.predicted, answers.confidence
     if not len(wrong):
         return "<p>There are none.</p>"
     shown = [
         picture(
             room.of(answers.samples.pixels[int(i)]),
             str(answers.samples.names[i]),
-            name(answers.classes[answers.labels[i]]),
-            f"called {name(answers.classes[answers.predicted[i]])}, "
-            f"{answers.confidence[i]:.0%} sure",
+            name(answers.classes[labels[i]]),
+            f"called {name(answers.classes[predicted[i]])}, {confidence[i]:.0%} sure",
             _reason(report, place, room),
         )
         for place, i in enumerate(wrong[:MISTAKES])
