@@ -7,6 +7,7 @@ colors, ring, or turn the direction of reading, and it need not be Unicode.
 import json
 import math
 import re
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -15,9 +16,15 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+WIDTH = 80  # columns, where the output is no terminal
 # Persian words and joined emoji need these two, and they move nothing.
 _JOINERS = "\u200c\u200d"
 _SUSPECT = re.compile(r"[^\x20-\x7e]")
+
+
+def columns() -> int:
+    """The terminal's width; fixed where the output goes into a file."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
 
 
 def printable(text: str) -> str:

@@ -50,7 +50,7 @@ COMMANDS = {
 
 def printed(command, place, monkeypatch):
     monkeypatch.chdir(place)
-    monkeypatch.setattr(summary_command, "_columns", lambda: WIDTH)
+    monkeypatch.setattr(summary_command, "columns", lambda: WIDTH)
     runner = CliRunner(env={"COLUMNS": str(WIDTH)})
     result = runner.invoke(app, COMMANDS[command], catch_exceptions=False)
     assert result.exit_code == 0, result.output

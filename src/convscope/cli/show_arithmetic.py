@@ -28,7 +28,10 @@ def arithmetic(
         str, typer.Option(metavar="N|NAME", help="Elements, or same, valid, full.")
     ] = "0",
     padding_mode: Annotated[
-        str, typer.Option(metavar="|".join(PADDING_MODES), help="What padding holds.")
+        str,
+        typer.Option(
+            metavar="NAME", help=f"What padding holds: {', '.join(PADDING_MODES)}."
+        ),
     ] = "zeros",
     dilation: Annotated[
         str, typer.Option(metavar=_SIZES, help="Step of the taps.")

@@ -20,7 +20,7 @@ from convscope.cli.show_output import (
     theme_of,
 )
 from convscope.errors import UnknownNameError
-from convscope.terminal import say
+from convscope.terminal import columns, say
 
 _WHERE = "show health"
 
@@ -56,5 +56,5 @@ def health(
     from convscope.viz import health as picture
 
     drawn = picture(found, theme=chosen)
-    say(str(found))
+    say(found.to_text(columns()))
     deliver(drawn, save, name="health", suffix=".png")

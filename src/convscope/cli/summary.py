@@ -1,7 +1,5 @@
 """``convscope summary``: a network's shapes, costs and receptive fields."""
 
-import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -14,9 +12,8 @@ from convscope.analysis import Summary, versus
 from convscope.analysis import summary as summarize
 from convscope.cli.network import argument_of, from_factory, size_of
 from convscope.errors import ArgumentError
-from convscope.terminal import json_text, say
+from convscope.terminal import columns, json_text, say
 
-WIDTH = 80  # columns, where the output is no terminal
 Sizes: TypeAlias = list[tuple[int, ...]] | dict[str, tuple[int, ...]]
 
 
@@ -81,7 +78,7 @@ def summary(
         if as_json:
             typer.echo(json_text([first.to_dict(), second.to_dict()]))
         else:
-            say(versus(first, second, _columns()))
+            say(versus(first, second, columns()))
     elif as_json:
         typer.echo(json_text(first.to_dict()))
     elif as_csv:
@@ -89,7 +86,7 @@ def summary(
     elif as_markdown:
         say(first.to_markdown(depth))
     else:
-        say(first.to_text(_columns(), depth))
+        say(first.to_text(columns(), depth))
 
 
 def _summary(model: str, sizes: Sizes, named: dict[str, Any]) -> Summary:
@@ -155,8 +152,3 @@ def _sizes(texts: Sequence[str]) -> Sizes:
                 "by name, such as --input image=3,224,224, or all in order."
             )
     return {name: size_of(size, where="summary") for name, _, size in named}
-
-
-def _columns() -> int:
-    """The terminal's width; fixed where the output goes into a file."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH

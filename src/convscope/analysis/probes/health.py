@@ -4,6 +4,7 @@ Everything is gathered batch by batch; what is kept does not grow with the data.
 """
 
 import math
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 
 from convscope.analysis.capturing.capture import capture
 from convscope.analysis.capturing.record import Captured
+from convscope.analysis.render import packed
 from convscope.analysis.summary import summary
 from convscope.analysis.tracing.meta_copy import meta_copy, uncompiled
 from convscope.analysis.tracing.preserve import Snapshot
@@ -166,7 +168,14 @@ class Health:
         }
 
     def __str__(self) -> str:
-        """A table of the layers."""
+        return self.to_text()
+
+    def to_text(self, width: int = 80) -> str:
+        """A table of the layers; where it is too wide, a paragraph for each.
+
+        Args:
+            width: Of the lines, in columns.
+        """
         heads = ("layer", "dead", "zeros", "saturated", "mean", "std", "gradient")
         rows = [heads]
         for e in self.layers:
@@ -184,7 +193,16 @@ class Health:
             )
             for row in rows
         ]
-        return "\n".join([*lines, *(f"- {note}" for note in self.notes)])
+        if max(map(len, lines)) > width:
+            lines = []
+            for label, *cells in rows[1:]:
+                said = [f"{head} {cell}"
+                        for head, cell in zip(heads[1:], cells, strict=True)
+                        if cell != "-"]  # fmt: skip
+                lines += [*textwrap.wrap(label, width), *packed(said, width)]
+        notes = [textwrap.fill(f"- {note}", max(width, 20), subsequent_indent="  ")
+                 for note in self.notes]  # fmt: skip
+        return "\n".join([*lines, *notes])
 
 
 def health(
