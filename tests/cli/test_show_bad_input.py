@@ -240,7 +240,11 @@ RELU = ("torch.nn:ReLU", "--input", "1,4,4")
     ("name", "given", "text"),
     [
         ("filters", RELU, "has no convolution among its modules."),
-        ("patches", (*RELU, "--data", "digits"), "Name a layer with --layer."),
+        (
+            "patches",
+            (*RELU, "--data", "digits", "--scaling", "none"),
+            "Name a layer with --layer.",
+        ),
         ("pooling", (*RELU, "--image", "gray.png"), "no max pooling among its modules"),
         ("graph", RELU[:1], "Add --input 3,224,224"),
         ("field", RELU[:1], "Give --input"),

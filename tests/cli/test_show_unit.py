@@ -59,7 +59,7 @@ def test_without_a_picture_the_input_is_always_the_same(convscope):
          "show unit: ReLU does not say what input it takes. Give --input, such as "
          "--input 3,224,224."),
         (["torch.nn:ReLU", "--layer", "", "--input", "4,8", "--image", "a.png"],
-         "show unit: --image is a picture, and ReLU takes (4, 8). Leave --image out, "
+         "show unit: a picture is no input of ReLU, which takes (4, 8). Leave it out, "
          "or give --input 3,224,224."),
     ],
 )  # fmt: skip

@@ -1,8 +1,11 @@
 import json
 import os
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -117,3 +120,106 @@ def test_published_weights_know_the_names_of_their_classes():
     assert found["pictures"][0]["found"][0]["classes"] == [282]
     with pytest.raises(UnknownNameError, match="Did you mean 'tiger cat'"):
         invoke(*words, "--class", "tigercat", catch=False)
+
+
+OWN = """
+import torch
+from torch import nn
+
+def net(width=4):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(width, 3),
+    )
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A network of the user's, of which nobody knows what pictures it takes."""
+    (tmp_path / "my_networks.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    yield pixels
+    sys.modules.pop("my_networks", None)
+
+
+ASKED = (
+    "net does not say how pictures become its inputs. Give that of its training: "
+    "--scaling none (values from 0 to 1), --scaling imagenet, or --scaling MEAN/STD, "
+    "such as 0.5/0.25."
+)
+PICTURE = ("my_networks:net", "--input", "3,12,12")
+WAYS = {
+    "why": (*PICTURE, "photo.png", "--no-trust", "--json"),
+    "maps": (*PICTURE, "--image", "photo.png", "--json"),
+    "unit": (*PICTURE, "--image", "photo.png", "--layer", "0", "--channel", "1",
+             "--position", "5,5", "--json"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", WAYS)
+def test_every_command_asks_how_pictures_become_inputs_of_your_own_network(
+    own, command
+):
+    with pytest.raises(ArgumentError) as caught:
+        CliRunner().invoke(
+            app, ["show", command, *WAYS[command]], catch_exceptions=False
+        )
+    assert str(caught.value) == f"show {command}: {ASKED}"
+
+
+def test_every_command_scales_pictures_by_the_same_rule(own):
+    scaling = ("--scaling", "0.5,0.4,0.3/0.2")
+
+    def found(command):
+        words = ["show", command, *WAYS[command], *scaling]
+        return json.loads(CliRunner().invoke(app, words, catch_exceptions=False).output)
+
+    sys.path.insert(0, ".")
+    import my_networks
+
+    sys.path.remove(".")
+    x = (own / 255 - np.array([0.5, 0.4, 0.3])) / 0.2
+    inputs = torch.from_numpy(x).permute(2, 0, 1)[None].float()
+    net = my_networks.net()
+    value = net[0](inputs)[0, 1, 5, 5].item()
+    assert found("unit")["value"] == pytest.approx(value, abs=1e-5)
+    values = net[0](inputs)[0].detach()
+    first = found("maps")["layers"][0]
+    assert first["smallest"] == pytest.approx(values.min().item(), abs=1e-5)
+    assert first["largest"] == pytest.approx(values.max().item(), abs=1e-5)
+    named = found("why")["pictures"][0]["found"][0]["classes"]
+    assert named == [net(inputs).argmax().item()]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((*PICTURE, "photo.png", "--scaling", "half"),
+         "show why: --scaling half is no mean and standard deviation of 3 channels. "
+         "Give none, imagenet, or MEAN/STD with one number or one for each channel, "
+         "such as 0.5/0.25."),
+        ((*PICTURE, "photo.png", "--scaling", "0.5/0"),
+         "show why: --scaling 0.5/0 has a standard deviation of 0, which is not above "
+         "0. Give one that is."),
+    ],
+)  # fmt: skip
+def test_scalings_that_are_none_are_refused(own, words, text):
+    with pytest.raises(ArgumentError) as caught:
+        invoke(*words, catch=False)
+    assert str(caught.value) == text
+
+
+def test_a_run_is_not_asked_for_its_scaling(run, picture):
+    with pytest.raises(ArgumentError, match="takes pictures as in its training"):
+        invoke(run, picture, "--scaling", "none", catch=False)
+
+
+def test_where_classes_have_no_names_that_is_said(own):
+    said = invoke(*PICTURE, "photo.png", "--no-trust", "--scaling", "none",
+                  "--save", "why.png").output  # fmt: skip
+    assert "Classes are numbered as the outputs are: their names are not known." in said

@@ -9,13 +9,13 @@ from tests.serve import networks
 from torch import nn
 
 import convscope as cs
-from convscope.serve import program
+from convscope.serve import onnx_program
 from convscope.serve.cards import cards_of
 from convscope.serve.edits import Bias, Tap, changed
 from convscope.serve.forward import ONNX, PYTORCH, TOLERANCE, Forward
 
 needs_onnx = pytest.mark.skipif(
-    not program.is_installed(), reason="needs the extra onnx"
+    not onnx_program.is_installed(), reason="needs the extra onnx"
 )
 
 
@@ -90,7 +90,7 @@ def test_values_follow_a_change_of_a_kernel_by_the_module():
     check(again, subject, cards, subject.net, x, TOLERANCE)
 
 
-def tampered(net, labels, x, of=program.exported):
+def tampered(net, labels, x, of=onnx_program.exported):
     """The network with one number of its first kernel changed a little."""
     import onnx
 
@@ -104,7 +104,7 @@ def tampered(net, labels, x, of=program.exported):
 
 @needs_onnx
 def test_a_program_that_differs_is_not_used_and_the_page_says_so(monkeypatch):
-    monkeypatch.setattr(program, "exported", tampered)
+    monkeypatch.setattr(onnx_program, "exported", tampered)
     subject, cards, forward = made("averages")
     forward.prepare()
     (note,) = forward.notes
@@ -124,7 +124,7 @@ def test_a_network_without_a_program_is_computed_by_the_module(monkeypatch, answ
             raise ValueError("the network has no form in ONNX")
         return answer
 
-    monkeypatch.setattr(program, "exported", exported)
+    monkeypatch.setattr(onnx_program, "exported", exported)
     subject, _, forward = made("averages")
     forward.prepare()
     (note,) = forward.notes
@@ -148,10 +148,10 @@ def test_a_program_that_fails_later_is_given_up():
 
 def test_without_the_extra_or_for_a_large_network_nothing_is_prepared(monkeypatch):
     subject, _, forward = made("averages")
-    monkeypatch.setattr(program, "MOST_BYTES", 10)
+    monkeypatch.setattr(onnx_program, "MOST_BYTES", 10)
     forward.prepare()
     monkeypatch.undo()
-    monkeypatch.setattr(program, "is_installed", lambda: False)
+    monkeypatch.setattr(onnx_program, "is_installed", lambda: False)
     forward.prepare()
     assert forward.values(subject.net, torch.zeros(1, 1, 12, 12)).by == PYTORCH
     assert forward.notes == ()

@@ -6,7 +6,7 @@ import inspect
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ class Named:
         run: The run that it is of, if it is of one.
         weights: What its weights were asked for by: a name or a file.
         is_random: Whether its weights are those of a new network.
+        scaling: How pixels become its inputs, as ``--scaling`` was given.
     """
 
     net: nn.Module
@@ -39,6 +40,7 @@ class Named:
     run: "Run | None" = None
     weights: str | None = None
     is_random: bool = False
+    scaling: str | None = None
 
     @property
     def title(self) -> str:
@@ -61,6 +63,7 @@ def named_network(
     sizes: Sequence[str] | None = None,
     arguments: Sequence[str] | None = None,
     weights: str | None = None,
+    scaling: str | None = None,
     seed: int = 0,
 ) -> Named:
     """The network of a run folder, of a model's name, or of package.module:factory.
@@ -71,6 +74,8 @@ def named_network(
         sizes: Its input, as ``--input`` was given.
         arguments: Of the factory or model, as ``--arg`` was given.
         weights: Published weights by name, or a weights file; of a model.
+        scaling: How pixels become inputs, as ``--scaling`` was given; of a network
+            of which nobody knows.
         seed: Of the weights of a new network.
 
     Raises:
@@ -88,6 +93,11 @@ def named_network(
                 f"{where}: {target} is a run, which has its own model and weights. "
                 "Leave out --arg and --weights."
             )
+        if scaling is not None:
+            raise ArgumentError(
+                f"{where}: {target} is a run, which takes pictures as in its training. "
+                "Leave out --scaling."
+            )
         return _of_run(path, shape)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
@@ -97,13 +107,18 @@ def named_network(
                     f"{where}: --weights is for our models. Load them in {target}."
                 )
             net = from_factory(target, named, where=where).eval()
-            return Named(net, target.rpartition(":")[2], shape)
+            return Named(net, target.rpartition(":")[2], shape, scaling=scaling)
         if len(path.parts) > 1 or path.suffix:
             raise ArgumentError(
                 f"{where}: {target} is not there. Give a run folder, a model's name, "
                 "or package.module:factory."
             )
-        return _of_model(target, shape, named, weights)
+        if weights and scaling is not None:
+            raise ArgumentError(
+                f"{where}: {target} takes pictures as in the training of its weights. "
+                "Leave out --scaling."
+            )
+        return replace(_of_model(target, shape, named, weights), scaling=scaling)
 
 
 def _of_run(path: Path, shape: tuple[int, ...] | None) -> Named:

@@ -7,7 +7,7 @@ import typer
 from convscope.analysis import unit_field
 from convscope.cli.network import named_network
 from convscope.cli.options import JsonFlag
-from convscope.cli.show_input import PictureFlag, SampleFlag, chosen_input
+from convscope.cli.show_input import PictureFlag, SampleFlag, ScalingFlag, chosen_input
 from convscope.cli.show_output import (
     ArgumentFlag,
     InputFlag,
@@ -43,6 +43,7 @@ def field(
     input_size: InputFlag = None,
     arguments: ArgumentFlag = None,
     weights: WeightsFlag = None,
+    scaling: ScalingFlag = None,
     theme: ThemeFlag = "light",
     save: SaveFlag = None,
     show_json: JsonFlag = False,
@@ -53,8 +54,9 @@ def field(
     """
     chosen = theme_of(theme)
     named = named_network(
-        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
-    )
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights,
+        scaling=scaling,
+    )  # fmt: skip
     if named.input_shape is None:
         raise ArgumentError(
             f"{_WHERE}: {named.name} does not say what input it takes. Give --input, "

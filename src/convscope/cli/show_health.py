@@ -7,7 +7,7 @@ import typer
 from convscope.analysis import health as measure
 from convscope.cli.network import named_network
 from convscope.cli.options import JsonFlag
-from convscope.cli.show_input import DataFlag, PartFlag, chosen_data
+from convscope.cli.show_input import DataFlag, PartFlag, ScalingFlag, chosen_data
 from convscope.cli.show_output import (
     ArgumentFlag,
     InputFlag,
@@ -33,6 +33,7 @@ def health(
     input_size: InputFlag = None,
     arguments: ArgumentFlag = None,
     weights: WeightsFlag = None,
+    scaling: ScalingFlag = None,
     theme: ThemeFlag = "light",
     save: SaveFlag = None,
     show_json: JsonFlag = False,
@@ -43,8 +44,9 @@ def health(
     """
     chosen = theme_of(theme)
     named = named_network(
-        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
-    )
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights,
+        scaling=scaling,
+    )  # fmt: skip
     images = chosen_data(named, data, where=_WHERE)
     if part is not None and part not in images.parts:
         raise UnknownNameError("part", part, images.parts)

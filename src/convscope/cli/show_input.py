@@ -14,7 +14,8 @@ from convscope.cli.network import Named
 from convscope.data import Dataset
 from convscope.data.preprocessing import Preprocessing
 from convscope.errors import ArgumentError, UnknownNameError
-from convscope.train.starting_weights import find_start
+from convscope.train.embedding.source import source_of
+from convscope.train.starting_weights import IMAGENET_MEAN, IMAGENET_STD, find_start
 
 ImageFlag = Annotated[
     str | None,
@@ -35,6 +36,15 @@ PictureFlag = Annotated[
 SampleFlag = Annotated[
     int | None,
     typer.Option("--sample", metavar="N", help="The N-th test image of RUN, from 0."),
+]
+ScalingFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--scaling",
+        metavar="none|imagenet|MEAN/STD",
+        help="How pixels from 0 to 1 become inputs of a network of your own: as they "
+        "are, as for ImageNet, or such as 0.5/0.25, 0.5,0.4,0.4/0.2,0.2,0.2.",
+    ),
 ]
 DataFlag = Annotated[
     str | None,
@@ -96,28 +106,74 @@ def inputs_of(named: Named, image: str | None, *, where: str) -> Tensor:
 def preprocessing_of(named: Named, where: str) -> Preprocessing:
     """How pictures become inputs of a network.
 
-    A run prepares them as in training, weights of one of our models as they were
-    trained; for any other network values are scaled to 0 to 1.
+    The one rule of all that is shown: a run prepares them as in training, weights of
+    one of our models as in theirs; to random weights any values from 0 to 1 are as
+    good; of any other network the caller has to say it.
 
     Raises:
-        ArgumentError: The network takes no images, or nobody said of what size.
+        ArgumentError: The network takes no images, or nobody said of what size or how
+            they are scaled.
     """
     if named.run is not None:
         return named.run.spec.preprocessing
     shape = _shape(named, where)
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise ArgumentError(
-            f"{where}: --image is a picture, and {named.name} takes {shape}. Leave "
-            "--image out, or give --input 3,224,224."
+            f"{where}: a picture is no input of {named.name}, which takes {shape}. "
+            "Leave it out, or give --input 3,224,224."
         )
     if named.weights is not None:
         start = find_start(named.weights, named.name)
         made = start.preprocessing(shape[0], None)
         return made.model_copy(update={"size": shape[1:]})
-    values: dict[str, Any] = {"mean": (0.0,) * shape[0], "std": (1.0,) * shape[0]}
+    scaling = named.scaling
+    if scaling is None:
+        known = None if named.is_random else source_of(named.net).preprocessing
+        if known is not None:
+            return known.model_copy(update={"size": shape[1:]})
+        if not named.is_random:
+            raise ArgumentError(
+                f"{where}: {named.name} does not say how pictures become its inputs. "
+                "Give that of its training: --scaling none (values from 0 to 1), "
+                "--scaling imagenet, or --scaling MEAN/STD, such as 0.5/0.25."
+            )
+        scaling = "none"
+    mean, std = _mean_and_std(scaling, shape[0], where)
     return Preprocessing.model_validate(
-        {"channels": shape[0], "size": shape[1:], **values}
+        {"channels": shape[0], "size": shape[1:], "mean": mean, "std": std}
     )
+
+
+def _mean_and_std(
+    scaling: str, channels: int, where: str
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Of each channel, of pixels from 0 to 1."""
+    if scaling == "none":
+        return (0.0,) * channels, (1.0,) * channels
+    if scaling == "imagenet":
+        both = IMAGENET_MEAN, IMAGENET_STD
+        if channels == 1:
+            return (sum(both[0]) / 3,), (sum(both[1]) / 3,)
+        return both
+    parts = [part.split(",") for part in scaling.split("/")]
+    try:
+        made = [tuple(map(float, part)) for part in parts]
+    except ValueError:
+        made = []
+    if len(made) != 2 or any(len(part) not in (1, channels) for part in made):
+        raise ArgumentError(
+            f"{where}: --scaling {scaling} is no mean and standard deviation of "
+            f"{channels} {'channel' if channels == 1 else 'channels'}. Give none, "
+            "imagenet, or MEAN/STD with one number or one for each channel, such as "
+            "0.5/0.25."
+        )
+    mean, std = (part * channels if len(part) == 1 else part for part in made)
+    if min(std) <= 0:
+        raise ArgumentError(
+            f"{where}: --scaling {scaling} has a standard deviation of {min(std):g}, "
+            "which is not above 0. Give one that is."
+        )
+    return mean, std
 
 
 def class_number(given: str | None, named: Named, flag: str, where: str) -> int | None:

@@ -7,7 +7,7 @@ import typer
 from convscope.analysis import feature_maps
 from convscope.cli.network import named_network
 from convscope.cli.options import JsonFlag, known
-from convscope.cli.show_input import PictureFlag, SampleFlag, chosen_input
+from convscope.cli.show_input import PictureFlag, SampleFlag, ScalingFlag, chosen_input
 from convscope.cli.show_output import (
     ArgumentFlag,
     InputFlag,
@@ -50,6 +50,7 @@ def maps(
     input_size: InputFlag = None,
     arguments: ArgumentFlag = None,
     weights: WeightsFlag = None,
+    scaling: ScalingFlag = None,
     theme: ThemeFlag = "light",
     save: SaveFlag = None,
     show_json: JsonFlag = False,
@@ -61,8 +62,9 @@ def maps(
     known(scale, MapScale, "scale")
     chosen = theme_of(theme)
     named = named_network(
-        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
-    )
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights,
+        scaling=scaling,
+    )  # fmt: skip
     shown = chosen_input(named, image, sample, where=_WHERE)
     found = feature_maps(
         named.net,

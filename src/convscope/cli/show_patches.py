@@ -10,7 +10,7 @@ from convscope.analysis import maximize, top_patches
 from convscope.cli.network import named_network
 from convscope.cli.options import JsonFlag
 from convscope.cli.progress_bar import counting
-from convscope.cli.show_input import DataFlag, PartFlag, chosen_data
+from convscope.cli.show_input import DataFlag, PartFlag, ScalingFlag, chosen_data
 from convscope.cli.show_output import (
     ArgumentFlag,
     InputFlag,
@@ -50,6 +50,7 @@ def patches(
     input_size: InputFlag = None,
     arguments: ArgumentFlag = None,
     weights: WeightsFlag = None,
+    scaling: ScalingFlag = None,
     theme: ThemeFlag = "light",
     save: SaveFlag = None,
     show_json: JsonFlag = False,
@@ -62,8 +63,9 @@ def patches(
     """
     chosen = theme_of(theme)
     named = named_network(
-        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
-    )
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights,
+        scaling=scaling,
+    )  # fmt: skip
     images = chosen_data(named, data, where=_WHERE)
     which = part or images.part_to_judge
     where = _first_convolution(named.net) if layer is None else layer
@@ -75,9 +77,9 @@ def patches(
     if show_json:
         as_json(found)
         return
-    scaling = images.preprocessing
+    declared = images.preprocessing
     limits = tuple(
-        [(end - m) / s for m, s in zip(scaling.mean, scaling.std, strict=True)]
+        [(end - m) / s for m, s in zip(declared.mean, declared.std, strict=True)]
         for end in (0.0, 1.0)
     )
     dreams = [

@@ -10,6 +10,7 @@ from convscope.cli.options import JsonFlag
 from convscope.cli.show_input import (
     PictureFlag,
     SampleFlag,
+    ScalingFlag,
     chosen_input,
     class_number,
 )
@@ -44,6 +45,7 @@ def pooling(
     input_size: InputFlag = None,
     arguments: ArgumentFlag = None,
     weights: WeightsFlag = None,
+    scaling: ScalingFlag = None,
     theme: ThemeFlag = "light",
     save: SaveFlag = None,
     show_json: JsonFlag = False,
@@ -56,8 +58,9 @@ def pooling(
     """
     chosen = theme_of(theme)
     named = named_network(
-        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
-    )
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights,
+        scaling=scaling,
+    )  # fmt: skip
     shown = chosen_input(named, image, sample, where=_WHERE)
     chosen_class = class_number(class_name, named, "--class", _WHERE)
     found = pooling_winners(

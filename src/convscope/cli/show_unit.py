@@ -7,7 +7,7 @@ import typer
 from convscope.analysis import explain_unit
 from convscope.cli.network import named_network
 from convscope.cli.options import JsonFlag
-from convscope.cli.show_input import ImageFlag, inputs_of
+from convscope.cli.show_input import ImageFlag, ScalingFlag, inputs_of
 from convscope.cli.show_output import (
     ArgumentFlag,
     InputFlag,
@@ -42,6 +42,7 @@ def unit(
     input_size: InputFlag = None,
     arguments: ArgumentFlag = None,
     weights: WeightsFlag = None,
+    scaling: ScalingFlag = None,
     show_json: JsonFlag = False,
 ) -> None:
     """Print why a number of a network is what it is, down to the products.
@@ -49,8 +50,9 @@ def unit(
     Example: convscope show unit lenet5 --layer 2 --channel 4 --position 3,5
     """
     named = named_network(
-        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights
-    )
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights,
+        scaling=scaling,
+    )  # fmt: skip
     spot = position_of(position, where=_WHERE)
     why = explain_unit(
         named.net, inputs_of(named, image, where=_WHERE), layer, channel, spot

@@ -13,8 +13,10 @@ from convscope.analysis.attribution.record import Ranked, Trust, joined, ranking
 from convscope.cli.network import Named, named_network
 from convscope.cli.options import JsonFlag, known
 from convscope.cli.progress_bar import Complain, counting
-from convscope.cli.show_input import class_number, preprocessing_of
+from convscope.cli.show_input import ScalingFlag, class_number, preprocessing_of
 from convscope.cli.show_output import (
+    ArgumentFlag,
+    InputFlag,
     LayerFlag,
     TargetArgument,
     ThemeFlag,
@@ -90,7 +92,10 @@ def why(
         typer.Option("--compare", help="Every method side by side, ranked by trust."),
     ] = False,
     seed: Annotated[int, typer.Option(help="Of masks, orders and shuffles.")] = 0,
+    input_size: InputFlag = None,
+    arguments: ArgumentFlag = None,
     weights: WeightsFlag = None,
+    scaling: ScalingFlag = None,
     theme: ThemeFlag = "light",
     save: Annotated[
         Path | None,
@@ -109,7 +114,10 @@ def why(
     """  # fmt: skip
     known(method, Method, "method")
     _require_place(save)
-    named = named_network(target, where=_WHERE, weights=weights)
+    named = named_network(
+        target, where=_WHERE, sizes=input_size, arguments=arguments, weights=weights,
+        scaling=scaling,
+    )  # fmt: skip
     if named.is_random:
         raise ArgumentError(
             f"{_WHERE}: {target} has random weights, so that nothing speaks for what "
@@ -259,6 +267,8 @@ class _Told:
                 say(f"  {one}")
         for note in self.notes:
             say(f"  {note}")
+        if self.classes is None and self.lines:
+            say("  Classes are numbered as the outputs are: their names are not known.")
 
     def print_json(self, records: Records) -> None:
         """Everything but the maps, as one object."""

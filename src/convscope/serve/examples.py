@@ -14,6 +14,7 @@ from convscope.errors import ArgumentError, ConvscopeError
 from convscope.serve.subject import Subject
 from convscope.train.judging import inference
 from convscope.train.judging.answers import Answers
+from convscope.train.run import Run
 
 KINDS = {"test": "Test images", "mistakes": "Mistakes"}
 SIDE = 48  # pixels of a thumbnail
@@ -41,7 +42,7 @@ class Examples:
         Raises:
             ArgumentError: The run's data cannot be had; says why.
         """
-        run = self.subject.run
+        run = self._run()
         if run.spec.folds is not None:  # each image by the network that never saw it
             return self.answers().samples
         with self._lock:
@@ -66,10 +67,18 @@ class Examples:
         with self._lock:
             if self._answers is None:
                 try:
-                    self._answers = self.subject.run.answers()
+                    self._answers = self._run().answers()
                 except ConvscopeError as error:
                     raise _without_pictures(error) from error
             return self._answers
+
+    def _run(self) -> Run:
+        if self.subject.run is None:
+            raise ArgumentError(
+                f"play: {self.subject.title} is of no run, so it has no pictures to "
+                "choose from."
+            )
+        return self.subject.run
 
     def listed(self, kind: str, start: int, count: int) -> dict[str, Any]:
         """Some of them, and how many there are."""
@@ -101,7 +110,7 @@ class Examples:
             return np.empty((0, len(subject.classes)))
         rows = inference.probabilities(
             subject.net, samples, subject.preprocessing,
-            tta=subject.run.spec.recipe.tta, temperature=subject.temperature,
+            tta=self._run().spec.recipe.tta, temperature=subject.temperature,
         )  # fmt: skip
         found: npt.NDArray[np.float64] = rows.double().numpy()
         return found

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from convscope.analysis.capturing.capture import capture
 from convscope.analysis.capturing.watching import Watched
 from convscope.errors import ArgumentError
-from convscope.serve import program
+from convscope.serve import onnx_program
 from convscope.serve.cards import Cards
 from convscope.serve.subject import Subject
 
@@ -71,7 +71,7 @@ class Forward:
         self.subject, self.cards = subject, cards
         self.notes: tuple[str, ...] = ()
         self._labels = [card.label for card in cards.cards[1:] if card.label]
-        self._program: program.Program | None = None
+        self._program: onnx_program.Program | None = None
         self._watched: WeakKeyDictionary[nn.Module, Watched] = WeakKeyDictionary()
         self._turn = threading.Lock()
         self._trials = [_trial(subject, seed) for seed in range(TRIALS)]
@@ -81,10 +81,10 @@ class Forward:
     def prepare(self) -> None:
         """Looks for the fast path, in some seconds; `notes` say why there is none."""
         size = sum(p.numel() * p.element_size() for p in self.subject.net.parameters())
-        if not program.is_installed() or size > program.MOST_BYTES:
+        if not onnx_program.is_installed() or size > onnx_program.MOST_BYTES:
             return
         try:
-            made = program.Program(self.subject.net, self._labels, self._trials[0])
+            made = onnx_program.Program(self.subject.net, self._labels, self._trials[0])
             fault = self._fault(made)
         except Exception as error:
             fault = f"the network could not be written for it ({type(error).__name__})"
@@ -145,7 +145,7 @@ class Forward:
                 return False
         return True
 
-    def _fault(self, made: program.Program) -> str:
+    def _fault(self, made: onnx_program.Program) -> str:
         """Where a program gives other values; empty if nowhere."""
         for x in self._trials:
             wanted, logits = self._by_module(self.subject.net, x)

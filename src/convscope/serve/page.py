@@ -52,7 +52,7 @@ class Page:
         can = [
             name
             for name in CAN
-            if (name != "keep" or subject.run.folder is not None)
+            if (name != "keep" or (subject.run and subject.run.folder))
             and (name != "examples" or subject.has_data)
         ]
         return {
@@ -78,7 +78,11 @@ class Page:
             "methods": [{"name": n, "label": text} for n, text in METHODS.items()],
             "remembers": [{"name": n, "label": text} for n, text in KINDS.items()],
             "can": can,
-            "notes": [*self.cards.graph.notes, *self.forward.notes],
+            "notes": [
+                *self.cards.graph.notes,
+                *self.forward.notes,
+                *subject.notes,
+            ],
         }
 
     def run(
@@ -186,9 +190,10 @@ class Page:
     def keep(self, page: Session, name: str) -> dict[str, Any]:
         """Writes the changed network as a run beside the one that is shown."""
         own = self.subject.run
-        if own.folder is None:
+        if own is None or own.folder is None:
             raise ArgumentError(
-                "play: this run lies in no folder, so there is no place beside it."
+                "play: this network lies in no run folder, so there is no place beside "
+                "it."
             )
         if not _NAME.fullmatch(name) or ".." in name:
             raise ArgumentError(
