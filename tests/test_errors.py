@@ -37,6 +37,7 @@ def flags_named(code):
         and text not in docs
         and FLAG.search(text)
         and not text.startswith("<!doctype html>")  # CSS has names like flags
+        and not re.search(r"var\(--|^--[a-z]+:", text)
         and not re.fullmatch("--[a-z-]+", text)  # a word of a command, no message
     ]
 

@@ -238,7 +238,13 @@ Each film goes through every window: what lies under the kernel, the sum, and th
 the matrix that computes the same. Those in view play. Sizes are
 those of one axis; the numbers on the cells are real. `convscope show arithmetic` makes
 such a film of any convolution; in Python it takes the lines below the film, after
-`import convscope as cs`.
+these:
+
+```python
+import convscope as cs
+import torch
+from torch import nn
+```
 
 ## The fifteen cases of the guide
 

@@ -423,7 +423,7 @@ def test_elements_that_are_not_there_are_refused():
         "explain_gradient: operand=1 is not one of the 1 tensors that '0' takes.",
         net, x, torch.sum, "0", (0, 0, 0, 0), operand=1,
     )  # fmt: skip
-    with pytest.raises(UnknownNameError, match=r"unknown layer '0\.wieght'"):
+    with pytest.raises(UnknownNameError, match=r"parameter or layer '0\.wieght'"):
         cs.explain_gradient(net, x, torch.sum, "0.wieght", (0, 0, 0, 0))
     with pytest.raises(ArgumentError, match="target=5 has 1 number"):
         cs.explain_gradient(net, x, 5, "0", (0, 0, 0, 0))

@@ -127,7 +127,7 @@ def structure(
     >>> import convscope as cs
     >>> net = cs.models.build("resnet20")
     >>> structure(cs.analysis.network_graph(net, (3, 32, 32)))
-    Diagram(Sequential, 73 nodes)
+    Diagram(Sequential, 72 nodes)
     """
     require_record(found, NetworkGraph, "structure", "cs.analysis.network_graph")
     return Diagram(found, theme, depth)

@@ -73,8 +73,7 @@ def test_a_network_of_too_many_parameters_is_refused_with_its_largest_layer():
         page_file.page_text(subject(net.eval(), (1, 8, 8), "ab"))
     assert str(caught.value) == (
         "play: the network has 13,400,002 parameters, 13,000,000 of them in layer "
-        "'1'; one file holds 10,000,000. Use the page with its server: leave out "
-        "--static."
+        "'1'; one file holds 10,000,000. Use the page with its server."
     )
 
 

@@ -97,7 +97,7 @@ def test_a_network_that_decides_by_its_input_is_refused_by_name():
         "play: layer '2' does in the page something else than here: its "
         "values depend "
         "on the input in a way that one pass does not show. Use the page with its "
-        "server: leave out --static."
+        "server."
     )
 
 
@@ -121,7 +121,7 @@ def test_a_layer_that_is_not_known_is_refused_by_name():
         program_of(net.eval(), torch.rand(1, 1, 8, 8), ("", "0", "1"))
     assert str(caught.value) == (
         "play: layer '1' uses 'fractional_max_pool2d', which the page in one file "
-        "cannot do. Use the page with its server: leave out --static."
+        "cannot do. Use the page with its server."
     )
 
 

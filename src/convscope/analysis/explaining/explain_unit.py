@@ -59,6 +59,7 @@ def explain_unit(
         ExplanationError: What we computed differs from what the network has by more
             than rounding.
 
+    >>> import torch
     >>> net = nn.Sequential(nn.Conv2d(1, 1, 2, bias=False), nn.ReLU())
     >>> _ = net[0].weight.data.copy_(torch.tensor([[[[0, 0.25], [0.5, 1]]]]))
     >>> x = torch.tensor([[[[0.0, 80, 40], [20, 40, 0], [0, 0, 40]]]])
@@ -103,6 +104,7 @@ class UnitExplainer:
         ArgumentError: The network cannot be looked into; see `capture`.
         ShapeError: The network does not work on these inputs; see `check`.
 
+    >>> import torch
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
     >>> explainer = UnitExplainer(net, torch.ones(1, 1, 8, 8))
     >>> before = explainer.explain("0", 1, (2, 2)).value

@@ -43,7 +43,7 @@ def checked_program(
             raise PortableError(
                 f"play: layer {labels[card]!r} does in the page something else than "
                 "here: its values depend on the input in a way that one pass does not "
-                "show. Use the page with its server: leave out --static."
+                "show. Use the page with its server."
             )
     return program
 

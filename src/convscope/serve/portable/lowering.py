@@ -64,7 +64,7 @@ class Lowering:
         if found.output is None:
             raise PortableError(
                 "play: the network's answer does not depend on its input. Use the "
-                "page with its server: leave out --static."
+                "page with its server."
             )
         return pruned(
             Program(
@@ -117,8 +117,7 @@ class Lowering:
     def _refusal(self, one: Performed) -> str:
         return (
             f"play: layer {self.label!r} uses {one.name.split('.')[0]!r}, which the "
-            "page in one file cannot do. Use the page with its server: leave out "
-            "--static."
+            "page in one file cannot do. Use the page with its server."
         )
 
     def _lower(self, one: Performed) -> None:

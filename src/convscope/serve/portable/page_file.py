@@ -57,7 +57,7 @@ def page_text(subject: Subject) -> str:
     if subject.preprocessing.bits != 8:
         raise PortableError(
             f"play: the run takes pictures of bits={subject.preprocessing.bits}; one "
-            "file takes those of 8. Use the page with its server: leave out --static."
+            "file takes those of 8. Use the page with its server."
         )
     examples = _examples(page)
     inputs = _inputs(subject, examples)
@@ -87,7 +87,7 @@ def page_text(subject: Subject) -> str:
     if len(made) > MOST_BYTES:
         raise PortableError(
             f"play: the page would have {len(made) / 1e6:.0f} MB, more than "
-            f"{MOST_BYTES / 1e6:.0f}. Use the page with its server: leave out --static."
+            f"{MOST_BYTES / 1e6:.0f}. Use the page with its server."
         )
     return made
 
@@ -99,7 +99,7 @@ def _require_small(page: Page) -> None:
         raise PortableError(
             f"play: the network has {parameters:,} parameters, {largest.parameters:,} "
             f"of them in layer {largest.label!r}; one file holds "
-            f"{MOST_BYTES // 4:,}. Use the page with its server: leave out --static."
+            f"{MOST_BYTES // 4:,}. Use the page with its server."
         )
     work = sum(card.multiply_adds for card in page.cards.cards)
     if work > MOST_MULTIPLY_ADDS:
@@ -107,7 +107,7 @@ def _require_small(page: Page) -> None:
         raise PortableError(
             f"play: the network multiplies {work:,} times for an input, most in layer "
             f"{largest.label!r}; a page in one file does {MOST_MULTIPLY_ADDS:,}. Use "
-            "the page with its server: leave out --static."
+            "the page with its server."
         )
 
 

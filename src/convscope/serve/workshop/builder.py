@@ -166,7 +166,7 @@ def code(plan: Plan, modules: list[nn.Module] | None = None) -> str:
     from torch import nn
     <BLANKLINE>
     net = nn.Sequential(
-        nn.Conv2d(1, 2, kernel_size=3),
+        nn.Conv2d(1, 2, 3),
         nn.ReLU(),
     )
     print(cs.summary(net, (1, 5, 5)))
