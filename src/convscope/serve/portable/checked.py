@@ -55,7 +55,7 @@ def _values(
     found, answer = outputs_of(subject.net, torch.from_numpy(x.copy()))
     values: dict[int | None, Array] = {None: answer.numpy()}
     for number, label in enumerate(labels):
-        if number and label in found:
+        if number and label and label in found:
             values[number] = found[label].numpy()
     return values
 

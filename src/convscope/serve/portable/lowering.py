@@ -60,7 +60,8 @@ class Lowering:
             self.label = next((label for n, label in ends if n >= last), "")
             self._attempt(one)
         self._require(found.output, *(found.outputs.get(n) for n in self.labels))
-        cards = [0, *(self._value(found.outputs.get(n)) for n in self.labels[1:])]
+        named = {k: n for k, n in found.outputs.items() if k}  # "" is the whole
+        cards = [0, *(self._value(named.get(label)) for label in self.labels[1:])]
         if found.output is None:
             raise PortableError(
                 "play: the network's answer does not depend on its input. Use the "
