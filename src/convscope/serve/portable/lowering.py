@@ -69,13 +69,10 @@ class Lowering:
             )
         return pruned(
             Program(
-                tuple(self.operations),
-                tuple(self.constants),
-                tuple(cards),
-                self.values[found.output],
-                self._parameters(),
+                tuple(self.operations), tuple(self.constants), tuple(cards),
+                self.values[found.output], self._parameters(),
             )
-        )
+        )  # fmt: skip
 
     def _value(self, number: int | None) -> int | None:
         return None if number is None else self.values.get(number)
