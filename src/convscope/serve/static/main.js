@@ -31,7 +31,7 @@ export async function open(source) {
   const input = new InputColumn(state, source);
   const layers = new Layers(state);
   const inspector = new Inspector(state, source, layers);
-  document.querySelector("#input").append(input.box);
+  document.querySelector("#input").append(input.box, ...notes(page));
   document.querySelector("#layers").append(layers.box);
   document.querySelector("#inspector").append(inspector.box);
   new Relations(state, source);
@@ -52,6 +52,12 @@ export async function open(source) {
       input.hint.textContent = "Drop a picture here";
     }
   }
+}
+
+function notes(page) {
+  if (!page.notes?.length) return [];
+  return [element("section", {class: "notes", "aria-label": "Notes"}, element("h3", {}, "Notes"),
+    ...page.notes.map(note => element("p", {class: "muted"}, note)))];
 }
 
 function showProblems(state, source) {
