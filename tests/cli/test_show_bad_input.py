@@ -245,7 +245,11 @@ RELU = ("torch.nn:ReLU", "--input", "1,4,4")
             (*RELU, "--data", "digits", "--scaling", "none"),
             "Name a layer with --layer.",
         ),
-        ("pooling", (*RELU, "--image", "gray.png"), "no max pooling among its modules"),
+        (
+            "pooling",
+            (*RELU, "--image", "gray.png", "--scaling", "none"),
+            "no max pooling among its modules",
+        ),
         ("graph", RELU[:1], "Add --input 3,224,224"),
         ("field", RELU[:1], "Give --input"),
         ("maps", (*RELU[:1], "--image", "gray.png"), "Give --input"),

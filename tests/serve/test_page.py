@@ -9,6 +9,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 import convscope as cs
+from convscope.serve.application import STATIC, TYPES
 from convscope.serve.encoding import decoded
 
 
@@ -197,3 +198,11 @@ def test_mistakes_are_mistakes_and_have_thumbnails(server):
     assert every["count"] > 300
     picture = server.http.get(f"/api/thumbnail/0?token={server.token}")
     assert Image.open(io.BytesIO(picture.content)).size == (48, 48)
+
+
+def test_the_pages_own_files_come_whole(server):
+    for path in STATIC.rglob("*.*"):
+        name = path.relative_to(STATIC).as_posix()
+        answer = server.http.get(f"/static/{name}")
+        assert answer.content == path.read_bytes(), name
+        assert answer.headers["content-type"] == f"{TYPES[path.suffix]}; charset=utf-8"

@@ -6,11 +6,9 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import JSONResponse
 
 from convscope.errors import ConvscopeError
 from convscope.serve.edits import Change
@@ -22,6 +20,7 @@ from convscope.serve.sessions import Session
 from convscope.viz.tokens import stylesheet
 
 STATIC = Path(__file__).parent / "static"
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 Number = Annotated[int, Query(ge=0, le=1_000_000)]
 Side = Annotated[int, Query(ge=1, le=MOST_SIDE)]
 Shift = Annotated[int, Query(ge=-10_000, le=10_000)]
@@ -63,7 +62,8 @@ def application(page: Page, token: str, hosts: tuple[str, ...]) -> FastAPI:
         hosts: Names by which it may be called.
     """
     app = FastAPI(title="convscope", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(BaseHTTPMiddleware, dispatch=Guard(token, hosts))
+    app.add_middleware(Guard, token=token, hosts=hosts)
+    files = _files()
 
     def session(x_session: Annotated[str, Header(max_length=100)] = "") -> Session:
         return page.sessions.get(x_session)
@@ -91,8 +91,8 @@ def application(page: Page, token: str, hosts: tuple[str, ...]) -> FastAPI:
         )
 
     @app.get("/")
-    async def index() -> FileResponse:
-        return FileResponse(STATIC / "index.html")
+    async def index() -> Response:
+        return files["index.html"]
 
     @app.get("/static/tokens.css")
     async def tokens() -> Response:
@@ -191,5 +191,19 @@ def application(page: Page, token: str, hosts: tuple[str, ...]) -> FastAPI:
     def thumbnail(number: int) -> Response:
         return Response(page.examples.thumbnail(number), media_type="image/png")
 
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    @app.get("/static/{name:path}")
+    async def static(name: str) -> Response:
+        return files.get(name) or refusal(404, "play: there is no such file.")
+
     return app
+
+
+def _files() -> dict[str, Response]:
+    """The page's own files, read once; few and small."""
+    return {
+        path.relative_to(STATIC).as_posix(): Response(
+            path.read_bytes(), media_type=TYPES.get(path.suffix)
+        )
+        for path in STATIC.rglob("*")
+        if path.is_file()
+    }

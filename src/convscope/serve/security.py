@@ -1,10 +1,12 @@
 """Who may ask the server, and what its answers tell the browser."""
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convscope.errors import ArgumentError
 
@@ -30,27 +32,34 @@ MOST_BYTES = 16 * 2**20  # of a request's body
 MOST_SIDE = 1024  # pixels of a drawing
 MOST_HEAVY = 2  # explanations of decisions at once, on the whole server
 
-Next = Callable[[Request], Awaitable[Response]]
-
 
 class Guard:
     """Middleware: the right host, no foreign page, and the token for ``/api``.
 
     Args:
+        app: What it guards.
         token: What the page's address carries.
         hosts: Names by which the server may be called, with or without port; a page of
             another site that resolves to this machine calls it by another name.
     """
 
-    def __init__(self, token: str, hosts: Sequence[str] = LOOPBACK) -> None:
-        self.token, self.hosts = token, frozenset(hosts)
+    def __init__(
+        self, app: ASGIApp, token: str, hosts: Sequence[str] = LOOPBACK
+    ) -> None:
+        self.app, self.token, self.hosts = app, token, frozenset(hosts)
 
-    async def __call__(self, request: Request, call_next: Next) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers 403 or 401 itself, else passes on."""
-        refused = self._refusal(request)
-        response = await call_next(request) if refused is None else refused
-        response.headers.update(HEADERS)
-        return response
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        refused = None
+        if scope["type"] == "http":
+            refused = self._refusal(Request(scope))
+        await (refused or self.app)(scope, receive, with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
         host = request.headers.get("host", "")
