@@ -147,13 +147,12 @@ def test_a_program_that_fails_later_is_given_up():
 
 
 def test_without_the_extra_or_for_a_large_network_nothing_is_prepared(monkeypatch):
-    subject, _, forward = made("averages")
-    monkeypatch.setattr(onnx_program, "MOST_BYTES", 10)
-    forward.prepare()
-    monkeypatch.undo()
-    monkeypatch.setattr(onnx_program, "is_installed", lambda: False)
-    forward.prepare()
-    assert forward.values(subject.net, torch.zeros(1, 1, 12, 12)).by == PYTORCH
+    for name, value in (("MOST_BYTES", 10), ("is_installed", lambda: False)):
+        with monkeypatch.context() as changed:
+            changed.setattr(onnx_program, name, value)
+            subject, _, forward = made("averages")
+            forward.prepare()
+        assert forward.values(subject.net, torch.zeros(1, 1, 12, 12)).by == PYTORCH
     assert forward.notes == ()
 
 
@@ -180,3 +179,19 @@ def test_a_network_that_keeps_something_is_captured_anew_each_time(monkeypatch):
         values = forward.values(subject.net, x)
         check(values, subject, cards, subject.net, x, 0.0)
     assert subject.net.passes == 0
+
+
+@needs_onnx
+def test_what_is_exported_is_a_copy(monkeypatch):
+    found = []
+
+    def program(net, *_):
+        found.append(net)
+        raise RuntimeError
+
+    monkeypatch.setattr(onnx_program, "Program", program)
+    subject, _, forward = made(next(iter(networks.MADE)))
+    forward.prepare()
+    (net,) = found
+    assert net is not subject.net
+    assert all(map(torch.equal, net.parameters(), subject.net.parameters()))

@@ -1,5 +1,6 @@
 """What every card shows for an input, by the fastest way that is right."""
 
+import copy
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,16 +76,17 @@ class Forward:
         self._watched: WeakKeyDictionary[nn.Module, Watched] = WeakKeyDictionary()
         self._turn = threading.Lock()
         self._trials = [_trial(subject, seed) for seed in range(TRIALS)]
+        self._copy = self._copied()
         self._can_watch = True
         self._can_watch = self._is_watched_well()
 
     def prepare(self) -> None:
         """Looks for the fast path, in some seconds; `notes` say why there is none."""
-        size = sum(p.numel() * p.element_size() for p in self.subject.net.parameters())
-        if not onnx_program.is_installed() or size > onnx_program.MOST_BYTES:
+        net, self._copy = self._copy, None
+        if net is None:
             return
         try:
-            made = onnx_program.Program(self.subject.net, self._labels, self._trials[0])
+            made = onnx_program.Program(net, self._labels, self._trials[0])
             fault = self._fault(made)
         except Exception as error:
             fault = f"the network could not be written for it ({type(error).__name__})"
@@ -92,6 +94,21 @@ class Forward:
             self._say(fault)
         else:
             self._program = made
+
+    def _copied(self) -> nn.Module | None:
+        """What is exported; the network itself is in use, and export writes into it.
+
+        None where nothing is to be prepared.
+        """
+        net = self.subject.net
+        size = sum(p.numel() * p.element_size() for p in net.parameters())
+        if not onnx_program.is_installed() or size > onnx_program.MOST_BYTES:
+            return None
+        try:
+            return copy.deepcopy(net)
+        except Exception as error:
+            self._say(f"the network cannot be copied ({type(error).__name__})")
+            return None
 
     def values(self, net: nn.Module, x: Tensor) -> Values:
         """Values of all cards for one input, (1, C, H, W)."""

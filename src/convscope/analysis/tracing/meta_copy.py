@@ -89,7 +89,7 @@ class _Copier:
         else:
             clone = kind.__new__(kind)
         self.made[id(module)] = clone
-        for name, value in module.__dict__.items():
+        for name, value in list(module.__dict__.items()):
             clone.__dict__[name] = self.copy(value)
         for name in _slots(kind):
             if hasattr(module, name):
