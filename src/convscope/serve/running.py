@@ -100,7 +100,10 @@ def _bound(host: str, port: int) -> socket.socket:
     if not host:
         raise _no_address(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family)
+    listener = socket.create_server((host, port), family=family)
+    # Small answers go at once; asyncio sets it only where a socket names its protocol.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _no_address(host: str) -> ArgumentError:
