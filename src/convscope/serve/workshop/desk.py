@@ -13,7 +13,7 @@ from convscope.arithmetic import (
 )
 from convscope.errors import ConvscopeError, ShapeError
 from convscope.serve.workshop.settings import Axes, Settings
-from convscope.serve.workshop.window_film import window_film
+from convscope.serve.workshop.window_film import require_numbers, window_film
 
 KINDS = {
     "convolution": "Conv",
@@ -225,7 +225,7 @@ def _works(given: Settings, change: dict[str, Any]) -> bool:
         axes = Axes(Settings.model_validate({**given.model_dump(), **change}))
         outputs = axes.outputs()
         _costs(axes, outputs)
-        window_film(axes, outputs)
+        require_numbers(axes, outputs)
     except (ConvscopeError, ValueError):
         return False
     return True

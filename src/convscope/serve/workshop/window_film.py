@@ -36,26 +36,49 @@ def window_film(axes: Axes, outputs: tuple[int, ...]) -> dict[str, Any]:
         ArgumentError: The named filter has other axes or taps than the kernel.
     """
     given = axes.given
-    channels = 1 if given.is_pooling else given.channels // given.groups
-    cells = channels * math.prod(
-        size * (step if given.is_transposed else 1) + sum(ends)
-        for size, step, ends in zip(axes.size, axes.stride, axes.ends, strict=True)
-    )
-    windows = math.prod(outputs)
-    if windows > MOST_WINDOWS or cells > MOST_CELLS or channels > MOST_CHANNELS:
-        note = (
-            f"{windows:,} windows on {cells:,} cells of {channels} channels are too "
-            f"many to be drawn: at most {MOST_WINDOWS}, {MOST_CELLS:,} and "
-            f"{MOST_CHANNELS} are."
-        )
+    note = _too_many(axes, outputs)
+    if note:
         return {"film": None, "film_note": note, "other": None}
-    image, kernel = _numbers(axes, channels)
+    image, kernel = _numbers(axes)
     if given.is_pooling:
         return {"film": _pooled(axes, image), "film_note": "", "other": None}
     film, other = (
         _steps(axes, image, kernel, flip=f) for f in (given.flip, not given.flip)
     )
     return {"film": _record(film), "film_note": "", "other": other.output.tolist()}
+
+
+def require_numbers(axes: Axes, outputs: tuple[int, ...]) -> None:
+    """Refuses what `window_film` refuses, without the film.
+
+    Raises:
+        ArgumentError: The named filter has other axes or taps than the kernel.
+    """
+    if not _too_many(axes, outputs):
+        _numbers(axes)
+
+
+def _channels(axes: Axes) -> int:
+    """Of the input that are drawn: those of one group; one of a pooling."""
+    given = axes.given
+    return 1 if given.is_pooling else given.channels // given.groups
+
+
+def _too_many(axes: Axes, outputs: tuple[int, ...]) -> str:
+    """Why the windows are not drawn; empty if they are."""
+    given, channels = axes.given, _channels(axes)
+    cells = channels * math.prod(
+        size * (step if given.is_transposed else 1) + sum(ends)
+        for size, step, ends in zip(axes.size, axes.stride, axes.ends, strict=True)
+    )
+    windows = math.prod(outputs)
+    if windows > MOST_WINDOWS or cells > MOST_CELLS or channels > MOST_CHANNELS:
+        return (
+            f"{windows:,} windows on {cells:,} cells of {channels} channels are too "
+            f"many to be drawn: at most {MOST_WINDOWS}, {MOST_CELLS:,} and "
+            f"{MOST_CHANNELS} are."
+        )
+    return ""
 
 
 def kernel_names(axes: int) -> dict[str, list[int]]:
@@ -69,9 +92,9 @@ def kernel_names(axes: int) -> dict[str, list[int]]:
     return found
 
 
-def _numbers(axes: Axes, channels: int) -> tuple[Array, Array]:
+def _numbers(axes: Axes) -> tuple[Array, Array]:
     """The input (C, *space) and the kernel (C, *taps) that are drawn."""
-    given = axes.given
+    given, channels = axes.given, _channels(axes)
     rng = np.random.default_rng(given.seed)
     image = rng.integers(0, 10 if given.is_pooling else 4, (channels, *axes.size))
     kernel = rng.integers(-1, 3, (channels, *axes.kernel)).astype(np.float64)

@@ -45,9 +45,7 @@ def report_page(report: RunReport) -> str:
         ("inside", "Inside", inside_chapter(report, room)),
         ("again", "Recipe", _again(report)),
     ]
-    body = "".join(chapter(key, name, inner) for key, name, inner in chapters)
-    there = [(key, name) for key, name, inner in chapters if inner]
-    return document(f"{report.title} - convscope", there, _head(report) + body)
+    return _assembled(report, chapters)
 
 
 def record_page(record: RunRecord) -> str:
@@ -63,6 +61,11 @@ def record_page(record: RunRecord) -> str:
         ("inside", "Inside", inside_chapter(record, room)),
         ("again", "Recipe", _again(record)),
     ]
+    return _assembled(record, chapters)
+
+
+def _assembled(record: RunRecord, chapters: list[tuple[str, str, str]]) -> str:
+    """A page of chapters (key, name, content); those without content are left out."""
     body = "".join(chapter(key, name, inner) for key, name, inner in chapters)
     there = [(key, name) for key, name, inner in chapters if inner]
     return document(f"{record.title} - convscope", there, _head(record) + body)

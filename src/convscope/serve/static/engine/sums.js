@@ -1,20 +1,20 @@
 // Sums of products: convolution of any number of axes, dense layers, matrix products.
 
-// Three axes of space, those that are missing of length 1.
-function threefold(shape, given, filler) {
-  return [...Array(3 - (shape.length - 2)).fill(filler), ...given];
+// Sizes of input, output and kernel, then stride, padding and dilation: each for three axes
+// of space, those that are missing of length 1.
+function windowsOf(one, x, weight) {
+  const threefold = (given, filler) => [...Array(3 - given.length).fill(filler), ...given];
+  return [x.shape.slice(2), one.shape.slice(2), weight.shape.slice(2), one.stride]
+    .map(given => threefold(given, 1))
+    .concat([threefold(one.padding, 0), threefold(one.dilation, 1)]);
 }
 
 export function convolved(one, [x], constants) {
   const {shape} = one;
   const weight = constants[one.w];
   const bias = one.b === null ? null : constants[one.b].values;
-  const [iD, iH, iW] = threefold(shape, x.shape.slice(2), 1);
-  const [oD, oH, oW] = threefold(shape, shape.slice(2), 1);
-  const [kD, kH, kW] = threefold(shape, weight.shape.slice(2), 1);
-  const [sD, sH, sW] = threefold(shape, one.stride, 1);
-  const [pD, pH, pW] = threefold(shape, one.padding, 0);
-  const [dD, dH, dW] = threefold(shape, one.dilation, 1);
+  const [[iD, iH, iW], [oD, oH, oW], [kD, kH, kW], [sD, sH, sW], [pD, pH, pW], [dD, dH, dW]] =
+    windowsOf(one, x, weight);
   const channels = shape[1];
   const taken = weight.shape[1];
   const perGroup = channels / one.groups;
@@ -57,12 +57,8 @@ export function transposed(one, [x], constants) {
   const {shape} = one;
   const weight = constants[one.w];
   const bias = one.b === null ? null : constants[one.b].values;
-  const [iD, iH, iW] = threefold(shape, x.shape.slice(2), 1);
-  const [oD, oH, oW] = threefold(shape, shape.slice(2), 1);
-  const [kD, kH, kW] = threefold(shape, weight.shape.slice(2), 1);
-  const [sD, sH, sW] = threefold(shape, one.stride, 1);
-  const [pD, pH, pW] = threefold(shape, one.padding, 0);
-  const [dD, dH, dW] = threefold(shape, one.dilation, 1);
+  const [[iD, iH, iW], [oD, oH, oW], [kD, kH, kW], [sD, sH, sW], [pD, pH, pW], [dD, dH, dW]] =
+    windowsOf(one, x, weight);
   const inputs = x.shape[1];
   const perGroup = weight.shape[1];
   const size = oD * oH * oW;
