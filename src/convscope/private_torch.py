@@ -34,7 +34,7 @@ from torch._C import DisableTorchFunction as WithoutFunctionMode
 from torch.autograd import forward_ad
 from torch.nn.modules.batchnorm import _BatchNorm as AnyBatchNorm
 from torch.nn.modules.conv import _ConvNd as AnyConv
-from torch.utils._python_dispatch import TorchDispatchMode as DispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 __all__ = [
@@ -59,6 +59,14 @@ __all__ = [
     "tree_leaves",
     "tree_map_only",
 ]
+
+
+class DispatchMode(TorchDispatchMode):
+    """Sees each operation, without importing all of torch._dynamo: 1.4 s, 100 MB."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # True would guard each mode by an import of it
 
 
 def _question(name: str) -> Callable[..., Any]:

@@ -288,10 +288,6 @@ class _Operations(DispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self.recorder = recorder
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # the guard would import all of torch._dynamo
-
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:

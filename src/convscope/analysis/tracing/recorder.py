@@ -229,10 +229,6 @@ class _Operations(DispatchMode):
         self.recorder = recorder
         self.values = values
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # the guard would import all of torch._dynamo: 1.4 s, 100 MB
-
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
